@@ -1,0 +1,47 @@
+// What a weight file may cost the process that reads it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "base/status.h"
+
+namespace zood::checkpoint {
+
+// Limits for one checkpoint, all of its files together. They are checked before memory is taken,
+// against the sizes that a file declares; what exceeds them ends in ResourceExhausted.
+struct Limits {
+  std::uint64_t max_tensor_bytes = std::uint64_t{4} << 30;
+  std::uint64_t max_total_bytes = std::uint64_t{8} << 30;
+  std::size_t max_tensors = 1'000'000;
+  // Names, shapes, and whatever else a reader keeps besides elements. Formats that share prefixes
+  // or have empty messages need it: a few bytes of file there become a thousand times as many here.
+  std::uint64_t max_metadata_bytes = std::uint64_t{256} << 20;
+};
+
+// An amount of memory that is used up by and by. Not thread-safe.
+class Budget {
+ public:
+  explicit Budget(std::uint64_t bytes) : total_(bytes), left_(bytes) {}
+
+  // Call before reserving `bytes` for `what`, a plural. ResourceExhausted, with nothing taken, when
+  // less is left.
+  absl::Status Take(std::uint64_t bytes, std::string_view what) {
+    if (bytes > left_) {
+      return ResourceExhausted(
+          "the {} need {} bytes more, but only {} of a budget of {} bytes are left; raise the "
+          "limit if the file is to be trusted",
+          what, bytes, left_, total_);
+    }
+    left_ -= bytes;
+    return absl::OkStatus();
+  }
+
+ private:
+  std::uint64_t total_;
+  std::uint64_t left_;
+};
+
+}  // namespace zood::checkpoint

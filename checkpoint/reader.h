@@ -1,0 +1,117 @@
+// Weight files of other frameworks, whatever their format, as named tensors.
+//
+//   ZOOD_ASSIGN_OR_RETURN(auto reader, checkpoint::Open(FileSystem::Native(), "resnet_v1_50.ckpt"));
+//   for (const auto& variable : reader->variables()) ...
+//   ZOOD_ASSIGN_OR_RETURN(Tensor weights, reader->Read("resnet_v1_50/conv1/weights"));
+//
+// Every byte of a file is taken for hostile until checked, and every checksum that a format has is
+// verified. docs/checkpoint_formats.md describes the formats.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "base/dtype.h"
+#include "base/file.h"
+#include "base/shape.h"
+#include "base/tensor.h"
+#include "checkpoint/limits.h"
+
+namespace zood::checkpoint {
+
+enum class Format : std::uint8_t {
+  kTensorFlowV1,  // a table of SavedTensorSlices; the files of 2016
+  kTensorFlowV2,  // a tensor bundle: .index and .data-00000-of-00001
+  kCaffe,         // a serialized NetParameter: .caffemodel
+  kPyTorch,       // a pickled state_dict, in a zip or as a stream: .pth
+};
+
+// "TensorFlow V1", for people.
+std::string_view Name(Format format);
+
+struct VariableInfo {
+  std::string name;
+  DType dtype = DType::kFloat32;
+  Shape shape;
+
+  friend bool operator==(const VariableInfo&, const VariableInfo&) = default;
+};
+
+// A file that has been opened, and the path by which messages call it.
+struct NamedFile {
+  std::string path;
+  std::shared_ptr<const FileContents> contents;
+};
+
+// An open checkpoint: its variables are known, their elements are fetched on demand. Thread-safe.
+// The files must not change while they are read. Tensors may share a mapped file's memory and
+// keep it alive beyond the reader.
+class Reader {
+ public:
+  virtual ~Reader() = default;
+  Reader(const Reader&) = delete;
+  Reader& operator=(const Reader&) = delete;
+
+  Format format() const { return format_; }
+
+  // The files that hold the checkpoint, in the order of their names.
+  std::span<const std::string> files() const { return files_; }
+
+  // Sorted by name, no name twice.
+  std::span<const VariableInfo> variables() const { return variables_; }
+
+  // Nothing when there is no such variable. The pointer lives as long as the reader.
+  const VariableInfo* Find(std::string_view name) const;
+
+  // NotFound when there is no such variable; DataLoss when its bytes are damaged;
+  // ResourceExhausted when it exceeds Limits::max_tensor_bytes. Messages name file and variable.
+  absl::StatusOr<Tensor> Read(std::string_view name) const;
+
+  // Every variable. ResourceExhausted when they exceed Limits::max_total_bytes together.
+  absl::StatusOr<TensorMap> ReadAll() const;
+
+ protected:
+  // `variables` is what CheckVariables() passed.
+  Reader(Format format, std::vector<std::string> files, std::vector<VariableInfo> variables,
+         const Limits& limits);
+
+  // For a reader's factory: OK when the variables are sorted by name, no name is there twice,
+  // their extents are sound, and their number is within the limits.
+  static absl::Status CheckVariables(std::span<const VariableInfo> variables, const Limits& limits);
+
+  const Limits& limits() const { return limits_; }
+
+ private:
+  // The elements of variables()[index], of that dtype and shape, which are within the limits
+  // (except for strings, whose size only the derived class knows). Thread-safe. A message need
+  // not name file and variable.
+  virtual absl::StatusOr<Tensor> ReadVariable(std::size_t index) const = 0;
+
+  absl::StatusOr<Tensor> ReadChecked(std::size_t index) const;
+
+  const Format format_;
+  const std::vector<std::string> files_;
+  const std::vector<VariableInfo> variables_;
+  const Limits limits_;
+};
+
+// Opens the checkpoint at `path`. The format is told by the content, never by the extension.
+// For TensorFlow `path` may be
+//   - a V1 file, one shard of several (prefix-00001-of-00003), or their pattern
+//     (prefix-?????-of-00003);
+//   - a V2 prefix, its .index file, or one of its .data-00000-of-00001 files;
+//   - a directory with a `checkpoint` state file, which names the newest checkpoint. A state file
+//     that points outside of the directory is refused (PermissionDenied).
+// NotFound when there is nothing at `path`; InvalidArgument when it is no weight file; DataLoss
+// when it is damaged; Unimplemented for a variant that zood does not read; ResourceExhausted beyond
+// the limits.
+absl::StatusOr<std::unique_ptr<Reader>> Open(FileSystem& files, const std::string& path,
+                                             const Limits& limits = {});
+
+}  // namespace zood::checkpoint
