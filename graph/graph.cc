@@ -1,0 +1,94 @@
+#include "graph/graph.h"
+
+#include <array>
+
+#include "base/status.h"
+
+namespace zood::graph {
+
+const char* OpName(const Op& op) {
+  static constexpr std::array kNames = {
+      "Input", "Conv",    "FullyConnected", "BatchNorm",  "Scale",   "Activation", "Prelu",  "Pool",
+      "Lrn",   "Eltwise", "Concat",         "ChannelPad", "Dropout", "Reshape",    "Softmax"};
+  static_assert(kNames.size() == std::variant_size_v<Op>);
+  return kNames[op.index()];
+}
+
+std::vector<VariableId> VariablesOf(const Op& op) {
+  std::vector<VariableId> ids;
+  const auto add = [&ids](std::optional<VariableId> id) {
+    if (id) ids.push_back(*id);
+  };
+  if (const auto* conv = std::get_if<ConvOp>(&op)) {
+    add(conv->weights);
+    add(conv->biases);
+  } else if (const auto* fc = std::get_if<FullyConnectedOp>(&op)) {
+    add(fc->weights);
+    add(fc->biases);
+  } else if (const auto* norm = std::get_if<BatchNormOp>(&op)) {
+    add(norm->moving_mean);
+    add(norm->moving_variance);
+    add(norm->gamma);
+    add(norm->beta);
+  } else if (const auto* scale = std::get_if<ScaleOp>(&op)) {
+    add(scale->gamma);
+    add(scale->beta);
+  } else if (const auto* prelu = std::get_if<PreluOp>(&op)) {
+    add(prelu->slope);
+  }
+  return ids;
+}
+
+absl::StatusOr<NodeId> Graph::EndPoint(std::string_view name) const {
+  if (const auto it = end_points_.find(name); it != end_points_.end()) return it->second;
+  std::string known;
+  for (const auto& [other, id] : end_points_) known += (known.empty() ? "" : ", ") + other;
+  return NotFound("no end point '{}'; this network has: {}", name, known);
+}
+
+std::vector<bool> Graph::NodesNeededBy(std::span<const NodeId> outputs) const {
+  std::vector<bool> needed(nodes_.size(), false);
+  for (NodeId id : outputs) needed[static_cast<std::size_t>(id)] = true;
+  for (std::size_t i = nodes_.size(); i-- > 0;) {
+    if (!needed[i]) continue;
+    for (NodeId input : nodes_[i].inputs) needed[static_cast<std::size_t>(input)] = true;
+  }
+  return needed;
+}
+
+std::vector<bool> Graph::VariablesNeededBy(std::span<const NodeId> outputs) const {
+  const std::vector<bool> nodes = NodesNeededBy(outputs);
+  std::vector<bool> needed(variables_.size(), false);
+  for (std::size_t i = 0; i < nodes_.size(); ++i) {
+    if (!nodes[i]) continue;
+    for (VariableId id : VariablesOf(nodes_[i].op)) needed[static_cast<std::size_t>(id)] = true;
+  }
+  return needed;
+}
+
+absl::Status Graph::CheckWeights(const TensorMap& weights) const {
+  constexpr int kListed = 5;
+  int wrong = 0;
+  std::string list;
+  for (const Variable& variable : variables_) {
+    const auto it = weights.find(variable.name);
+    std::string found;
+    if (it == weights.end()) {
+      found = "it is missing";
+    } else if (it->second.dtype() != DType::kFloat32 || it->second.shape() != variable.shape) {
+      found = fmt::format("found {} {}", Name(it->second.dtype()), it->second.shape().ToString());
+    } else {
+      continue;
+    }
+    if (++wrong <= kListed) {
+      list += fmt::format("{}{}: expected float32 {}, {}", list.empty() ? "" : "; ", variable.name,
+                          variable.shape.ToString(), found);
+    }
+  }
+  if (wrong == 0) return absl::OkStatus();
+  if (wrong > kListed) list += fmt::format("; and {} more", wrong - kListed);
+  return InvalidArgument("{} of {} variables do not fit the network: {}", wrong, variables_.size(),
+                         list);
+}
+
+}  // namespace zood::graph

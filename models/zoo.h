@@ -1,0 +1,96 @@
+// The zoo: every network that zood knows by name, and how to make its graph.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "graph/graph.h"
+#include "graph/net.h"
+#include "image/preprocess.h"
+
+namespace zood::models {
+
+// What a network may be built with. All that a stored version needs to build it again.
+struct NetworkArgs {
+  int num_classes = 0;  // 0: no logits layer, the features are the output
+  int height = 0;
+  int width = 0;
+  int channels = 3;
+
+  friend bool operator==(const NetworkArgs&, const NetworkArgs&) = default;
+};
+
+// Where a published checkpoint is found and what it scored.
+struct Published {
+  std::string archive;  // "inception_v3_2016_08_28.tar.gz"; empty where none was published
+  std::optional<double> top1;  // per cent on ImageNet's validation images, single crop
+  std::optional<double> top5;
+};
+
+// What class an output stands for.
+enum class LabelSet {
+  kNumbers,                 // "0", "1", ...: labels come with the import
+  kImageNet,                // 1000 classes
+  kImageNetWithBackground,  // 1001: class 0 is "background"
+};
+
+// One network of the zoo. A program adds its own with Zoo::Add().
+struct Architecture {
+  std::string name;         // "resnet_v1_50"
+  std::string family;       // "ResNet v1"
+  std::string description;  // a sentence: paper, year, what it is good for
+  std::string scope;        // first component of its variables: "resnet_v1_50"; may be empty
+  NetworkArgs defaults;     // as published
+  LabelSet labels = LabelSet::kNumbers;
+  std::vector<Published> published;
+  // Variables under these scopes belong to the classifier and change with the number of classes.
+  std::vector<std::string> head_scopes;
+
+  // Adds the network's layers to `net` and returns logits and, where there is one, the auxiliary
+  // classifier's; reports mistakes to the net.
+  struct Outputs {
+    graph::Value logits;
+    std::optional<graph::Value> aux_logits;
+  };
+  std::function<Outputs(graph::Net& net, const NetworkArgs& args)> build;
+
+  // Evaluation preprocessing for the given input size.
+  std::function<image::PreprocessSpec(const NetworkArgs& args)> preprocess;
+};
+
+// Names to architectures. Thread-safe once nothing is added any more.
+class Zoo {
+ public:
+  Zoo() = default;  // empty
+  // The networks that come with zood.
+  static Zoo Standard();
+
+  // AlreadyExists when the name is taken; InvalidArgument when a required member is empty.
+  absl::Status Add(Architecture architecture);
+
+  // NotFound, with the nearest names, when there is none. The pointer lives as long as the zoo.
+  absl::StatusOr<const Architecture*> Find(std::string_view name) const;
+
+  // By name.
+  std::vector<const Architecture*> List() const;
+
+ private:
+  std::map<std::string, Architecture, std::less<>> architectures_;
+};
+
+// The graph of `architecture` with `args`. InvalidArgument, naming the layer, when the size or the
+// number of classes is not possible.
+absl::StatusOr<graph::Graph> BuildGraph(const Architecture& architecture, const NetworkArgs& args);
+
+// Class names: ImageNet's, or numbers, for `num_classes` outputs. InvalidArgument when the set has
+// another number of classes.
+absl::StatusOr<std::vector<std::string>> LabelsOf(LabelSet set, int num_classes);
+
+}  // namespace zood::models
