@@ -12,6 +12,18 @@ find_package(SQLite3 REQUIRED)
 find_package(JPEG REQUIRED)
 pkg_check_modules(spng REQUIRED IMPORTED_TARGET spng)
 find_package(Snappy CONFIG REQUIRED)
+find_package(CLI11 CONFIG REQUIRED)
+find_package(spdlog CONFIG REQUIRED)
+find_package(prometheus-cpp CONFIG REQUIRED)
+
+# gRPC installs its CMake files where the distribution built it with CMake.
+find_package(gRPC CONFIG QUIET)
+if(NOT TARGET gRPC::grpc++)
+  pkg_check_modules(grpcpp REQUIRED IMPORTED_TARGET GLOBAL grpc++)
+  add_library(gRPC::grpc++ ALIAS PkgConfig::grpcpp)
+endif()
+find_library(ZOOD_GRPC_REFLECTION grpc++_reflection REQUIRED)
+find_program(ZOOD_GRPC_CPP_PLUGIN grpc_cpp_plugin REQUIRED)
 
 # oneDNN 3: the distribution's where it has it, otherwise the prefix that tools/install filled.
 find_package(dnnl 3 CONFIG QUIET)
