@@ -152,15 +152,15 @@ Net::Guard Net::Defaults(const BatchNormArgs& args) {
   return guard;
 }
 
-Net::Guard Net::CollectEndPoints() {
-  ++collecting_;
-  return Guard([this] { --collecting_; });
+Net::Guard Net::CollectEndPoints(const CollectArgs& args) {
+  collecting_.push_back(args);
+  return Guard([this] { collecting_.pop_back(); });
 }
 
 void Net::EndPoint(const std::string& name, Value x) { graph_.end_points_[name] = x.id_; }
 
-Value Net::Collect(Value x) {
-  if (collecting_ > 0) EndPoint(scope_, x);
+Value Net::Collect(Value x, bool pooling) {
+  if (!collecting_.empty() && (!pooling || collecting_.back().poolings)) EndPoint(scope_, x);
   return x;
 }
 
@@ -374,7 +374,7 @@ Value Net::Pool(Value x, PoolOp::Kind kind, Size2d kernel, const Pool2dArgs& arg
                            .counted_right = args.counted_right},
                     {x});
   graph_.nodes_.back().shape = {kBatch, rows.output, columns.output, x.channels()};
-  return Collect(y);
+  return Collect(y, true);
 }
 
 Value Net::MaxPool2d(Value x, Size2d kernel, const Pool2dArgs& args) {

@@ -131,6 +131,11 @@ struct LrnArgs {
   float beta = 0.5f;
 };
 
+// Which layers become end points by themselves; convolutions and fully connected layers always do.
+struct CollectArgs {
+  bool poolings = true;
+};
+
 // Batch normalisation after a layer, with net.Defaults(BatchNormArgs) under `args`.
 NormalizerPtr BatchNorm(BatchNormArgs args = {});
 
@@ -176,9 +181,9 @@ class Net {
   Guard Defaults(const Pool2dArgs& args);
   Guard Defaults(const BatchNormArgs& args);
 
-  // While the guard lives every Conv2d, FullyConnected and pooling becomes an end point under its
-  // full name, as slim's `outputs_collections` do.
-  Guard CollectEndPoints();
+  // While the guard lives layers become end points under their full names, as slim's
+  // `outputs_collections` do. An inner guard overrides an outer one.
+  Guard CollectEndPoints(const CollectArgs& args = {});
   // Names `x`; a name given twice means the later value.
   void EndPoint(const std::string& name, Value x);
 
@@ -251,14 +256,14 @@ class Net {
   // Biases or normaliser, then activation.
   Value Finish(Value x, const std::optional<NormalizerPtr>& normalizer,
                const std::optional<ActivationPtr>& activation);
-  Value Collect(Value x);
+  Value Collect(Value x, bool pooling = false);
   Guard PushDefaults();
 
   Graph graph_;
   absl::Status status_;
   std::string scope_;
   std::vector<DefaultArgs> defaults_;
-  int collecting_ = 0;
+  std::vector<CollectArgs> collecting_;
   std::map<std::string, int, std::less<>> used_names_;
 };
 
