@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "absl/status/status.h"
+#include "base/shape.h"
 #include "base/status.h"
 
 namespace zood::checkpoint {
@@ -20,6 +21,16 @@ struct Limits {
   // or have empty messages need it: a few bytes of file there become a thousand times as many here.
   std::uint64_t max_metadata_bytes = std::uint64_t{256} << 20;
 };
+
+// True when no extent is negative and no product of extents leaves int64, which a zero among them
+// would hide.
+inline bool HasSoundExtents(const Shape& shape) {
+  std::int64_t product = 1;
+  for (const std::int64_t extent : shape) {
+    if (extent < 0 || (extent > 0 && __builtin_mul_overflow(product, extent, &product))) return false;
+  }
+  return true;
+}
 
 // An amount of memory that is used up by and by. Not thread-safe.
 class Budget {

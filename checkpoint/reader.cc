@@ -1,9 +1,13 @@
 #include "checkpoint/reader.h"
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #include "base/status.h"
+#include "checkpoint/proto_wire.h"
+#include "checkpoint/tf_open.h"
+#include "checkpoint/tf_v2_reader.h"
 
 namespace zood::checkpoint {
 namespace {
@@ -14,6 +18,34 @@ struct SingleFileFormat {
   absl::StatusOr<std::unique_ptr<Reader>> (*open)(NamedFile file, const Limits& limits);
 };
 const std::vector<SingleFileFormat> kSingleFileFormats = {};
+
+// Files that people take for checkpoints, by their first bytes.
+struct Lookalike {
+  std::string_view magic;
+  std::string_view what;
+};
+constexpr std::array<Lookalike, 7> kLookalikes = {{
+    {"\x1f\x8b", "a gzip archive; unpack it first"},
+    {"\x89HDF\r\n\x1a\n", "an HDF5 file, as Keras writes; zood does not read these"},
+    {"\x93NUMPY", "a NumPy array; zood does not read these"},
+    {"<", "a web page or XML, perhaps an error page that was downloaded in the file's place"},
+    {"version https://git-lfs", "a Git LFS pointer; fetch the file that it stands for"},
+    // The start of a table: an entry whose key is empty.
+    {std::string_view("\0\0", 2), "the beginning of a TensorFlow checkpoint whose end is missing"},
+    {"PK\x03\x04", "a zip archive, but not one of PyTorch's; unpack it first"},
+}};
+
+absl::Status Unrecognized(const std::string& path, std::span<const std::byte> bytes) {
+  if (bytes.empty()) return InvalidArgument("{} is empty", path);
+  const std::string_view text = AsText(bytes);
+  for (const Lookalike& lookalike : kLookalikes) {
+    if (text.starts_with(lookalike.magic)) {
+      return InvalidArgument("{} is not a weight file: it looks like {}", path, lookalike.what);
+    }
+  }
+  return InvalidArgument("{} is not a weight file of a format that zood knows (TensorFlow V1 and "
+                         "V2, Caffe, PyTorch), or its beginning or end is damaged", path);
+}
 
 }  // namespace
 
@@ -45,7 +77,7 @@ absl::Status Reader::CheckVariables(std::span<const VariableInfo> variables,
     if (i > 0 && variable.name <= variables[i - 1].name) {
       return DataLoss("variable '{}' is there twice", variable.name);
     }
-    if (!variable.shape.CheckedNumElements()) {
+    if (!HasSoundExtents(variable.shape)) {
       return DataLoss("variable '{}' has the impossible shape {}", variable.name,
                       variable.shape.ToString());
     }
@@ -64,41 +96,74 @@ absl::StatusOr<Tensor> Reader::Read(std::string_view name) const {
     return NotFound("{}: there is no variable '{}' among its {}", files_.front(), name,
                     variables_.size());
   }
-  return ReadChecked(static_cast<std::size_t>(variable - variables_.data()));
-}
-
-absl::StatusOr<Tensor> Reader::ReadChecked(std::size_t index) const {
-  const VariableInfo& variable = variables_[index];
-  const std::string where = fmt::format("{}: variable '{}'", files_.front(), variable.name);
-  const auto elements = static_cast<std::uint64_t>(variable.shape.num_elements());
-  const std::size_t size = std::max<std::size_t>(SizeOf(variable.dtype), 1);
-  if (elements > limits_.max_tensor_bytes / size) {
-    return ResourceExhausted("{}: {} elements of {} are more than the limit of {} bytes a variable",
-                             where, elements, Name(variable.dtype), limits_.max_tensor_bytes);
+  const std::string where = fmt::format("{}: variable '{}'", files_.front(), name);
+  const auto elements = static_cast<std::uint64_t>(variable->shape.num_elements());
+  const std::size_t width = std::max<std::size_t>(SizeOf(variable->dtype), 1);
+  if (elements > limits_.max_tensor_bytes / width) {
+    return ResourceExhausted("{}: {} elements of {} exceed the limit of {} bytes a variable", where,
+                             elements, Name(variable->dtype), limits_.max_tensor_bytes);
   }
-  auto tensor = ReadVariable(index);
+  auto tensor = ReadVariable(static_cast<std::size_t>(variable - variables_.data()));
   if (!tensor.ok()) return Annotate(tensor.status(), where);
   return tensor;
 }
 
 absl::StatusOr<TensorMap> Reader::ReadAll() const {
+  std::vector<Request> requests;
+  requests.reserve(variables_.size());
+  for (const VariableInfo& variable : variables_) {
+    requests.push_back({.name = variable.name, .as = variable.name});
+  }
+  return ReadAs(requests);
+}
+
+absl::StatusOr<TensorMap> Reader::ReadAs(std::span<const Request> requests) const {
   Budget budget(limits_.max_total_bytes);
+  for (const Request& request : requests) {  // before the first element is read
+    const VariableInfo* variable = Find(request.name);
+    if (variable == nullptr) continue;
+    const auto elements = static_cast<std::uint64_t>(variable->shape.num_elements());
+    const std::uint64_t width = SizeOf(variable->dtype);
+    const bool huge = width > 0 && elements > limits_.max_total_bytes / width;
+    const absl::Status taken = budget.Take(huge ? UINT64_MAX : elements * width, "variables");
+    if (!taken.ok()) return Annotate(taken, files_.front());
+  }
   TensorMap tensors;
-  for (std::size_t i = 0; i < variables_.size(); ++i) {
-    const VariableInfo& variable = variables_[i];
-    ZOOD_ASSIGN_OR_RETURN(Tensor tensor, ReadChecked(i));
-    tensors.emplace_hint(tensors.end(), variable.name, std::move(tensor));
+  for (const Request& request : requests) {
+    ZOOD_ASSIGN_OR_RETURN(Tensor tensor, Read(request.name));
+    for (const std::string& string : tensor.strings()) {
+      const absl::Status taken = budget.Take(sizeof(string) + string.size(), "strings");
+      if (!taken.ok()) return Annotate(taken, files_.front());
+    }
+    if (!tensors.emplace(request.as, std::move(tensor)).second) {
+      return InvalidArgument("{}: two variables would both be called '{}'", files_.front(),
+                             request.as);
+    }
   }
   return tensors;
 }
 
 absl::StatusOr<std::unique_ptr<Reader>> Open(FileSystem& files, const std::string& path,
                                              const Limits& limits) {
+  if (files.List(path).ok()) {
+    ZOOD_ASSIGN_OR_RETURN(const bool is_prefix, files.Exists(IndexPath(path)));
+    std::string newest = path;
+    if (!is_prefix) {
+      ZOOD_ASSIGN_OR_RETURN(newest, ResolveStateFile(files, path));
+    }
+    auto reader = OpenTensorFlow(files, newest, limits);
+    if (!reader.ok()) return Annotate(reader.status(), "the newest checkpoint of " + path);
+    if (*reader != nullptr) return reader;
+    return InvalidArgument("{}, which the state file of {} names, is not a TensorFlow checkpoint",
+                           newest, path);
+  }
+  ZOOD_ASSIGN_OR_RETURN(auto reader, OpenTensorFlow(files, path, limits));
+  if (reader != nullptr) return reader;
   ZOOD_ASSIGN_OR_RETURN(auto contents, files.Open(path));
   for (const SingleFileFormat& format : kSingleFileFormats) {
     if (format.matches(contents->bytes())) return format.open({path, contents}, limits);
   }
-  return InvalidArgument("{} is not a weight file that zood knows", path);
+  return Unrecognized(path, contents->bytes());
 }
 
 }  // namespace zood::checkpoint

@@ -60,7 +60,7 @@ class Reader {
 
   Format format() const { return format_; }
 
-  // The files that hold the checkpoint, in the order of their names.
+  // The files that hold the checkpoint. Messages call the checkpoint by the first of them.
   std::span<const std::string> files() const { return files_; }
 
   // Sorted by name, no name twice.
@@ -74,7 +74,16 @@ class Reader {
   absl::StatusOr<Tensor> Read(std::string_view name) const;
 
   // Every variable. ResourceExhausted when they exceed Limits::max_total_bytes together.
+  // variable_role.h has a ReadAll() that prefers moving averages.
   absl::StatusOr<TensorMap> ReadAll() const;
+
+  // Some variables, and the names under which the map gets them. Errors as for Read() and
+  // ReadAll(); InvalidArgument when two would get one name.
+  struct Request {
+    std::string name;
+    std::string as;
+  };
+  absl::StatusOr<TensorMap> ReadAs(std::span<const Request> requests) const;
 
  protected:
   // `variables` is what CheckVariables() passed.
@@ -92,8 +101,6 @@ class Reader {
   // (except for strings, whose size only the derived class knows). Thread-safe. A message need
   // not name file and variable.
   virtual absl::StatusOr<Tensor> ReadVariable(std::size_t index) const = 0;
-
-  absl::StatusOr<Tensor> ReadChecked(std::size_t index) const;
 
   const Format format_;
   const std::vector<std::string> files_;

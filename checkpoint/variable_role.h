@@ -1,0 +1,44 @@
+// Which variables of a training checkpoint belong to the network, and which only to its training.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "absl/status/statusor.h"
+#include "checkpoint/reader.h"
+
+namespace zood::checkpoint {
+
+enum class VariableRole : std::uint8_t {
+  kModel,           // a weight or statistic of the network, or anything that is not known
+  kMovingAverage,   // <variable>/ExponentialMovingAverage: the average that evaluation prefers
+  kSlot,            // <variable>/Momentum, /Adam, /Adam_1, ...: an optimizer's state for a variable
+  kOptimizerState,  // beta1_power, beta2_power: an optimizer's state as a whole
+  kGlobalStep,      // global_step
+};
+
+// "slot", for people.
+std::string_view Name(VariableRole role);
+
+struct ClassifiedVariable {
+  VariableRole role = VariableRole::kModel;
+  std::string_view variable;  // whose slot or average it is, otherwise the name; part of the name
+};
+
+// Tells the role by the name, as TensorFlow 1's optimizers and tf.train.ExponentialMovingAverage
+// give names: by its last component, with or without a number behind it.
+ClassifiedVariable ClassifyVariable(std::string_view name);
+
+struct ReadOptions {
+  // The value of <variable>/ExponentialMovingAverage stands for <variable>, and does not come under
+  // its own name. Otherwise both come as they are.
+  bool prefer_moving_averages = true;
+  // Slots, optimizer state and the global step are read too.
+  bool training_state = true;
+};
+
+// Reads all variables that the options ask for. DataLoss when a moving average differs in shape or
+// dtype from its variable; else the errors of Reader::Read() and ReadAll().
+absl::StatusOr<TensorMap> ReadAll(const Reader& reader, const ReadOptions& options);
+
+}  // namespace zood::checkpoint
