@@ -2,6 +2,9 @@
 // connections on learning", AAAI 2017), as published in slim.
 #include <fmt/format.h>
 
+#include <functional>
+#include <string>
+
 #include "models/inception_common.h"
 
 namespace zood::models::inception {
@@ -24,8 +27,9 @@ Value InputStem(Net& net, Value x) {
 // x + scale * up, where `up` brings the concatenated branches to the channels of x.
 Value Residual(Net& net, Value x, float scale, const graph::ActivationPtr& activation,
                const std::vector<Branch>& branches) {
-  const Value up = net.Conv2d(Branches(net, x, branches), x.channels(), {1, 1},
-                              {.activation = nullptr, .normalizer = nullptr, .scope = "Conv2d_1x1"});
+  const Value up =
+      net.Conv2d(Branches(net, x, branches), x.channels(), {1, 1},
+                 {.activation = nullptr, .normalizer = nullptr, .scope = "Conv2d_1x1"});
   return net.Apply(net.Add(x, up, scale), activation);
 }
 
@@ -51,14 +55,20 @@ Value Block17(Net& net, Value x, const std::string& name) {
 }
 
 // 8x8.
-Value Block8(Net& net, Value x, const std::string& name, float scale,
-             const graph::ActivationPtr& activation) {
+Value ScaledBlock8(Net& net, Value x, const std::string& name, float scale,
+                   const graph::ActivationPtr& activation) {
   const auto scope = net.Scope(name);
   return Residual(net, x, scale, activation, {
       {Conv(192, {1, 1}, "Conv2d_1x1")},
       {Conv(192, {1, 1}, "Conv2d_0a_1x1"), Conv(224, {1, 3}, "Conv2d_0b_1x3"),
        Conv(256, {3, 1}, "Conv2d_0c_3x1")},
   });
+}
+Value Block8(Net& net, Value x, const std::string& name) {
+  return ScaledBlock8(net, x, name, 0.2f, Relu());
+}
+Value LastBlock8(Net& net, Value x, const std::string& name) {
+  return ScaledBlock8(net, x, name, 1.0f, nullptr);
 }
 
 Value Mixed5b(Net& net, Value x) {
@@ -92,11 +102,11 @@ Value Mixed7a(Net& net, Value x) {
   });
 }
 
-// `layer` n times in the scope `scope`, named "<name>_1" and on.
+// `block` n times in the scope `scope_name`, named "<name>_1" and on.
 Value Repeat(Net& net, Value x, int n, const std::string& scope_name, const std::string& name,
-             const Net::Layer& layer) {
+             const std::function<Value(Net& net, Value x, const std::string& name)>& block) {
   const auto scope = net.Scope(scope_name);
-  for (int i = 1; i <= n; ++i) x = layer(x, fmt::format("{}_{}", name, i));
+  for (int i = 1; i <= n; ++i) x = block(net, x, fmt::format("{}_{}", name, i));
   return x;
 }
 
@@ -112,18 +122,14 @@ Architecture::Outputs InceptionResnetV2(Net& net, const NetworkArgs& args) {
   const auto fc_defaults = net.Defaults(FullyConnectedArgs{.biases_regularizer = l2});
 
   Value x = Mixed5b(net, InputStem(net, net.input()));
-  x = Repeat(net, x, 10, "Repeat", "block35",
-             [&net](Value v, const std::string& name) { return Block35(net, v, name); });
+  x = Repeat(net, x, 10, "Repeat", "block35", Block35);
   x = Mixed6a(net, x);
-  x = Repeat(net, x, 20, "Repeat_1", "block17",
-             [&net](Value v, const std::string& name) { return Block17(net, v, name); });
+  x = Repeat(net, x, 20, "Repeat_1", "block17", Block17);
   net.EndPoint("PreAuxLogits", x);
   const Value aux_input = x;
   x = Mixed7a(net, x);
-  x = Repeat(net, x, 9, "Repeat_2", "block8", [&net](Value v, const std::string& name) {
-    return Block8(net, v, name, 0.2f, Relu());
-  });
-  x = Block8(net, x, "Block8", 1.0f, nullptr);
+  x = Repeat(net, x, 9, "Repeat_2", "block8", Block8);
+  x = LastBlock8(net, x, "Block8");
   x = Stem(net, x, {Conv(1536, {1, 1}, "Conv2d_7b_1x1")});
   if (args.num_classes == 0) return {.logits = FullyConnectedHead(net, x, 0)};
   const Value aux_logits =
