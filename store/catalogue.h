@@ -1,0 +1,104 @@
+// What is known about models, versions and tensors: SQLite now, PostgreSQL for a fleet.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "store/names.h"
+#include "store/pack.h"
+#include "store/version.h"
+
+namespace zood::store {
+
+// A version and where its tensors lie, by digest.
+struct StoredVersion {
+  VersionManifest manifest;
+  std::map<std::string, TensorLocation> locations;
+};
+
+// A pack that the catalogue speaks of, and the tensors that it takes from it.
+struct PackUse {
+  std::string name;
+  std::uint64_t bytes = 0;  // of the file
+  std::vector<StoredTensor> tensors;
+
+  std::uint64_t live_bytes() const {
+    std::uint64_t sum = 0;
+    for (const StoredTensor& tensor : tensors) sum += tensor.ref.bytes;
+    return sum;
+  }
+};
+
+struct UnusedTensors {
+  std::int64_t tensors = 0;
+  std::uint64_t bytes = 0;
+};
+
+// A transactional catalogue. Each method is one transaction: wholly done and durable when it
+// returns OK, and without effect otherwise. One exception remains when the medium itself
+// fails in the middle of a commit: then only Barrier() settles whether it happened.
+// Thread-safe. Names are those that names.h accepts; the caller has checked them.
+class Catalogue {
+ public:
+  virtual ~Catalogue() = default;
+
+  // Those of `digests` that are known.
+  virtual absl::StatusOr<std::map<std::string, StoredTensor>> FindTensors(
+      const std::vector<std::string>& digests) = 0;
+
+  // Adds `pack`, whose tensors are from now on found there and nowhere else, then the version
+  // under the model's next number, then moves `aliases` to it. Gives the number. Internal when the
+  // manifest names a tensor that is neither known nor in `pack`.
+  virtual absl::StatusOr<std::int64_t> Publish(const VersionManifest& manifest,
+                                               const std::vector<std::string>& aliases,
+                                               const std::optional<Pack>& pack) = 0;
+
+  // NotFound, saying what there is, for a model, a version or an alias that is not there.
+  virtual absl::StatusOr<std::int64_t> Resolve(const std::string& model,
+                                               const Selector& selector) = 0;
+  virtual absl::StatusOr<StoredVersion> Find(const std::string& model,
+                                             const Selector& selector) = 0;
+  virtual absl::StatusOr<std::vector<ModelSummary>> ListModels() = 0;
+  virtual absl::StatusOr<std::vector<VersionSummary>> ListVersions(const std::string& model) = 0;
+
+  // The version that the alias named before, 0 for none. With `expected`, Aborted unless it
+  // named just that.
+  virtual absl::StatusOr<std::int64_t> SetAlias(const std::string& model, const std::string& alias,
+                                                std::int64_t version,
+                                                std::optional<std::int64_t> expected) = 0;
+  virtual absl::StatusOr<std::int64_t> DeleteAlias(const std::string& model,
+                                                   const std::string& alias,
+                                                   std::optional<std::int64_t> expected) = 0;
+
+  // FailedPrecondition while an alias names the version, unless `force`, which deletes the alias.
+  virtual absl::Status DeleteVersion(const std::string& model, std::int64_t version,
+                                     bool force) = 0;
+  virtual absl::Status DeleteModel(const std::string& model) = 0;
+
+  // Every pack and the tensors that are found in it, used by a version or not.
+  virtual absl::StatusOr<std::vector<PackUse>> Packs() = 0;
+
+  // Tensors that no version uses.
+  virtual absl::StatusOr<UnusedTensors> CountUnused() = 0;
+
+  // Forgets them, and packs without tensors.
+  virtual absl::StatusOr<UnusedTensors> Sweep() = 0;
+
+  // Adds `pack` and finds its tensors there from now on; forgets packs that this empties.
+  virtual absl::Status Move(const Pack& pack) = 0;
+
+  // Makes the outcome of everything before it final: what a failed commit may have left behind
+  // cannot come back, not even after a loss of power. Files may be removed on the catalogue's
+  // word only after it returned OK.
+  virtual absl::Status Barrier() = 0;
+
+  // Sentences on everything wrong with the catalogue in itself.
+  virtual absl::StatusOr<std::vector<std::string>> Check() = 0;
+};
+
+}  // namespace zood::store

@@ -1,0 +1,201 @@
+// Whatever operation of the disk fails, and whatever a loss of power then takes away: the store
+// opens, fsck finds no damage, every acknowledged version is whole, and nothing is half there.
+#include <functional>
+#include <map>
+
+#include "fault_disk.h"
+#include "store_testing.h"
+
+namespace zood::store {
+namespace {
+
+// What a client of the store may rely on.
+struct Expectation {
+  std::map<std::pair<std::string, std::int64_t>, TensorMap> acknowledged;
+  std::map<std::pair<std::string, std::int64_t>, TensorMap> perhaps;  // errors without an answer
+};
+
+class FaultTest : public ::testing::Test {
+ protected:
+  FaultTest() { std::filesystem::create_directories(root_); }
+
+  absl::StatusOr<std::unique_ptr<Store>> Open() {
+    return Store::Open(disk_, root_, {.sqlite_vfs = disk_.vfs_name()});
+  }
+
+  // A fresh disk with an empty directory.
+  void Reset() {
+    disk_.Forget();
+    std::filesystem::remove_all(root_);
+    std::filesystem::create_directories(root_);
+    expected_ = {};
+  }
+
+  absl::Status Publish(Store& store, const std::string& model, std::int64_t version,
+                       std::uint64_t base, std::uint64_t head) {
+    const TensorMap weights = NetworkWeights(base, head, 16);
+    const auto published = store.Publish(
+        {.model = model, .labels = {"cat"}, .tags = {{"head", std::to_string(head)}}}, weights);
+    if (published.ok()) {
+      EXPECT_EQ(published->version, version);
+      expected_.acknowledged[{model, version}] = weights;
+      expected_.perhaps.erase({model, version});
+    } else {
+      expected_.perhaps[{model, version}] = weights;
+    }
+    return published.status();
+  }
+
+  absl::Status Delete(Store& store, const std::string& model, std::int64_t version) {
+    // From the moment it is asked for, a version may be gone; once answered, it is.
+    const auto it = expected_.acknowledged.find({model, version});
+    if (it != expected_.acknowledged.end()) {
+      expected_.perhaps.insert(expected_.acknowledged.extract(it));
+    }
+    const absl::Status status = store.DeleteVersion(model, version, true);
+    if (status.ok()) expected_.perhaps.erase({model, version});
+    return absl::IsNotFound(status) ? absl::OkStatus() : status;
+  }
+
+  // A life of a store: versions that share tensors, aliases, a deletion whose pack is rewritten,
+  // and a restart, which writes SQLite's log back. Each step is repeated by `attempt`.
+  absl::Status Live(const std::function<absl::Status(std::function<absl::Status()>)>& attempt) {
+    std::unique_ptr<Store> store;
+    const auto open = [&] {
+      return attempt([&]() -> absl::Status {
+        store.reset();
+        ZOOD_ASSIGN_OR_RETURN(store, Open());
+        return absl::OkStatus();
+      });
+    };
+    ZOOD_RETURN_IF_ERROR(open());
+    ZOOD_RETURN_IF_ERROR(attempt([&] { return Publish(*store, "a", 1, 1, 1); }));
+    ZOOD_RETURN_IF_ERROR(attempt([&] { return Publish(*store, "a", 2, 1, 2); }));
+    ZOOD_RETURN_IF_ERROR(attempt([&] { return store->SetAlias("a", "stable", 2).status(); }));
+    ZOOD_RETURN_IF_ERROR(attempt([&] { return Publish(*store, "b", 1, 2, 1); }));
+    ZOOD_RETURN_IF_ERROR(open());
+    ZOOD_RETURN_IF_ERROR(attempt([&] { return Publish(*store, "c", 1, 3, 3); }));
+    ZOOD_RETURN_IF_ERROR(attempt([&] { return Delete(*store, "b", 1); }));
+    ZOOD_RETURN_IF_ERROR(attempt([&] { return Delete(*store, "a", 2); }));
+    ZOOD_RETURN_IF_ERROR(attempt([&] { return store->Gc({.compact_at_most = 0.99}).status(); }));
+    ZOOD_RETURN_IF_ERROR(attempt([&] { return Publish(*store, "b", 2, 2, 1); }));
+    return absl::OkStatus();
+  }
+
+  // How many operations of the disk a whole life takes.
+  std::int64_t CountOperations() {
+    Reset();
+    const std::int64_t before = disk_.operations();
+    EXPECT_TRUE(Live([](const auto& step) { return step(); }).ok());
+    return disk_.operations() - before;
+  }
+
+  void ExpectWhole() {
+    const auto store = Open();
+    ASSERT_TRUE(store.ok()) << store.status();
+    const auto report = (*store)->Fsck();
+    ASSERT_TRUE(report.ok()) << report.status();
+    ASSERT_THAT(report->damage, ::testing::IsEmpty());
+    for (const auto& [key, weights] : expected_.acknowledged) {
+      const auto loaded = (*store)->Load(key.first, std::to_string(key.second));
+      ASSERT_TRUE(loaded.ok()) << loaded.status();
+      ASSERT_TRUE(SameWeights(loaded->weights, weights));
+    }
+    const auto models = (*store)->ListModels();
+    ASSERT_TRUE(models.ok()) << models.status();
+    for (const ModelSummary& model : *models) {
+      const auto versions = (*store)->ListVersions(model.name);
+      ASSERT_TRUE(versions.ok()) << versions.status();
+      for (const VersionSummary& version : *versions) {
+        const std::pair key(model.name, version.version);
+        if (expected_.acknowledged.contains(key)) continue;
+        ASSERT_TRUE(expected_.perhaps.contains(key)) << model.name << " " << version.version;
+        const auto loaded = (*store)->Load(model.name, std::to_string(version.version));
+        ASSERT_TRUE(loaded.ok()) << loaded.status();
+        ASSERT_TRUE(SameWeights(loaded->weights, expected_.perhaps.at(key)));
+      }
+    }
+    ASSERT_TRUE((*store)->Gc().ok());
+    ASSERT_THAT((*store)->Fsck()->damage, ::testing::IsEmpty());
+    ASSERT_THAT((*store)->Fsck()->garbage, ::testing::IsEmpty());
+    ASSERT_TRUE((*store)->Publish({.model = "after"}, NetworkWeights(9, 9, 16)).ok());
+  }
+
+  // The power goes at operation n, for every n.
+  void TestPowerLoss(PowerLoss kind, std::uint64_t seed) {
+    const std::int64_t total = CountOperations();
+    ASSERT_GT(total, 60);
+    for (std::int64_t n = 0; n < total; ++n) {
+      SCOPED_TRACE(fmt::format("power lost at operation {} of {}, seed {}", n, total, seed));
+      Reset();
+      disk_.FailAt(n, Fault::kIoError, /*forever=*/true);
+      Live([](const auto& step) { return step(); }).IgnoreError();
+      disk_.LosePower(kind, seed * 1'000'003 + static_cast<std::uint64_t>(n));
+      ASSERT_NO_FATAL_FAILURE(ExpectWhole());
+    }
+  }
+
+  // Operation n fails once, for every n: the error is clear, nothing is left of the step, and the
+  // same step succeeds when it is tried again, on the same store.
+  void TestOneFailure(Fault fault) {
+    const std::int64_t total = CountOperations();
+    for (std::int64_t n = 0; n < total; ++n) {
+      SCOPED_TRACE(fmt::format("operation {} of {} fails", n, total));
+      Reset();
+      disk_.FailAt(n, fault, /*forever=*/false);
+      int failures = 0;
+      const absl::Status lived = Live([&](const auto& step) {
+        const absl::Status status = step();
+        if (status.ok()) return status;
+        ++failures;
+        EXPECT_TRUE(absl::IsResourceExhausted(status) || absl::IsUnavailable(status)) << status;
+        if (fault == Fault::kNoSpace) {
+          EXPECT_TRUE(absl::IsResourceExhausted(status)) << status;
+        }
+        return step();
+      });
+      ASSERT_TRUE(lived.ok()) << lived;
+      EXPECT_LE(failures, 1);
+      disk_.LosePower(PowerLoss::kLoseUnsynced, 0);
+      ASSERT_NO_FATAL_FAILURE(ExpectWhole());
+      ASSERT_TRUE(expected_.perhaps.empty());
+    }
+  }
+
+  ScratchDirectory scratch_;
+  std::string root_ = scratch_.path() + "/store";
+  FaultDisk disk_;
+  Expectation expected_;
+};
+
+TEST_F(FaultTest, PowerLossThatForgetsTheUnsynced) { TestPowerLoss(PowerLoss::kLoseUnsynced, 0); }
+
+TEST_F(FaultTest, PowerLossThatForgetsNothing) { TestPowerLoss(PowerLoss::kKeepAll, 0); }
+
+TEST_F(FaultTest, PowerLossThatForgetsHere) { TestPowerLoss(PowerLoss::kMix, 1); }
+
+TEST_F(FaultTest, PowerLossThatForgetsThere) { TestPowerLoss(PowerLoss::kMix, 2); }
+
+TEST_F(FaultTest, DiskFullOnce) { TestOneFailure(Fault::kNoSpace); }
+
+TEST_F(FaultTest, InputOutputErrorOnce) { TestOneFailure(Fault::kIoError); }
+
+TEST_F(FaultTest, AFullDiskLeavesNothingOfThePublish) {
+  const auto store = Open();
+  ASSERT_TRUE(Publish(**store, "a", 1, 1, 1).ok());
+  const auto packs = [&] { return FileSystem::Native().List(root_ + "/packs").value(); };
+  const auto before = packs();
+  for (std::int64_t n = 0;; ++n) {
+    disk_.FailAt(n, Fault::kNoSpace, /*forever=*/false);
+    const absl::Status status = Publish(**store, "a", 2, 2, 2);
+    disk_.StopFailing();
+    if (status.ok()) break;
+    EXPECT_TRUE(absl::IsResourceExhausted(status)) << status;
+    EXPECT_EQ(packs(), before) << "operation " << n;
+    EXPECT_EQ((*store)->ListVersions("a")->size(), 1u);
+  }
+  EXPECT_EQ(packs().size(), 2u);
+}
+
+}  // namespace
+}  // namespace zood::store

@@ -1,0 +1,111 @@
+// Killed (-9) at random moments, the store opens, fsck is clean, and every version that was
+// acknowledged is whole.
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <csignal>
+#include <map>
+#include <thread>
+
+#include "store_testing.h"
+
+namespace zood::store {
+namespace {
+
+constexpr std::int64_t kScale = 50'000;  // 3.8 MB a network: most kills fall into a publish
+constexpr int kKept = 6;
+
+// What the child tells, before it deletes and after it published. Written whole: it is shorter
+// than PIPE_BUF.
+struct Message {
+  enum Kind : std::int64_t { kPublished, kWillDelete } kind;
+  std::int64_t version;
+  std::uint64_t base;
+  std::uint64_t head;
+};
+
+void Tell(int pipe, const Message& message) {
+  if (::write(pipe, &message, sizeof(message)) != sizeof(message)) ::_exit(3);
+}
+
+// Publishes until killed. Runs in a forked process: leaves by _exit only.
+[[noreturn]] void PublishForever(const std::string& root, std::uint64_t round, int pipe) {
+  auto store = Store::Open(FileSystem::Native(), root);
+  if (!store.ok()) ::_exit(1);
+  for (std::uint64_t i = 0;; ++i) {
+    const std::uint64_t base = round * 1000 + i / 3;
+    const auto published =
+        (*store)->Publish({.model = "net", .labels = {"cat", "dog"}, .aliases = {"stable"}},
+                          NetworkWeights(base, i, kScale));
+    if (!published.ok()) ::_exit(2);
+    Tell(pipe, {Message::kPublished, published->version, base, i});
+    if (published->version <= kKept) continue;
+    const std::int64_t old = published->version - kKept;
+    Tell(pipe, {Message::kWillDelete, old, 0, 0});
+    (*store)->DeleteVersion("net", old).IgnoreError();  // an earlier process may have done it
+    if (i % 2 == 1 && !(*store)->Gc().ok()) ::_exit(4);
+  }
+}
+
+// Lets a child publish for `time`, kills it, and gives what it told.
+std::vector<Message> PublishAndKill(const std::string& root, std::uint64_t round,
+                                    std::chrono::microseconds time) {
+  int pipe[2];
+  EXPECT_EQ(::pipe(pipe), 0);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::close(pipe[0]);
+    PublishForever(root, round, pipe[1]);
+  }
+  ::close(pipe[1]);
+  std::this_thread::sleep_for(time);
+  ::kill(child, SIGKILL);
+  int status = 0;
+  EXPECT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFSIGNALED(status)) << "the child left by itself: " << WEXITSTATUS(status);
+  std::vector<Message> messages;
+  Message message;
+  while (::read(pipe[0], &message, sizeof(message)) == sizeof(message)) {
+    messages.push_back(message);
+  }
+  ::close(pipe[0]);
+  return messages;
+}
+
+TEST(StoreKillTest, EveryAcknowledgedVersionIsWhole) {
+  const ScratchDirectory scratch;
+  const std::string root = scratch.path() + "/store";
+  std::mt19937 random(std::random_device{}());
+  std::map<std::int64_t, Message> acknowledged;  // and not to be deleted
+  std::size_t total = 0;
+  for (std::uint64_t round = 1; round <= 20; ++round) {
+    const std::chrono::microseconds time(random() % 400'000);
+    SCOPED_TRACE(fmt::format("round {}, killed after {} us", round, time.count()));
+    for (const Message& message : PublishAndKill(root, round, time)) {
+      if (message.kind == Message::kPublished) {
+        EXPECT_TRUE(acknowledged.emplace(message.version, message).second);
+        ++total;
+      } else {
+        acknowledged.erase(message.version);
+      }
+    }
+    const auto store = OpenStore(root);
+    ASSERT_NE(store, nullptr);
+    const auto report = store->Fsck();
+    ASSERT_TRUE(report.ok()) << report.status();
+    ASSERT_THAT(report->damage, ::testing::IsEmpty());
+    for (const auto& [version, message] : acknowledged) {
+      const auto loaded = store->Load("net", std::to_string(version));
+      ASSERT_TRUE(loaded.ok()) << loaded.status();
+      ASSERT_TRUE(SameWeights(loaded->weights, NetworkWeights(message.base, message.head, kScale)));
+      ASSERT_EQ(loaded->manifest.labels.size(), 2u);
+    }
+    ASSERT_TRUE(store->Gc().ok());
+    ASSERT_THAT(store->Fsck()->garbage, ::testing::IsEmpty());
+  }
+  EXPECT_GT(total, 20u) << "too few publishes for the kills to mean anything";
+}
+
+}  // namespace
+}  // namespace zood::store
