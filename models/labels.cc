@@ -1,6 +1,7 @@
 #include "models/labels.h"
 
 #include <algorithm>
+#include <array>
 #include <string_view>
 #include <vector>
 
@@ -14,6 +15,19 @@ namespace {
 constexpr std::string_view kImageNetTsv =
 #include "imagenet_2012.inc"
     ;
+
+constexpr std::array<const char*, 10> kCifar10 = {
+    "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"};
+
+const char* Name(LabelSet set) {
+  switch (set) {
+    case LabelSet::kNumbers: return "a set of numbers";
+    case LabelSet::kImageNet: return "ImageNet";
+    case LabelSet::kImageNetWithBackground: return "ImageNet with background";
+    case LabelSet::kCifar10: return "CIFAR-10";
+  }
+  return "an unknown set";
+}
 
 std::vector<ImageNetClass> ParseImageNet() {
   std::vector<ImageNetClass> classes;
@@ -41,12 +55,14 @@ absl::StatusOr<std::vector<std::string>> LabelsOf(LabelSet set, int num_classes)
     for (int i = 0; i < num_classes; ++i) labels.push_back(std::to_string(i));
     return labels;
   }
+  if (set == LabelSet::kCifar10) labels.assign(kCifar10.begin(), kCifar10.end());
   if (set == LabelSet::kImageNetWithBackground) labels.push_back("background");
-  for (const ImageNetClass& c : ImageNetClasses()) labels.push_back(c.name);
+  if (set == LabelSet::kImageNet || set == LabelSet::kImageNetWithBackground) {
+    for (const ImageNetClass& c : ImageNetClasses()) labels.push_back(c.name);
+  }
   if (static_cast<int>(labels.size()) != num_classes) {
-    return InvalidArgument("ImageNet{} has {} classes, the network has {}: give labels of your own",
-                           set == LabelSet::kImageNet ? "" : " with background", labels.size(),
-                           num_classes);
+    return InvalidArgument("{} has {} classes, the network has {}: give labels of your own",
+                           Name(set), labels.size(), num_classes);
   }
   return labels;
 }

@@ -10,6 +10,8 @@ namespace zood::models {
 image::PreprocessSpec VggPreprocessing(const NetworkArgs& args);
 image::PreprocessSpec InceptionPreprocessing(const NetworkArgs& args);
 image::PreprocessSpec CifarNetPreprocessing(const NetworkArgs& args);
+image::PreprocessSpec CifarResNetPreprocessing(const NetworkArgs& args);
+image::PreprocessSpec EfficientNetLitePreprocessing(const NetworkArgs& args);
 image::PreprocessSpec LeNetPreprocessing(const NetworkArgs& args);
 
 }  // namespace zood::models

@@ -30,8 +30,10 @@ struct NetworkArgs {
 // Where a published checkpoint is found and what it scored.
 struct Published {
   std::string archive;  // "inception_v3_2016_08_28.tar.gz"; empty where none was published
-  std::optional<double> top1;  // per cent on ImageNet's validation images, single crop
+  // Per cent, single crop: on ImageNet's validation images, or on CIFAR-10's test images.
+  std::optional<double> top1;
   std::optional<double> top5;
+  int image_size = 0;  // that it was trained for; 0: the architecture's own
 };
 
 // What class an output stands for.
@@ -39,6 +41,19 @@ enum class LabelSet {
   kNumbers,                 // "0", "1", ...: labels come with the import
   kImageNet,                // 1000 classes
   kImageNetWithBackground,  // 1001: class 0 is "background"
+  kCifar10,                 // 10
+};
+
+// Where a module of a PyTorch network stands in ours, for checkpoints in PyTorch's names. A "{}" in
+// `module` stands for a number, which the "{}" in its place in `scope` repeats, and "{+1}" raises
+// by one:
+//   {"layer{}.{}.conv{}", "resnet/block{}/unit_{+1}/conv{}", ModuleRule::Kind::kConv}
+// The kind says which variables a module has and how their axes are ordered (name_map.h).
+struct ModuleRule {
+  enum class Kind { kConv, kDepthwiseConv, kLinear, kBatchNorm };
+  std::string module;
+  std::string scope;
+  Kind kind = Kind::kConv;
 };
 
 // One network of the zoo. A program adds its own with Zoo::Add().
@@ -52,6 +67,8 @@ struct Architecture {
   std::vector<Published> published;
   // Variables under these scopes belong to the classifier and change with the number of classes.
   std::vector<std::string> head_scopes;
+  // Empty where no checkpoint in PyTorch's names is known. The first rule that matches counts.
+  std::vector<ModuleRule> pytorch_modules;
 
   // Adds the network's layers to `net` and returns logits and, where there is one, the auxiliary
   // classifier's; reports mistakes to the net.
@@ -89,7 +106,7 @@ class Zoo {
 // number of classes is not possible.
 absl::StatusOr<graph::Graph> BuildGraph(const Architecture& architecture, const NetworkArgs& args);
 
-// Class names: ImageNet's, or numbers, for `num_classes` outputs. InvalidArgument when the set has
+// Class names, or numbers, for `num_classes` outputs. InvalidArgument when the set has
 // another number of classes.
 absl::StatusOr<std::vector<std::string>> LabelsOf(LabelSet set, int num_classes);
 
