@@ -1,0 +1,152 @@
+#include "serving/catalogue.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "base/status.h"
+#include "store/names.h"
+
+namespace zood::serving {
+namespace {
+
+std::string Join(const auto& range) {
+  return fmt::format("{}", fmt::join(range, ", "));
+}
+
+std::vector<std::string> AliasNames(const ModelEntry& entry) {
+  std::vector<std::string> names;
+  for (const auto& [alias, version] : entry.aliases) names.push_back(alias);
+  return names;
+}
+
+absl::StatusOr<Resolved> ResolveIn(const std::string& model, const ModelEntry& entry,
+                                   const store::Selector& selector) {
+  if (selector.version > 0) {
+    if (!std::ranges::binary_search(entry.versions, selector.version)) {
+      return NotFound("model '{}' has no version {}; it has {}", model, selector.version,
+                      Join(entry.versions));
+    }
+    return Resolved{.version = selector.version, .alias = {}};
+  }
+  std::string alias = selector.alias;
+  if (alias.empty()) {
+    const std::string stable(store::kStable);
+    alias = entry.aliases.contains(stable) ? stable : std::string(store::kLatest);
+  }
+  const auto found = entry.aliases.find(alias);
+  if (found == entry.aliases.end()) {
+    return NotFound("model '{}' has no alias '{}'; it has {}", model, alias,
+                    Join(AliasNames(entry)));
+  }
+  return Resolved{.version = found->second, .alias = alias};
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Catalogue>> Catalogue::Open(store::Store& store) {
+  std::unique_ptr<Catalogue> catalogue(new Catalogue(store));
+  ZOOD_ASSIGN_OR_RETURN(const auto summaries, store.ListModels());
+  MutexLock lock(catalogue->mutex_);
+  for (const store::ModelSummary& summary : summaries) {
+    ZOOD_ASSIGN_OR_RETURN(catalogue->models_[summary.name], ReadEntry(store, summary));
+  }
+  return catalogue;
+}
+
+absl::StatusOr<ModelEntry> Catalogue::ReadEntry(store::Store& store,
+                                                const store::ModelSummary& summary) {
+  ModelEntry entry{.versions = {}, .aliases = summary.aliases};
+  ZOOD_ASSIGN_OR_RETURN(const auto versions, store.ListVersions(summary.name));
+  for (const store::VersionSummary& version : versions) entry.versions.push_back(version.version);
+  std::ranges::sort(entry.versions);
+  return entry;
+}
+
+absl::Status Catalogue::Refresh(const std::string& model) {
+  ZOOD_ASSIGN_OR_RETURN(const auto summaries, store_.ListModels());
+  const auto found = std::ranges::find(summaries, model, &store::ModelSummary::name);
+  if (found == summaries.end()) {
+    MutexLock lock(mutex_);
+    models_.erase(model);
+    return absl::OkStatus();
+  }
+  ZOOD_ASSIGN_OR_RETURN(ModelEntry entry, ReadEntry(store_, *found));
+  MutexLock lock(mutex_);
+  models_[model] = std::move(entry);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Resolved> Catalogue::Resolve(const ModelRef& ref) const {
+  if (ref.model.empty()) return InvalidArgument("the request names no model");
+  ZOOD_ASSIGN_OR_RETURN(const store::Selector selector, store::ParseSelector(ref.selector));
+  MutexLock lock(mutex_);
+  const auto found = models_.find(ref.model);
+  if (found == models_.end()) {
+    std::vector<std::string> names;
+    for (const auto& [name, entry] : models_) {
+      if (names.size() == 10) {
+        names.push_back(fmt::format("and {} more", models_.size() - names.size()));
+        break;
+      }
+      names.push_back(name);
+    }
+    return NotFound("there is no model '{}'; there {}", ref.model,
+                    names.empty() ? "are none yet: import one" : "is " + Join(names));
+  }
+  return ResolveIn(ref.model, found->second, selector);
+}
+
+std::map<std::string, ModelEntry> Catalogue::List() const {
+  MutexLock lock(mutex_);
+  return models_;
+}
+
+absl::StatusOr<ModelEntry> Catalogue::Find(const std::string& model) const {
+  MutexLock lock(mutex_);
+  const auto found = models_.find(model);
+  if (found == models_.end()) return NotFound("there is no model '{}'", model);
+  return found->second;
+}
+
+absl::StatusOr<store::PublishedVersion> Catalogue::Publish(const store::NewVersion& version,
+                                                           const TensorMap& weights) {
+  MutexLock changing(changing_);
+  ZOOD_ASSIGN_OR_RETURN(store::PublishedVersion published, store_.Publish(version, weights));
+  ZOOD_RETURN_IF_ERROR(Refresh(version.model));
+  return published;
+}
+
+absl::StatusOr<std::int64_t> Catalogue::SetAlias(const std::string& model,
+                                                 const std::string& alias, std::int64_t version,
+                                                 std::optional<std::int64_t> expected) {
+  MutexLock changing(changing_);
+  ZOOD_ASSIGN_OR_RETURN(const std::int64_t before,
+                        store_.SetAlias(model, alias, version, expected));
+  ZOOD_RETURN_IF_ERROR(Refresh(model));
+  return before;
+}
+
+absl::StatusOr<std::int64_t> Catalogue::DeleteAlias(const std::string& model,
+                                                    const std::string& alias,
+                                                    std::optional<std::int64_t> expected) {
+  MutexLock changing(changing_);
+  ZOOD_ASSIGN_OR_RETURN(const std::int64_t before, store_.DeleteAlias(model, alias, expected));
+  ZOOD_RETURN_IF_ERROR(Refresh(model));
+  return before;
+}
+
+absl::Status Catalogue::DeleteVersion(const std::string& model, std::int64_t version, bool force) {
+  MutexLock changing(changing_);
+  ZOOD_RETURN_IF_ERROR(store_.DeleteVersion(model, version, force));
+  return Refresh(model);
+}
+
+absl::Status Catalogue::DeleteModel(const std::string& model) {
+  MutexLock changing(changing_);
+  ZOOD_RETURN_IF_ERROR(store_.DeleteModel(model));
+  return Refresh(model);
+}
+
+}  // namespace zood::serving

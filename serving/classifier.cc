@@ -1,0 +1,281 @@
+#include "serving/classifier.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <numeric>
+#include <optional>
+#include <utility>
+
+#include "base/status.h"
+
+namespace zood::serving {
+
+// One request under way. Shared by its images' tasks; the last one that is done answers.
+class Classifier::Call : public std::enable_shared_from_this<Classifier::Call> {
+ public:
+  Call(Classifier& classifier, ClassifyRequest request, Done done)
+      : classifier_(classifier),
+        request_(std::move(request)),
+        done_(std::move(done)),
+        arrived_(Clock::now()),
+        remaining_(static_cast<int>(request_.images.size())) {
+    result_.images.resize(request_.images.size());
+    result_.model = request_.model.model;
+  }
+
+  // The steps, in order.
+  void Acquired(absl::StatusOr<ModelManager::ServablePtr> servable);
+  void Begin(absl::StatusOr<std::shared_ptr<Program>> program);
+  void Prepare(std::size_t index);
+  void Computed(std::size_t index, const absl::StatusOr<BatchOutput>& output, int row,
+                const BatchRecord& record);
+
+  absl::Status StillWanted() const;
+  // The request failed before its images went separate ways.
+  void Fail(const absl::Status& status);
+
+ private:
+  class Task;
+
+  void FailImage(const absl::Status& status);
+  void ImageDone();
+  void Answer();
+
+  Classifier& classifier_;
+  const ClassifyRequest request_;
+  const Done done_;
+  const Clock::time_point arrived_;
+  // Set before images go separate ways, then constant.
+  ModelManager::ServablePtr servable_;
+  std::shared_ptr<Program> program_;
+
+  ClassifyResult result_;  // each image's part is written by its task only
+  std::atomic<int> remaining_;
+  std::atomic<bool> failed_ = false;
+  mutable Mutex mutex_;
+  absl::Status error_ ABSL_GUARDED_BY(mutex_);  // the first
+};
+
+// One image of a call, in the queue of its program.
+class Classifier::Call::Task final : public BatchTask {
+ public:
+  Task(std::shared_ptr<Call> call, std::size_t index, std::vector<float> input)
+      : call_(std::move(call)), index_(index), input_(std::move(input)) {}
+
+  std::span<const float> input() const override { return input_; }
+  absl::Status StillWanted() const override { return call_->StillWanted(); }
+  void Finish(const absl::StatusOr<BatchOutput>& output, int index,
+              const BatchRecord& record) override {
+    call_->Computed(index_, output, index, record);
+  }
+
+ private:
+  const std::shared_ptr<Call> call_;
+  const std::size_t index_;
+  const std::vector<float> input_;
+};
+
+absl::Status Classifier::Call::StillWanted() const {
+  if (failed_) {
+    MutexLock lock(mutex_);
+    return error_;
+  }
+  if (request_.cancelled && request_.cancelled()) return Cancelled("the caller has gone");
+  if (Clock::now() >= request_.deadline) {
+    return DeadlineExceeded("the deadline passed before the images were computed");
+  }
+  return absl::OkStatus();
+}
+
+void Classifier::Call::Acquired(absl::StatusOr<ModelManager::ServablePtr> servable) {
+  if (!servable.ok()) return Fail(servable.status());
+  if (absl::Status status = StillWanted(); !status.ok()) return Fail(status);
+  servable_ = *std::move(servable);
+  result_.version = servable_->version();
+  result_.digest = servable_->digest();
+  if (auto program = servable_->FindProgram(request_.end_points)) return Begin(std::move(program));
+  classifier_.compilers_.Post([self = shared_from_this()] {
+    self->Begin(self->servable_->ProgramFor(self->request_.end_points));
+  });
+}
+
+void Classifier::Call::Begin(absl::StatusOr<std::shared_ptr<Program>> program) {
+  if (!program.ok()) return Fail(program.status());
+  program_ = *std::move(program);
+  const auto images = static_cast<int>(request_.images.size());
+  if (absl::Status status = program_->queue().Reserve(images); !status.ok()) return Fail(status);
+  for (std::size_t i = 0; i < request_.images.size(); ++i) {
+    classifier_.decoders_.Post([self = shared_from_this(), i] { self->Prepare(i); });
+  }
+}
+
+void Classifier::Call::Prepare(std::size_t index) {
+  absl::Status status = StillWanted();
+  if (status.ok()) {
+    absl::StatusOr<std::vector<float>> input =
+        PrepareImage(request_.images[index], *servable_, classifier_.options_.image_limits,
+                     result_.images[index].prepare);
+    if (input.ok()) {
+      program_->queue().Push(
+          std::make_unique<Task>(shared_from_this(), index, *std::move(input)),
+          request_.priority);
+      return;
+    }
+    status = Annotate(input.status(), fmt::format("image {}", index));
+  }
+  program_->queue().Release(1);
+  FailImage(status);
+}
+
+void Classifier::Call::Computed(std::size_t index, const absl::StatusOr<BatchOutput>& output,
+                                int row, const BatchRecord& record) {
+  if (!output.ok()) return FailImage(output.status());
+  ImageResult& image = result_.images[index];
+  const auto classes = static_cast<std::size_t>(servable_->num_classes());
+  const auto logits = output->logits.subspan(static_cast<std::size_t>(row) * classes, classes);
+  if (!std::ranges::all_of(logits, [](float x) { return std::isfinite(x); })) {
+    return FailImage(InvalidArgument("image {}: the network's answer is not finite; its "
+                                            "input is out of any sensible range",
+                                            index));
+  }
+  image.classes = TopK(logits, request_.top_k, request_.threshold);
+  for (ClassScore& score : image.classes) score.label = servable_->Label(score.index);
+  if (request_.logits) image.logits.assign(logits.begin(), logits.end());
+  for (std::size_t i = 0; i < output->end_points.size(); ++i) {
+    const graph::Graph& graph = servable_->graph();
+    const Shape& batched = graph.node(*graph.EndPoint(request_.end_points[i])).shape;
+    Shape shape(std::vector<std::int64_t>(batched.begin() + 1, batched.end()));
+    const auto size = static_cast<std::size_t>(shape.num_elements());
+    const auto values = output->end_points[i].subspan(static_cast<std::size_t>(row) * size, size);
+    image.end_points.push_back(*Tensor::FromVector(
+        std::move(shape), std::vector<float>(values.begin(), values.end())));
+  }
+  image.batch_size = record.batch_size;
+  image.compute_ms = record.compute_ms;
+  image.queue_ms = std::max(0.0, Milliseconds(record.started - arrived_) -
+                                     image.prepare.decode_ms - image.prepare.preprocess_ms);
+  classifier_.observer_.OnImage({.model = result_.model,
+                                 .version = result_.version,
+                                 .batch_size = image.batch_size,
+                                 .decode_ms = image.prepare.decode_ms,
+                                 .preprocess_ms = image.prepare.preprocess_ms,
+                                 .queue_ms = image.queue_ms,
+                                 .compute_ms = image.compute_ms});
+  ImageDone();
+}
+
+void Classifier::Call::FailImage(const absl::Status& status) {
+  {
+    MutexLock lock(mutex_);
+    if (error_.ok()) error_ = status;
+  }
+  failed_ = true;
+  ImageDone();
+}
+
+void Classifier::Call::ImageDone() {
+  if (--remaining_ == 0) Answer();
+}
+
+void Classifier::Call::Fail(const absl::Status& status) {
+  {
+    MutexLock lock(mutex_);
+    error_ = status;
+  }
+  failed_ = true;
+  Answer();
+}
+
+void Classifier::Call::Answer() {
+  absl::Status status;
+  {
+    MutexLock lock(mutex_);
+    status = error_;
+  }
+  result_.total_ms = Milliseconds(Clock::now() - arrived_);
+  classifier_.observer_.OnRequest({.model = result_.model,
+                                   .version = result_.version,
+                                   .images = static_cast<int>(request_.images.size()),
+                                   .status = status,
+                                   .total_ms = result_.total_ms});
+  if (status.ok()) {
+    done_(std::move(result_));
+  } else {
+    done_(std::move(status));
+  }
+}
+
+Classifier::Classifier(ModelManager& manager, Observer& observer, ClassifierOptions options)
+    : manager_(manager),
+      observer_(observer),
+      options_(options),
+      compilers_({.name = "zood-compiler", .threads = 1, .nice = 5}),
+      decoders_({.name = "zood-decoder", .threads = options.decode_threads}) {}
+
+Classifier::~Classifier() = default;
+
+absl::Status Classifier::Check(const ClassifyRequest& request) const {
+  if (request.images.empty()) return InvalidArgument("the request holds no image");
+  if (request.images.size() > static_cast<std::size_t>(options_.max_images_per_request)) {
+    return InvalidArgument("the request holds {} images; {} are allowed", request.images.size(),
+                           options_.max_images_per_request);
+  }
+  if (request.end_points.size() > static_cast<std::size_t>(options_.max_end_points)) {
+    return InvalidArgument("the request names {} end points; {} are allowed",
+                           request.end_points.size(), options_.max_end_points);
+  }
+  if (request.top_k < 0) {
+    return InvalidArgument("top_k is {}; it must not be negative", request.top_k);
+  }
+  if (!(request.threshold >= 0 && request.threshold <= 1)) {
+    return InvalidArgument("the threshold is {}; it must be in [0, 1]", request.threshold);
+  }
+  return absl::OkStatus();
+}
+
+void Classifier::Classify(ClassifyRequest request, Done done) {
+  const absl::Status status = Check(request);
+  const ModelRef model = request.model;
+  auto call = std::make_shared<Call>(*this, std::move(request), std::move(done));
+  if (!status.ok()) return call->Fail(status);
+  manager_.Acquire(model, [call](absl::StatusOr<ModelManager::ServablePtr> servable) {
+    call->Acquired(std::move(servable));
+  });
+}
+
+absl::StatusOr<ClassifyResult> Classifier::ClassifyAndWait(ClassifyRequest request) {
+  Mutex mutex;
+  CondVar changed;
+  std::optional<absl::StatusOr<ClassifyResult>> answer;
+  Classify(std::move(request), [&](absl::StatusOr<ClassifyResult> result) {
+    MutexLock lock(mutex);
+    answer = std::move(result);
+    changed.NotifyAll();  // under the lock: the waiting function's variables end right after
+  });
+  MutexLock lock(mutex);
+  while (!answer) changed.Wait(mutex);
+  return *std::move(answer);
+}
+
+std::vector<ClassScore> TopK(std::span<const float> logits, int top_k, float threshold) {
+  std::vector<int> order(logits.size());
+  std::iota(order.begin(), order.end(), 0);
+  const auto count = std::min(order.size(), static_cast<std::size_t>(top_k));
+  const auto at = [&](int index) { return logits[static_cast<std::size_t>(index)]; };
+  std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(count), order.end(),
+                    [&](int a, int b) { return at(a) != at(b) ? at(a) > at(b) : a < b; });
+  if (count == 0) return {};
+  const double largest = at(order.front());
+  double sum = 0;
+  for (const float logit : logits) sum += std::exp(logit - largest);
+  std::vector<ClassScore> classes;
+  for (std::size_t i = 0; i < count; ++i) {
+    const auto probability = static_cast<float>(std::exp(at(order[i]) - largest) / sum);
+    if (!(probability >= threshold)) break;
+    classes.push_back({.index = order[i], .probability = probability, .label = {}});
+  }
+  return classes;
+}
+
+}  // namespace zood::serving

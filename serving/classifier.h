@@ -1,0 +1,102 @@
+// From images to classes: decode, preprocess, compute in a batch, pick the most probable.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "base/tensor.h"
+#include "serving/batch_scheduler.h"
+#include "serving/catalogue.h"
+#include "serving/image_input.h"
+#include "serving/model_manager.h"
+#include "serving/observer.h"
+#include "serving/worker_pool.h"
+
+namespace zood::serving {
+
+struct ClassifyRequest {
+  ModelRef model;
+  std::vector<ImageSource> images;  // what they view lives until the request is done
+  int top_k = 5;                    // 0: none; more than there are: all
+  float threshold = 0;
+  std::vector<std::string> end_points;
+  bool logits = false;
+
+  Priority priority = Priority::kInteractive;
+  Clock::time_point deadline = Clock::time_point::max();
+  // Whether the caller has gone. Quick; may be asked by several threads at once; not asked any
+  // more once the request is done. Empty means no.
+  std::function<bool()> cancelled;
+};
+
+struct ClassScore {
+  int index = 0;
+  float probability = 0;
+  std::string label;
+};
+
+struct ImageResult {
+  std::vector<ClassScore> classes;  // most probable first; equal ones by index
+  std::vector<float> logits;        // when asked for
+  std::vector<Tensor> end_points;   // as asked for, without a batch extent
+  int batch_size = 0;
+  PrepareTimes prepare;
+  double queue_ms = 0;
+  double compute_ms = 0;
+};
+
+struct ClassifyResult {
+  std::string model;
+  std::int64_t version = 0;
+  std::string digest;
+  std::vector<ImageResult> images;
+  double total_ms = 0;
+};
+
+struct ClassifierOptions {
+  int decode_threads = 1;
+  int max_images_per_request = 256;
+  int max_end_points = 64;
+  image::DecodeLimits image_limits;
+};
+
+// Probabilities from logits (softmax in double precision), the `top_k` largest that reach
+// `threshold`.
+std::vector<ClassScore> TopK(std::span<const float> logits, int top_k, float threshold);
+
+// Thread-safe.
+class Classifier {
+ public:
+  using Done = std::function<void(absl::StatusOr<ClassifyResult>)>;
+
+  // All references outlive the classifier.
+  Classifier(ModelManager& manager, Observer& observer, ClassifierOptions options);
+  // Every request must be done.
+  ~Classifier();
+
+  // Never blocks. Calls `done` exactly once, maybe before it returns, and from a thread that must
+  // not be held up. The errors are those that zood/v1/classifier.proto lists.
+  void Classify(ClassifyRequest request, Done done);
+
+  // Blocks.
+  absl::StatusOr<ClassifyResult> ClassifyAndWait(ClassifyRequest request);
+
+ private:
+  class Call;
+
+  absl::Status Check(const ClassifyRequest& request) const;
+
+  ModelManager& manager_;
+  Observer& observer_;
+  const ClassifierOptions options_;
+  WorkerPool compilers_;  // of end-point programs
+  WorkerPool decoders_;
+};
+
+}  // namespace zood::serving

@@ -1,0 +1,99 @@
+#include "serving/image_input.h"
+
+#include <cstring>
+#include <utility>
+
+#include "base/status.h"
+#include "image/image.h"
+#include "image/preprocess.h"
+
+namespace zood::serving {
+namespace {
+
+absl::Status CheckBytes(std::string_view bytes, const Shape& shape, std::size_t element) {
+  const std::optional<std::int64_t> elements = shape.CheckedNumElements();
+  if (!elements || static_cast<std::uint64_t>(*elements) != bytes.size() / element ||
+      bytes.size() % element != 0) {
+    return InvalidArgument("a tensor of shape {} holds {} bytes of elements of {} bytes",
+                           shape.ToString(), bytes.size(), element);
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<image::Image> ToImage(const PixelImage& source, int channels,
+                                     const image::DecodeLimits& limits) {
+  const Shape& shape = source.shape;
+  if (shape.rank() != 3 || (shape[2] != 1 && shape[2] != 3)) {
+    return InvalidArgument("pixels have shape {}; expected [height, width, 3] or [height, width, 1]",
+                           shape.ToString());
+  }
+  ZOOD_RETURN_IF_ERROR(CheckBytes(source.bytes, shape, 1));
+  if (source.bytes.empty() || shape[0] > image::kMaxSide || shape[1] > image::kMaxSide ||
+      static_cast<std::uint64_t>(shape[0] * shape[1]) > limits.max_pixels) {
+    return InvalidArgument("the image has {} x {} pixels; 1 to {} are allowed, {} a side", shape[0],
+                           shape[1], limits.max_pixels, image::kMaxSide);
+  }
+  if (shape[2] == 3 && channels == 1) {
+    return InvalidArgument("pixels have shape {}, but the network takes gray images: expected "
+                           "[height, width, 1]",
+                           shape.ToString());
+  }
+  image::Image picture({static_cast<int>(shape[0]), static_cast<int>(shape[1])}, channels);
+  if (shape[2] == channels) {
+    std::memcpy(picture.pixels.data(), source.bytes.data(), source.bytes.size());
+    return picture;
+  }
+  std::uint8_t* to = picture.pixels.data();
+  for (const char gray : source.bytes) {
+    for (int c = 0; c < channels; ++c) *to++ = static_cast<std::uint8_t>(gray);
+  }
+  return picture;
+}
+
+absl::StatusOr<std::vector<float>> FromInput(const NetworkInput& source, const Shape& expected) {
+  if (source.shape != expected) {
+    return InvalidArgument("the input tensor has shape {}; the network takes {}",
+                           source.shape.ToString(), expected.ToString());
+  }
+  ZOOD_RETURN_IF_ERROR(CheckBytes(source.bytes, source.shape, sizeof(float)));
+  std::vector<float> input(source.bytes.size() / sizeof(float));
+  std::memcpy(input.data(), source.bytes.data(), source.bytes.size());
+  return input;
+}
+
+// What is too large to be decoded will be so at the next attempt, too.
+absl::Status AsInvalid(const absl::Status& status) {
+  if (status.code() != absl::StatusCode::kResourceExhausted) return status;
+  return absl::InvalidArgumentError(status.message());
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<float>> PrepareImage(const ImageSource& source,
+                                                const Servable& servable,
+                                                const image::DecodeLimits& limits,
+                                                PrepareTimes& times) {
+  const Shape& batched = servable.graph().input_shape();
+  const Shape expected{batched[1], batched[2], batched[3]};
+  if (const auto* input = std::get_if<NetworkInput>(&source)) return FromInput(*input, expected);
+
+  const image::PreprocessSpec& spec = servable.preprocess();
+  const Clock::time_point begun = Clock::now();
+  absl::StatusOr<image::Image> picture;
+  if (const auto* encoded = std::get_if<EncodedImage>(&source)) {
+    picture = image::Decode(std::as_bytes(std::span(encoded->bytes)), spec.decode, limits);
+  } else {
+    picture = ToImage(std::get<PixelImage>(source), spec.decode.channels, limits);
+  }
+  if (!picture.ok()) return AsInvalid(picture.status());
+  const Clock::time_point decoded = Clock::now();
+  times.decode_ms = Milliseconds(decoded - begun);
+  std::vector<float> values(static_cast<std::size_t>(expected.num_elements()));
+  if (absl::Status status = image::Preprocess(spec, *picture, values); !status.ok()) {
+    return AsInvalid(status);
+  }
+  times.preprocess_ms = Milliseconds(Clock::now() - decoded);
+  return values;
+}
+
+}  // namespace zood::serving

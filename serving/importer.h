@@ -1,0 +1,96 @@
+// From other people's files to a version in the store.
+//
+//   files -> checkpoint reader -> name map -> every variable accounted for -> the network is built
+//   and run once -> the store publishes the version, whole or not at all
+//
+// Nothing is changed by an import that fails, and what is being served is not disturbed: imports
+// run one at a time on a thread of low priority, and claim the memory they need first.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "base/file.h"
+#include "checkpoint/limits.h"
+#include "image/preprocess.h"
+#include "models/zoo.h"
+#include "serving/catalogue.h"
+#include "serving/memory_budget.h"
+#include "serving/network.h"
+#include "serving/worker_pool.h"
+
+namespace zood::serving {
+
+// A .prototxt, as text or as one of the import's files.
+struct CaffeText {
+  std::string text;
+};
+struct CaffeFile {
+  std::string file;
+};
+
+struct LabelFile {
+  std::string file;
+};
+
+struct ImportRequest {
+  std::string model;
+  // Arguments of a zoo network that are 0 take the architecture's defaults.
+  std::variant<ZooNetwork, CaffeText, CaffeFile> network;
+  std::string mean_file;  // Caffe's mean.binaryproto among the files; empty for none
+  std::optional<image::PreprocessSpec> preprocess;  // instead of the network's own
+  std::variant<std::monostate, std::vector<std::string>, LabelFile> labels;
+  bool prefer_moving_averages = true;
+  std::vector<std::string> aliases;
+  std::string note;
+  std::map<std::string, std::string> tags;
+
+  // Paths in the FileSystem that Import() is given. A file that a member above names is meant by
+  // its path as given here or by the last component; all others hold the weights.
+  std::vector<std::string> files;
+  // Put in front of a file's name in the version's provenance: "upload:", or empty for a path.
+  std::string uri_prefix;
+};
+
+enum class ImportStage { kReading, kChecking, kPublishing };
+// done and total count variables in kReading, otherwise both are 0. From a thread of the
+// importer's.
+using ImportProgress =
+    std::function<void(ImportStage stage, std::int64_t done, std::int64_t total)>;
+
+struct ImporterOptions {
+  checkpoint::Limits limits;
+  std::uint64_t max_text_bytes = 16 << 20;  // of a .prototxt or a label file
+  std::string build;                        // kept in every version: "zood 0.1.0"
+};
+
+// Thread-safe.
+class Importer {
+ public:
+  // All references outlive the importer.
+  Importer(Catalogue& catalogue, const models::Zoo& zoo, MemoryBudget& budget,
+           ImporterOptions options);
+
+  // Blocks until the version is published or the import has failed; the errors are those that
+  // zood/v1/models.proto lists. `cancelled` is asked between the stages; empty means no.
+  absl::StatusOr<store::PublishedVersion> Import(FileSystem& files, const ImportRequest& request,
+                                                 const ImportProgress& progress,
+                                                 const std::function<bool()>& cancelled);
+
+ private:
+  class Job;
+
+  Catalogue& catalogue_;
+  const models::Zoo& zoo_;
+  MemoryBudget& budget_;
+  const ImporterOptions options_;
+  WorkerPool worker_;
+};
+
+}  // namespace zood::serving

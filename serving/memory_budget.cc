@@ -1,0 +1,70 @@
+#include "serving/memory_budget.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <fstream>
+#include <utility>
+
+#include "base/status.h"
+
+namespace zood::serving {
+
+MemoryClaim::MemoryClaim(MemoryClaim&& other) noexcept
+    : budget_(std::exchange(other.budget_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
+
+MemoryClaim& MemoryClaim::operator=(MemoryClaim&& other) noexcept {
+  std::swap(budget_, other.budget_);
+  std::swap(bytes_, other.bytes_);
+  return *this;
+}
+
+MemoryClaim::~MemoryClaim() {
+  if (budget_ != nullptr) Resize(0);
+}
+
+void MemoryClaim::Resize(std::uint64_t bytes) {
+  MutexLock lock(budget_->mutex_);
+  budget_->used_ += bytes - bytes_;
+  bytes_ = bytes;
+}
+
+absl::StatusOr<MemoryClaim> MemoryBudget::Claim(std::uint64_t bytes, const std::string& what) {
+  MutexLock lock(mutex_);
+  if (used_ > total_ || bytes > total_ - used_) {
+    return ResourceExhausted(
+        "{} needs {} of memory, but {} of the budget of {} are in use; unload a model, or raise "
+        "--memory-budget",
+        what, FormatBytes(bytes), FormatBytes(used_), FormatBytes(total_));
+  }
+  used_ += bytes;
+  return MemoryClaim(this, bytes);
+}
+
+std::uint64_t MemoryBudget::used() const {
+  MutexLock lock(mutex_);
+  return used_;
+}
+
+std::uint64_t DefaultMemoryBudget() {
+  auto bytes = static_cast<std::uint64_t>(sysconf(_SC_PHYS_PAGES)) *
+               static_cast<std::uint64_t>(sysconf(_SC_PAGE_SIZE));
+  // Control groups, version 2 and 1. Where there is no limit the file says "max" or a huge number.
+  for (const char* path :
+       {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"}) {
+    std::ifstream file(path);
+    if (std::uint64_t limit = 0; file >> limit) bytes = std::min(bytes, limit);
+  }
+  return bytes / 5 * 4;
+}
+
+std::string FormatBytes(std::uint64_t bytes) {
+  constexpr double kKiB = 1024;
+  const auto value = static_cast<double>(bytes);
+  if (value >= kKiB * kKiB * kKiB) return fmt::format("{:.1f} GiB", value / (kKiB * kKiB * kKiB));
+  if (value >= kKiB * kKiB) return fmt::format("{:.1f} MiB", value / (kKiB * kKiB));
+  return fmt::format("{:.1f} KiB", value / kKiB);
+}
+
+}  // namespace zood::serving

@@ -1,0 +1,165 @@
+// Which versions are in memory, and how they come and go while others answer requests.
+//
+// Each version is in one state:
+//
+//   kUnloaded --Load, Acquire--> kLoading ----> kAvailable --Unload--> kUnloading --> kUnloaded
+//                                    \                                  (last reference gone)
+//                                     \-> kFailed --Load, or Acquire after a pause--> kLoading
+//
+// Loading happens on threads of its own, of lower priority than computing. Memory is claimed
+// before anything is allocated; what does not fit fails with ResourceExhausted and disturbs
+// nobody. A version becomes visible only when it is compiled and warmed up, in one step.
+//
+// An alias that is moved to a version that is not loaded goes on being answered by the version that
+// it named before, while that one is loaded, until the new one is available; then requests go to
+// the new one, and the old one drains: it is unloaded when no alias names it and nobody asked for
+// it by Load(). Requests under way keep the version they began with.
+//
+// Memory of a servable is given back on a thread that does nothing else.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "base/mutex.h"
+#include "serving/batch_scheduler.h"
+#include "serving/catalogue.h"
+#include "serving/observer.h"
+#include "serving/servable.h"
+#include "serving/version_loader.h"
+#include "serving/worker_pool.h"
+
+namespace zood::serving {
+
+struct ModelManagerOptions {
+  // Whether a request for a version that is not loaded loads it. Otherwise such a request
+  // ends with Unavailable.
+  bool load_on_demand = true;
+  int loader_threads = 1;
+  int loader_nice = 10;
+  // A version that could not be loaded is not tried again for a request before so much time has
+  // passed; Load() tries at once.
+  std::chrono::seconds retry_after{10};
+};
+
+struct VersionStatus {
+  std::string model;
+  std::int64_t version = 0;
+  VersionState state = VersionState::kUnloaded;
+  absl::Status error;              // of kFailed
+  std::uint64_t memory_bytes = 0;  // of kAvailable
+  std::int64_t loaded_at_us = 0;   // microseconds since 1970 UTC, of kAvailable
+  BatchQueue::Statistics queue;    // of kAvailable
+};
+
+// Thread-safe.
+class ModelManager {
+ public:
+  using ServablePtr = std::shared_ptr<Servable>;
+  using Ready = std::function<void(absl::StatusOr<ServablePtr>)>;
+
+  // All references outlive the manager.
+  ModelManager(Catalogue& catalogue, VersionLoader& loader, Observer& observer,
+               ModelManagerOptions options);
+  // As Shutdown().
+  ~ModelManager();
+
+  // Calls `ready` with the version that a request for `ref` is answered by: at once, on the calling
+  // thread, if it is available; otherwise when it has been loaded, on a loader thread. NotFound for
+  // an unknown model; Unavailable when the version is not loaded and not loaded on demand, or
+  // after Shutdown() began; else the error of loading.
+  void Acquire(const ModelRef& ref, Ready ready);
+
+  // Loads and keeps until Unload(), whatever aliases do. `version` is one that exists.
+  void Load(const std::string& model, std::int64_t version, Ready ready);
+
+  // Blocking forms. DeadlineExceeded when `deadline` passes; the loading goes on.
+  absl::StatusOr<ServablePtr> AcquireAndWait(const ModelRef& ref, Clock::time_point deadline);
+  absl::StatusOr<ServablePtr> LoadAndWait(const std::string& model, std::int64_t version,
+                                          Clock::time_point deadline);
+
+  // Returns when the memory of the version is free, or with DeadlineExceeded; the unloading
+  // goes on. True when it was loaded. A version that is being loaded is unloaded after.
+  absl::StatusOr<bool> Unload(const std::string& model, std::int64_t version,
+                              Clock::time_point deadline);
+
+  // Points an alias at another version. Where the version that it names is in use, the new one is
+  // loaded first, so that no request waits; when that fails, so does this, and nothing is changed.
+  absl::StatusOr<std::int64_t> SetAlias(const std::string& model, const std::string& alias,
+                                        std::int64_t version, std::optional<std::int64_t> expected,
+                                        Clock::time_point deadline);
+  // To be called after aliases of `model` moved by other ways (an import, a deletion).
+  void AliasesMoved(const std::string& model);
+
+  // Versions that are not kUnloaded, sorted.
+  std::vector<VersionStatus> Statuses() const;
+  VersionStatus Status(const std::string& model, std::int64_t version) const;
+  // Whether requests for the model without a version would be answered at once.
+  bool IsServing(const std::string& model) const;
+
+  // Refuses requests from now on, then waits until everything is unloaded. Nobody may hold a
+  // ServablePtr for good.
+  void Shutdown();
+
+ private:
+  using Key = std::pair<std::string, std::int64_t>;
+  using Alias = std::pair<std::string, std::string>;
+
+  struct Entry {
+    VersionState state = VersionState::kUnloaded;
+    ServablePtr servable;        // of kAvailable
+    absl::Status error;          // of kFailed
+    Clock::time_point failed_at;
+    std::int64_t loaded_at_us = 0;
+    bool pinned = false;          // Load() asked for it
+    bool unload_when_loaded = false;
+    std::vector<Ready> waiters;  // of kLoading, and of kUnloading for the next loading
+  };
+
+  // What is to be done once the lock is released.
+  using Actions = std::vector<std::function<void()>>;
+
+  ServablePtr FindAvailable(const Key& key) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // `ready` waits for `key`, whose loading begins if need be.
+  void Await(const Key& key, Ready ready, bool retry, Actions& actions)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void BeginLoading(const Key& key, Actions& actions) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void BeginUnloading(const Key& key, Actions& actions) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Points routes of `model` at available versions and unloads what nobody names any more.
+  void UpdateRoutes(const std::string& model, Actions& actions)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void SetState(const Key& key, Entry& entry, VersionState state, Actions& actions)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  absl::StatusOr<ServablePtr> LoadUnpinned(const Key& key, Clock::time_point deadline);
+  void LoadNow(const Key& key);      // on a loader thread
+  void Freed(const Key& key);        // on the reaper's thread
+  ServablePtr Share(const Key& key, std::unique_ptr<Servable> servable);
+  static void Do(const Actions& actions);
+
+  Catalogue& catalogue_;
+  VersionLoader& loader_;
+  Observer& observer_;
+  const ModelManagerOptions options_;
+
+  mutable Mutex mutex_;
+  CondVar changed_;
+  std::map<Key, Entry> entries_ ABSL_GUARDED_BY(mutex_);
+  // The version that requests for an alias are answered by. It may lag behind the catalogue.
+  std::map<Alias, std::int64_t> routes_ ABSL_GUARDED_BY(mutex_);
+  bool shutting_down_ ABSL_GUARDED_BY(mutex_) = false;
+
+  // Last: their threads use what stands above.
+  WorkerPool reaper_;
+  WorkerPool loaders_;
+};
+
+}  // namespace zood::serving

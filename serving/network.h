@@ -1,0 +1,46 @@
+// How a version says which network it is.
+//
+// The store keeps it as JSON, so that a version needs nothing else to be built again:
+//   {"zoo": "resnet_v1_50", "num_classes": 1000, "height": 224, "width": 224, "channels": 3}
+//   {"caffe": "name: \"ResNet\" layer { ... }"}
+#pragma once
+
+#include <memory>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "graph/graph.h"
+#include "image/preprocess.h"
+#include "models/zoo.h"
+
+namespace zood::serving {
+
+struct ZooNetwork {
+  std::string architecture;
+  models::NetworkArgs args;  // resolved: no member is "the default"
+
+  friend bool operator==(const ZooNetwork&, const ZooNetwork&) = default;
+};
+
+struct CaffeNetwork {
+  std::string prototxt;
+
+  friend bool operator==(const CaffeNetwork&, const CaffeNetwork&) = default;
+};
+
+using Network = std::variant<ZooNetwork, CaffeNetwork>;
+
+std::string ToJson(const Network& network);
+// InvalidArgument when `json` is not what ToJson() writes.
+absl::StatusOr<Network> NetworkFromJson(const std::string& json);
+
+// NotFound for an architecture that `zoo` does not have; InvalidArgument, naming the layer, for
+// arguments or a .prototxt from which no network can be built.
+absl::StatusOr<graph::Graph> BuildGraph(const Network& network, const models::Zoo& zoo);
+
+// `network` with the members of its arguments that are 0 set to the architecture's defaults.
+absl::StatusOr<ZooNetwork> WithDefaults(ZooNetwork network, const models::Zoo& zoo);
+
+}  // namespace zood::serving

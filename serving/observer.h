@@ -1,0 +1,65 @@
+// What serving tells whoever keeps metrics, logs and health.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "absl/status/status.h"
+
+namespace zood::serving {
+
+// The life of a version in memory; see model_manager.h for who moves it.
+//
+//   kUnloaded -> kLoading -> kAvailable -> kUnloading -> kUnloaded
+//                    \-> kFailed -> kLoading
+enum class VersionState {
+  kUnloaded,
+  kLoading,    // read, compiled, warmed up; not yet visible
+  kAvailable,  // answers requests
+  kUnloading,  // takes no new requests; those under way finish
+  kFailed,
+};
+
+// "loading", for people.
+const char* Name(VersionState state);
+
+struct StateChange {
+  std::string model;
+  std::int64_t version = 0;
+  VersionState state = VersionState::kUnloaded;
+  absl::Status error;      // of kFailed
+  std::uint64_t bytes = 0;  // of kAvailable: memory held
+};
+
+// One image that was answered.
+struct ImageRecord {
+  std::string model;
+  std::int64_t version = 0;
+  int batch_size = 0;
+  double decode_ms = 0;
+  double preprocess_ms = 0;
+  double queue_ms = 0;
+  double compute_ms = 0;
+};
+
+// One request, when its answer is known.
+struct RequestRecord {
+  std::string model;
+  std::int64_t version = 0;  // 0 when the request did not get that far
+  int images = 0;
+  absl::Status status;
+  double total_ms = 0;
+};
+
+// Called from many threads, also from the computing ones: implementations are thread-safe, quick,
+// and call nothing of serving but what its comment allows. Each does nothing by default.
+class Observer {
+ public:
+  virtual ~Observer() = default;
+  // No lock is held: may ask the ModelManager.
+  virtual void OnState(const StateChange& /*change*/) {}
+  virtual void OnImage(const ImageRecord& /*record*/) {}
+  virtual void OnRequest(const RequestRecord& /*record*/) {}
+};
+
+}  // namespace zood::serving
