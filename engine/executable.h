@@ -41,7 +41,7 @@ struct StepTime {
 
 // Weights in the layouts that an executable's steps want, keyed by variable and layout. Compiling
 // the same version again (for another batch size, or with end points) shares them.
-class PackedWeights;
+
 
 // Immutable and thread-safe after Compile().
 class Executable {

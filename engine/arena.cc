@@ -1,0 +1,196 @@
+#include "engine/arena.h"
+
+#include <algorithm>
+#include <limits>
+#include <numeric>
+
+namespace zood::engine {
+namespace {
+
+using graph::Graph;
+
+constexpr std::size_t kAlignment = 64;  // a cache line, and the widest vector
+
+std::size_t RoundUp(std::size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+std::size_t Index(NodeId id) { return static_cast<std::size_t>(id); }
+
+// A stretch of memory, the steps during which it is in use, and where it was put.
+struct Block {
+  std::size_t bytes = 0;
+  int first = std::numeric_limits<int>::max();
+  int last = -1;
+  std::size_t offset = 0;
+};
+
+class Planner {
+ public:
+  Planner(const Graph& graph, const LoweredGraph& lowered, int batch)
+      : graph_(graph),
+        lowered_(lowered),
+        batch_(static_cast<std::size_t>(batch)),
+        block_of_(graph.nodes().size()),
+        inside_(graph.nodes().size(), 0),
+        last_use_(graph.nodes().size(), -1),
+        uses_(graph.nodes().size(), 0) {
+    std::iota(block_of_.begin(), block_of_.end(), 0);
+    plan_.places.resize(graph.nodes().size());
+    for (NodeId id = 0; id < static_cast<NodeId>(graph.nodes().size()); ++id) {
+      plan_.places[Index(id)].stride =
+          static_cast<std::size_t>(graph.node(id).shape.back());
+    }
+  }
+
+  ArenaPlan Run(std::size_t scratch_bytes) {
+    FindLastUses();
+    JoinConcatenations();
+    JoinInPlace();
+    MakeBlocks();
+    PlaceBlocks();
+    for (NodeId id = 0; id < static_cast<NodeId>(block_of_.size()); ++id) {
+      plan_.places[Index(id)].offset =
+          blocks_[Index(Root(id))].offset + inside_[Index(id)] * sizeof(float);
+    }
+    plan_.bytes += RoundUp(scratch_bytes);
+    return std::move(plan_);
+  }
+
+ private:
+  NodeId Root(NodeId id) const {
+    while (block_of_[Index(id)] != id) id = block_of_[Index(id)];
+    return id;
+  }
+
+  void FindLastUses() {
+    for (std::size_t i = 0; i < lowered_.steps.size(); ++i) {
+      const Step& step = lowered_.steps[i];
+      const auto use = [&](NodeId id) {
+        last_use_[Index(id)] = static_cast<int>(i);
+        ++uses_[Index(id)];
+      };
+      for (NodeId id : step.inputs) use(id);
+      if (step.residual) use(*step.residual);
+    }
+    for (NodeId id : lowered_.results) {
+      last_use_[Index(lowered_.value_of[Index(id)])] = static_cast<int>(lowered_.steps.size());
+    }
+  }
+
+  // A value that only a concatenation reads, and whose producer can write with a stride, is written
+  // where the concatenation wants it.
+  void JoinConcatenations() {
+    std::vector<const Step*> producer(graph_.nodes().size(), nullptr);
+    for (const Step& step : lowered_.steps) producer[Index(step.output)] = &step;
+    for (std::size_t i = lowered_.steps.size(); i-- > 0;) {  // outer concatenations first
+      const Step& step = lowered_.steps[i];
+      if (!std::holds_alternative<graph::ConcatOp>(graph_.node(step.node).op)) continue;
+      std::size_t channel = inside_[Index(step.output)];
+      for (NodeId input : step.inputs) {
+        const auto channels = static_cast<std::size_t>(graph_.node(input).shape.back());
+        const Step* made_by = producer[Index(input)];
+        if (made_by != nullptr && !WritesDenselyOnly(*made_by) && uses_[Index(input)] == 1 &&
+            last_use_[Index(input)] == static_cast<int>(i)) {
+          block_of_[Index(input)] = step.output;
+          inside_[Index(input)] = channel;
+          plan_.places[Index(input)].stride = plan_.places[Index(step.output)].stride;
+        }
+        channel += channels;
+      }
+    }
+  }
+
+  bool IsWhole(NodeId id) const {
+    return Root(id) == id &&
+           plan_.places[Index(id)].stride == static_cast<std::size_t>(graph_.node(id).shape.back());
+  }
+
+  // A residual sum is written over its summand, where nothing reads that later.
+  void JoinInPlace() {
+    plan_.sums_in_place.assign(lowered_.steps.size(), false);
+    for (std::size_t i = 0; i < lowered_.steps.size(); ++i) {
+      const Step& step = lowered_.steps[i];
+      if (!step.residual) continue;
+      const NodeId summand = *step.residual;
+      const bool read_too = std::ranges::find(step.inputs, summand) != step.inputs.end();
+      if (read_too || last_use_[Index(summand)] != static_cast<int>(i) || summand == 0 ||
+          plan_.places[Index(summand)].stride !=
+              static_cast<std::size_t>(graph_.node(summand).shape.back()) ||
+          !IsWhole(step.output)) {
+        continue;
+      }
+      // `summand` may itself stand in an older summand's block; the chain leads to its root.
+      block_of_[Index(step.output)] = summand;
+      plan_.sums_in_place[i] = true;
+    }
+  }
+
+  void MakeBlocks() {
+    blocks_.resize(graph_.nodes().size());
+    const auto touch = [this](NodeId id, int step) {
+      Block& block = blocks_[Index(Root(id))];
+      block.first = std::min(block.first, step);
+      block.last = std::max(block.last, step);
+    };
+    const auto size = [this](NodeId id) {
+      Block& block = blocks_[Index(id)];
+      block.bytes = RoundUp(ElementsPerImage(graph_, id) * batch_ * sizeof(float));
+    };
+    size(graph_.input());
+    touch(graph_.input(), -1);
+    for (std::size_t i = 0; i < lowered_.steps.size(); ++i) {
+      const Step& step = lowered_.steps[i];
+      const int now = static_cast<int>(i);
+      for (NodeId id : step.inputs) touch(id, now);
+      if (step.residual) touch(*step.residual, now);
+      if (Root(step.output) == step.output) size(step.output);
+      touch(step.output, now);
+    }
+    for (NodeId id : lowered_.results) {
+      touch(lowered_.value_of[Index(id)], static_cast<int>(lowered_.steps.size()));
+    }
+  }
+
+  void PlaceBlocks() {
+    std::vector<Block*> order;
+    for (Block& block : blocks_) {
+      if (block.bytes > 0 && block.last >= block.first) order.push_back(&block);
+    }
+    std::ranges::stable_sort(order, std::greater{}, [](const Block* block) { return block->bytes; });
+    std::vector<const Block*> placed;  // by offset
+    for (Block* block : order) {
+      std::size_t offset = 0;
+      for (const Block* other : placed) {
+        if (other->last < block->first || other->first > block->last) continue;
+        if (offset + block->bytes <= other->offset) break;
+        offset = std::max(offset, other->offset + other->bytes);
+      }
+      block->offset = offset;
+      plan_.bytes = std::max(plan_.bytes, offset + block->bytes);
+      placed.insert(std::ranges::upper_bound(placed, offset, {},
+                                             [](const Block* other) { return other->offset; }),
+                    block);
+    }
+  }
+
+  const Graph& graph_;
+  const LoweredGraph& lowered_;
+  std::size_t batch_;
+  std::vector<NodeId> block_of_;     // a forest: values that share memory; roots own blocks
+  std::vector<std::size_t> inside_;  // offset in floats inside the root's memory
+  std::vector<int> last_use_;
+  std::vector<int> uses_;
+  std::vector<Block> blocks_;
+  ArenaPlan plan_;
+};
+
+}  // namespace
+
+std::size_t ElementsPerImage(const Graph& graph, NodeId node) {
+  return static_cast<std::size_t>(graph.node(node).shape.WithBatch(1).num_elements());
+}
+
+ArenaPlan PlanArena(const Graph& graph, const LoweredGraph& lowered, int batch,
+                    std::size_t scratch_bytes) {
+  return Planner(graph, lowered, batch).Run(scratch_bytes);
+}
+
+}  // namespace zood::engine

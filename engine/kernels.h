@@ -1,0 +1,49 @@
+// The engine's own loops, for what oneDNN has no primitive, or none that writes with a stride.
+//
+// Maps are NHWC. A View's `stride` is the distance in floats between one pixel's channels and the
+// next pixel's. Each kernel is compiled for several instruction sets and chosen at run time; each
+// runs on the calling OpenMP team's threads.
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <vector>
+
+#include "graph/op.h"
+
+namespace zood::engine {
+
+struct View {
+  float* data = nullptr;
+  std::size_t pixels = 0;  // batch * height * width
+  std::size_t channels = 0;
+  std::size_t stride = 0;
+};
+
+// The extents of a feature map, beside its View.
+struct MapSize {
+  std::size_t batch = 0;
+  std::size_t height = 0;
+  std::size_t width = 0;
+};
+
+void MaxPool(const graph::PoolOp& op, View x, MapSize x_size, View y, MapSize y_size);
+void AveragePool(const graph::PoolOp& op, View x, MapSize x_size, View y, MapSize y_size);
+
+// y = activations(scale * x + shift) by channel.
+void ScaleShift(View x, std::span<const float> scale, std::span<const float> shift,
+                std::span<const graph::Eltwise> activations, View y);
+
+void Lrn(const graph::LrnOp& op, View x, View y);
+void Prelu(std::span<const float> slope, View x, View y);
+void Softmax(View x, View y);
+void Copy(View x, View y);
+// Zero channels before and after those of x, as y has more channels than x.
+void PadChannels(View x, std::size_t before, View y);
+void Combine(const graph::EltwiseOp& op, std::span<const View> inputs,
+             std::span<const graph::Eltwise> activations, View y);
+// y = f(x) for activations that engines know, and for those that only their author does.
+void Activate(std::span<const graph::Eltwise> activations, View x, View y);
+void Activate(const graph::Activation& activation, View x, View y);
+
+}  // namespace zood::engine
