@@ -47,7 +47,6 @@ class StateBuilder {
 
   absl::Status CollectStorages();
   absl::Status AddStorage(PickleRef persistent, const PickleValue& id);
-  absl::Status SortStorages();
 
   PickleRef Unwrapped() const;
   absl::Status Flatten(const std::string& prefix, PickleRef ref, int depth);
@@ -68,7 +67,7 @@ class StateBuilder {
   const Limits& limits_;
   Budget& budget_;
   TorchState state_;
-  std::map<PickleRef, StoragePlace> places_;        // by persistent id
+  std::map<PickleRef, StoragePlace> places_;  // by persistent id
   std::map<std::string, std::size_t, std::less<>> storage_of_key_;
 };
 
@@ -175,11 +174,11 @@ Entries StateBuilder::EntriesOf(PickleRef ref) const {
     first = 2;
     // Python 2 gives OrderedDict its entries as an argument: a list of pairs.
     const PickleValue& arguments = document_[value.items[1]];
-    const PickleValue none;
-    const PickleValue& pairs = arguments.items.empty() ? none : document_[arguments.items[0]];
-    for (const PickleRef pair : pairs.items) {
-      const PickleValue& entry = document_[pair];
-      if (entry.items.size() == 2) entries.emplace_back(entry.items[0], entry.items[1]);
+    if (!arguments.items.empty() && document_[arguments.items[0]].kind == Kind::kList) {
+      for (const PickleRef pair : document_[arguments.items[0]].items) {
+        const PickleValue& entry = document_[pair];
+        if (entry.items.size() == 2) entries.emplace_back(entry.items[0], entry.items[1]);
+      }
     }
   }
   for (std::size_t i = first; i + 1 < value.items.size(); i += 2) {

@@ -46,7 +46,7 @@ struct TorchTensor {
 };
 
 struct TorchState {
-  std::vector<TorchStorage> storages;  // sorted by key; also of tensors that are left alone
+  std::vector<TorchStorage> storages;  // no key twice; also those of tensors that are left alone
   std::vector<TorchTensor> tensors;    // sorted by name
 };
 

@@ -6,6 +6,7 @@
 
 #include "base/status.h"
 #include "checkpoint/proto_wire.h"
+#include "checkpoint/pytorch_reader.h"
 #include "checkpoint/tf_open.h"
 #include "checkpoint/tf_v2_reader.h"
 
@@ -17,7 +18,9 @@ struct SingleFileFormat {
   bool (*matches)(std::span<const std::byte> bytes);
   absl::StatusOr<std::unique_ptr<Reader>> (*open)(NamedFile file, const Limits& limits);
 };
-const std::vector<SingleFileFormat> kSingleFileFormats = {};
+constexpr SingleFileFormat kSingleFileFormats[] = {
+    {&LooksLikePyTorch, &OpenPyTorch},
+};
 
 // Files that people take for checkpoints, by their first bytes.
 struct Lookalike {
