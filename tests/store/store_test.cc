@@ -265,6 +265,13 @@ TEST_F(StoreTest, RefusesNewerAndForeignDirectories) {
   EXPECT_FALSE(std::filesystem::exists(scratch_.path() + "/no"));
 }
 
+TEST_F(StoreTest, OpeningRemovesWhatADeadPublisherWasWriting) {
+  store_.reset();
+  WriteFile(root_ + "/packs/tmp-0", "half a pack");
+  store_ = OpenStore(root_);
+  EXPECT_TRUE(std::filesystem::is_empty(root_ + "/packs"));
+}
+
 TEST_F(StoreTest, NeverReplacesALostCatalogueOrFormat) {
   Publish("net", 1, 1);
   store_.reset();
