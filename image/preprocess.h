@@ -1,0 +1,149 @@
+// From bytes to a network's input, as a value.
+//
+// A PreprocessSpec says everything about the way: how the file is decoded, the order of colours,
+// and a sequence of steps, each one operation of the framework that the checkpoint was trained
+// with. It is stored with each version of a model, as JSON. image/presets.h has those of published
+// networks.
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "base/shape.h"
+#include "image/decode.h"
+#include "image/image.h"
+
+namespace zood::image {
+
+enum class ChannelOrder { kRgb, kBgr };
+
+// The tf_* filters work on floats, the pillow_* ones on 8-bit pixels only: they must come before
+// any arithmetic. image/resize.h says what each computes.
+enum class ResizeFilter {
+  kTfBilinear,
+  kTfBilinearAlignCorners,
+  kTfBilinearHalfPixel,
+  kPillowBox,
+  kPillowBilinear,
+  kPillowBicubic,
+  kPillowLanczos,
+};
+
+// How the longer side follows the shorter one.
+enum class SideRounding {
+  kNearestEven,  // slim: rint(side * (size / shorter)), in float32
+  kTruncate,     // torchvision: int(size * longer / shorter), in double
+};
+
+// Where the odd row of a central crop goes: offset of (in - crop) / 2.
+enum class CropRounding {
+  kFloor,        // slim, Caffe
+  kNearestEven,  // torchvision, Python's round()
+};
+
+// Both sides are scaled by the same factor so that the shorter one becomes `size`.
+struct ResizeShorterSide {
+  int size = 0;
+  ResizeFilter filter = ResizeFilter::kTfBilinear;
+  SideRounding rounding = SideRounding::kNearestEven;
+  friend bool operator==(const ResizeShorterSide&, const ResizeShorterSide&) = default;
+};
+
+// To exactly this size; the aspect ratio is not kept.
+struct Resize {
+  int height = 0;
+  int width = 0;
+  ResizeFilter filter = ResizeFilter::kTfBilinear;
+  friend bool operator==(const Resize&, const Resize&) = default;
+};
+
+// The middle of the image, which must be at least this large.
+struct CentralCrop {
+  int height = 0;
+  int width = 0;
+  CropRounding rounding = CropRounding::kFloor;
+  friend bool operator==(const CentralCrop&, const CentralCrop&) = default;
+};
+
+// tf.image.central_crop: int((side - side * fraction) / 2), in double, cut off at either end.
+struct CentralCropFraction {
+  double fraction = 1.0;  // in (0, 1]
+  friend bool operator==(const CentralCropFraction&, const CentralCropFraction&) = default;
+};
+
+// The central square whose side is int(fraction * the shorter side).
+struct CentralSquare {
+  double fraction = 1.0;  // in (0, 1]
+  friend bool operator==(const CentralSquare&, const CentralSquare&) = default;
+};
+
+// tf.image.resize_with_crop_or_pad: each side is centrally cropped or padded to its length.
+struct CropOrPad {
+  int height = 0;
+  int width = 0;
+  float padding = 0;
+  friend bool operator==(const CropOrPad&, const CropOrPad&) = default;
+};
+
+// Arithmetic in float32, one rounding a step. One value for all channels, or one for each, in the
+// order of `channel_order`.
+struct Subtract {
+  std::vector<float> values;
+  friend bool operator==(const Subtract&, const Subtract&) = default;
+};
+struct Multiply {
+  std::vector<float> values;
+  friend bool operator==(const Multiply&, const Multiply&) = default;
+};
+struct Divide {
+  std::vector<float> values;
+  friend bool operator==(const Divide&, const Divide&) = default;
+};
+
+// tf.image.per_image_standardization: (x - mean) / max(standard deviation, 1 / sqrt(N)) over all N
+// values of the image; moments in double.
+struct Standardize {
+  friend bool operator==(const Standardize&, const Standardize&) = default;
+};
+
+using PreprocessStep =
+    std::variant<ResizeShorterSide, Resize, CentralCrop, CentralCropFraction, CentralSquare,
+                 CropOrPad, Subtract, Multiply, Divide, Standardize>;
+
+// A value type. `steps` are applied in order; together they must fix the size of the result.
+struct PreprocessSpec {
+  DecodeOptions decode;  // decode.channels is also the number of channels of the result
+  ChannelOrder channel_order = ChannelOrder::kRgb;
+  std::vector<PreprocessStep> steps;
+
+  friend bool operator==(const PreprocessSpec&, const PreprocessSpec&) = default;
+};
+
+// The shape [height, width, channels] of the result. This is also the check that a spec is sound:
+// InvalidArgument names the step and the field otherwise.
+absl::StatusOr<Shape> OutputShape(const PreprocessSpec& spec);
+
+// Applies the steps to an RGB or gray picture (the number of channels must be that of the spec) and
+// writes OutputShape(spec)'s floats, HWC. Thread-safe. What is in `out` after an error is
+// unspecified. Errors: InvalidArgument for an unsound spec, a picture that a crop does not fit
+// into, or an `out` of the wrong length; ResourceExhausted for a step that would make a picture of
+// more than 2^26 pixels.
+absl::Status Preprocess(const PreprocessSpec& spec, const Image& image, std::span<float> out);
+
+// Decodes and preprocesses. Errors are those of Decode and Preprocess.
+absl::Status PreprocessEncoded(const PreprocessSpec& spec, std::span<const std::byte> bytes,
+                               const DecodeLimits& limits, std::span<float> out);
+
+// The spec as JSON, and back. Names are stable; "version" counts changes of meaning. Reading is
+// strict: an unknown, missing or ill-typed field is InvalidArgument with its path, and so is a spec
+// that OutputShape refuses. ToJson(*FromJson(text)) keeps every value.
+std::string ToJson(const PreprocessSpec& spec);
+absl::StatusOr<PreprocessSpec> PreprocessSpecFromJson(std::string_view json);
+
+}  // namespace zood::image
