@@ -10,7 +10,7 @@ namespace {
 constexpr std::int64_t kBatch = Shape::kAnyBatch;
 // More than any network needs, and little enough that no shape arithmetic overflows.
 constexpr std::int64_t kMaxExtent = 1 << 20;
-constexpr std::int64_t kMaxElements = std::int64_t{1} << 31;
+constexpr std::int64_t kMaxElements = (std::int64_t{1} << 31) - 1;
 
 // Where it is set, the argument; else the default in force; else slim's own.
 template <typename T>
@@ -28,6 +28,16 @@ struct Axis {
   int before = 0;
   int after = 0;
 };
+
+absl::Status CheckPadding(const Padding& padding) {
+  const auto* given = std::get_if<Padding2d>(&padding);
+  if (given == nullptr) return absl::OkStatus();
+  for (const int extent : {given->top, given->bottom, given->left, given->right}) {
+    if (extent >= 0 && extent <= kMaxExtent) continue;
+    return InvalidArgument("expected a padding from 0 to {}, found {}", kMaxExtent, extent);
+  }
+  return absl::OkStatus();
+}
 
 // The output extent and padding of a window over one axis; output 0 when no window fits.
 Axis Slide(const Padding& padding, bool vertical, int input, int kernel, int stride, int rate) {
@@ -174,7 +184,16 @@ Value Net::FailValue(const absl::Status& status) {
 }
 
 Value Net::AddNode(Op op, const std::vector<Value>& inputs) {
-  Node node{.name = scope_, .op = std::move(op), .inputs = {}, .shape = inputs.front().shape()};
+  return AddNode(std::move(op), inputs, inputs.front().shape());
+}
+
+Value Net::AddNode(Op op, const std::vector<Value>& inputs, Shape shape) {
+  const auto elements = shape.WithBatch(1).CheckedNumElements();
+  if (!elements || *elements < 1 || *elements > kMaxElements) {
+    return FailValue(InvalidArgument("an output of the shape {} is too large: use smaller images",
+                                     shape.ToString()));
+  }
+  Node node{.name = scope_, .op = std::move(op), .inputs = {}, .shape = std::move(shape)};
   for (const Value& input : inputs) node.inputs.push_back(input.id_);
   graph_.nodes_.push_back(std::move(node));
   return Value(this, static_cast<NodeId>(graph_.nodes_.size()) - 1);
@@ -188,9 +207,9 @@ VariableId Net::AddVariable(const std::string& leaf, Shape shape, bool trainable
     Fail(InvalidArgument("variable {} would have the shape {}", leaf, shape.ToString()));
     shape = {1};
   }
-  const bool taken = std::ranges::any_of(
-      graph_.variables_, [&name](const Variable& other) { return other.name == name; });
-  if (taken) Fail(InvalidArgument("two layers make a variable of the name {}", name));
+  if (!variable_names_.insert(name).second) {
+    Fail(InvalidArgument("two layers make a variable of the name {}", name));
+  }
   graph_.variables_.push_back({.name = name,
                                .shape = std::move(shape),
                                .trainable = trainable,
@@ -228,6 +247,7 @@ Value Net::Conv2d(Value x, int out_channels, Size2d kernel, const Conv2dArgs& ar
         x.channels(), out_channels, groups, kernel.height, kernel.width, stride.height,
         stride.width, rate.height, rate.width));
   }
+  if (const absl::Status status = CheckPadding(padding); !status.ok()) return FailValue(status);
   const Axis rows = Slide(padding, true, x.height(), kernel.height, stride.height, rate.height);
   const Axis columns = Slide(padding, false, x.width(), kernel.width, stride.width, rate.width);
   if (rows.output == 0 || columns.output == 0) {
@@ -249,8 +269,7 @@ Value Net::Conv2d(Value x, int out_channels, Size2d kernel, const Conv2dArgs& ar
     op.biases = AddVariable("biases", {out_channels}, true, biases,
                             Pick(args.biases_regularizer, in_force.biases_regularizer, {}));
   }
-  Value y = AddNode(op, {x});
-  graph_.nodes_.back().shape = {kBatch, rows.output, columns.output, out_channels};
+  const Value y = AddNode(op, {x}, {kBatch, rows.output, columns.output, out_channels});
   return Collect(Finish(y, normalizer, Pick(args.activation, in_force.activation, Relu())));
 }
 
@@ -262,12 +281,16 @@ Value Net::SeparableConv2d(Value x, int out_channels, Size2d kernel, int depth_m
   const Size2d rate = Pick(args.rate, in_force.rate, Size2d{});
   const Padding padding = Pick<Padding>(args.padding, in_force.padding, kSame);
   if (x.shape().rank() != 4 || depth_multiplier < 1 || depth_multiplier > 4096 ||
-      out_channels < 0 || std::min({kernel.height, kernel.width, stride.height, stride.width,
-                                    rate.height, rate.width}) < 1 ||
-      std::max({kernel.height, kernel.width, rate.height, rate.width}) > 4096) {
+      out_channels < 0 || out_channels > kMaxExtent ||
+      std::int64_t{x.channels()} * depth_multiplier > kMaxExtent ||
+      std::min({kernel.height, kernel.width, stride.height, stride.width, rate.height,
+                rate.width}) < 1 ||
+      std::max({kernel.height, kernel.width, rate.height, rate.width}) > 4096 ||
+      std::max(stride.height, stride.width) > kMaxExtent) {
     return FailValue(InvalidArgument("no separable convolution of {} with multiplier {}",
                                      x.shape().ToString(), depth_multiplier));
   }
+  if (const absl::Status status = CheckPadding(padding); !status.ok()) return FailValue(status);
   const Axis rows = Slide(padding, true, x.height(), kernel.height, stride.height, rate.height);
   const Axis columns = Slide(padding, false, x.width(), kernel.width, stride.width, rate.width);
   if (rows.output == 0 || columns.output == 0) {
@@ -301,11 +324,9 @@ Value Net::SeparableConv2d(Value x, int out_channels, Size2d kernel, int depth_m
   if (has_biases) {
     last->biases = AddVariable("biases", {last->out_channels}, true, biases, nullptr);
   }
-  Value y = AddNode(depthwise, {x});
-  graph_.nodes_.back().shape = {kBatch, rows.output, columns.output, depthwise_channels};
+  Value y = AddNode(depthwise, {x}, {kBatch, rows.output, columns.output, depthwise_channels});
   if (out_channels > 0) {
-    y = AddNode(pointwise, {y});
-    graph_.nodes_.back().shape = {kBatch, rows.output, columns.output, out_channels};
+    y = AddNode(pointwise, {y}, {kBatch, rows.output, columns.output, out_channels});
   }
   return Collect(Finish(y, normalizer, Pick(args.activation, in_force.activation, Relu())));
 }
@@ -329,8 +350,7 @@ Value Net::FullyConnected(Value x, int out_features, const FullyConnectedArgs& a
     op.biases = AddVariable("biases", {out_features}, true, biases,
                             Pick(args.biases_regularizer, in_force.biases_regularizer, {}));
   }
-  Value y = AddNode(op, {x});
-  graph_.nodes_.back().shape = {kBatch, out_features};
+  const Value y = AddNode(op, {x}, {kBatch, out_features});
   return Collect(Finish(y, normalizer, Pick(args.activation, in_force.activation, Relu())));
 }
 
@@ -353,6 +373,7 @@ Value Net::Pool(Value x, PoolOp::Kind kind, Size2d kernel, const Pool2dArgs& arg
                                      x.shape().ToString(), kernel.height, kernel.width,
                                      stride.height, stride.width));
   }
+  if (const absl::Status status = CheckPadding(padding); !status.ok()) return FailValue(status);
   const Axis rows = Slide(padding, true, x.height(), kernel.height, stride.height, 1);
   const Axis columns = Slide(padding, false, x.width(), kernel.width, stride.width, 1);
   const auto empty_window = [](const Axis& axis, int input, int size, int step) {
@@ -365,16 +386,14 @@ Value Net::Pool(Value x, PoolOp::Kind kind, Size2d kernel, const Pool2dArgs& arg
         "a {}x{} map is too small for a {}x{} pooling window: use larger images", x.height(),
         x.width(), kernel.height, kernel.width));
   }
-  Value y = AddNode(PoolOp{.kind = kind,
-                           .kernel = kernel,
-                           .stride = stride,
-                           .padding = {rows.before, rows.after, columns.before, columns.after},
-                           .divisor = args.divisor,
-                           .counted_bottom = args.counted_bottom,
-                           .counted_right = args.counted_right},
-                    {x});
-  graph_.nodes_.back().shape = {kBatch, rows.output, columns.output, x.channels()};
-  return Collect(y, true);
+  const PoolOp op{.kind = kind,
+                  .kernel = kernel,
+                  .stride = stride,
+                  .padding = {rows.before, rows.after, columns.before, columns.after},
+                  .divisor = args.divisor,
+                  .counted_bottom = args.counted_bottom,
+                  .counted_right = args.counted_right};
+  return Collect(AddNode(op, {x}, {kBatch, rows.output, columns.output, x.channels()}), true);
 }
 
 Value Net::MaxPool2d(Value x, Size2d kernel, const Pool2dArgs& args) {
@@ -389,12 +408,10 @@ Value Net::GlobalAvgPool(Value x) {
   if (x.shape().rank() != 4) {
     return FailValue(InvalidArgument("no global pooling of {}", x.shape().ToString()));
   }
-  Value y = AddNode(PoolOp{.kind = PoolOp::Kind::kAverage,
-                           .kernel = {x.height(), x.width()},
-                           .stride = {1, 1}},
-                    {x});
-  graph_.nodes_.back().shape = {kBatch, 1, 1, x.channels()};
-  return y;
+  return AddNode(PoolOp{.kind = PoolOp::Kind::kAverage,
+                        .kernel = {x.height(), x.width()},
+                        .stride = {1, 1}},
+                 {x}, {kBatch, 1, 1, x.channels()});
 }
 
 Value Net::BatchNorm(Value x, const BatchNormArgs& args) {
@@ -459,11 +476,9 @@ Value Net::Reshape(Value x, const std::vector<std::int64_t>& dims) {
     return FailValue(InvalidArgument("cannot reshape {} to {}", Shape(own).ToString(),
                                      Shape(dims).ToString()));
   }
-  Value y = AddNode(ReshapeOp{}, {x});
   std::vector<std::int64_t> all = {kBatch};
   all.insert(all.end(), dims.begin(), dims.end());
-  graph_.nodes_.back().shape = Shape(std::move(all));
-  return y;
+  return AddNode(ReshapeOp{}, {x}, Shape(std::move(all)));
 }
 
 Value Net::Flatten(Value x) {
@@ -519,20 +534,17 @@ Value Net::Concat(const std::vector<Value>& inputs) {
     }
   }
   shape[shape.rank() - 1] = channels;
-  Value y = AddNode(ConcatOp{}, inputs);
-  graph_.nodes_.back().shape = shape;
-  return y;
+  return AddNode(ConcatOp{}, inputs, shape);
 }
 
 Value Net::PadChannels(Value x, int before, int after) {
-  if (before < 0 || after < 0 || std::max(before, after) > kMaxExtent) {
-    return FailValue(InvalidArgument("cannot pad {} and {} channels", before, after));
+  Shape shape = x.shape();
+  shape[shape.rank() - 1] += std::int64_t{before} + after;
+  if (before < 0 || after < 0 || shape.back() > kMaxExtent) {
+    return FailValue(InvalidArgument("cannot pad {} channels with {} and {}", x.channels(), before,
+                                     after));
   }
-  const int channels = x.channels();
-  Value y = AddNode(ChannelPadOp{before, after}, {x});
-  Shape& shape = graph_.nodes_.back().shape;
-  shape[shape.rank() - 1] = channels + before + after;
-  return y;
+  return AddNode(ChannelPadOp{before, after}, {x}, shape);
 }
 
 Value Net::Repeat(Value x, int n, const std::string& scope_name, const Layer& layer) {

@@ -20,6 +20,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <unordered_set>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -247,7 +248,8 @@ class Net {
     BatchNormArgs batch_norm;
   };
 
-  Value AddNode(Op op, const std::vector<Value>& inputs);
+  Value AddNode(Op op, const std::vector<Value>& inputs);  // in the shape of the first input
+  Value AddNode(Op op, const std::vector<Value>& inputs, Shape shape);
   Value FailValue(const absl::Status& status);
   VariableId AddVariable(const std::string& leaf, Shape shape, bool trainable,
                          InitializerPtr initializer, RegularizerPtr regularizer);
@@ -264,7 +266,8 @@ class Net {
   std::string scope_;
   std::vector<DefaultArgs> defaults_;
   std::vector<CollectArgs> collecting_;
-  std::map<std::string, int, std::less<>> used_names_;
+  std::map<std::string, int, std::less<>> used_names_;  // by Unique(), with how often
+  std::unordered_set<std::string> variable_names_;
 };
 
 }  // namespace zood::graph
