@@ -174,6 +174,7 @@ absl::StatusOr<std::string> ResolveStateFile(FileSystem& files, const std::strin
     inside = inside.lexically_normal().lexically_relative(
         (fs::path(directory) / "").lexically_normal());
   }
+  inside = inside.lexically_normal();
   const bool leaves = inside.empty() || inside.is_absolute() ||
                       std::ranges::find(inside, fs::path("..")) != inside.end();
   if (leaves) {

@@ -1,0 +1,117 @@
+// Damaged checkpoints end in a clear error or in a correct read, within the limits.
+#include <gtest/gtest.h>
+
+#include <random>
+
+#include "allocation_meter.h"
+#include "checkpoint/reader.h"
+#include "fixtures.h"
+#include "memory_file_system.h"
+#include "table_repair.h"
+
+namespace zood::checkpoint {
+namespace {
+
+constexpr Limits kSmallLimits = {.max_tensor_bytes = 8 << 20,
+                                 .max_total_bytes = 16 << 20,
+                                 .max_tensors = 10'000,
+                                 .max_metadata_bytes = 4 << 20};
+// All tensors, and one tensor's slices again, an unpacked block, and each of the three budgets for
+// metadata.
+constexpr std::size_t kMaxMemory = (16 + 8 + 16 + 3 * 4) << 20;
+
+using Random = std::mt19937_64;
+
+std::size_t Below(Random& random, std::size_t limit) {
+  return limit == 0 ? 0 : static_cast<std::size_t>(random() % limit);
+}
+
+// Half of the damage falls where the structure is: the last bytes.
+std::size_t Place(Random& random, const std::string& bytes) {
+  const std::size_t near = std::min<std::size_t>(bytes.size(), 600);
+  return Below(random, 2) == 0 ? bytes.size() - near + Below(random, near)
+                               : Below(random, bytes.size());
+}
+
+void Mutate(Random& random, std::string& bytes) {
+  if (bytes.empty()) return;
+  const std::size_t at = Place(random, bytes);
+  const std::size_t length = 1 + Below(random, std::min<std::size_t>(64, bytes.size() - at));
+  switch (Below(random, 7)) {
+    case 0: bytes.resize(at); break;                                                // truncation
+    case 1: bytes[at] = static_cast<char>(bytes[at] ^ (1 << Below(random, 8))); break;
+    case 2: bytes[at] = static_cast<char>(random()); break;
+    case 3: bytes.replace(at, 1, "\xff\xff\xff\xff\x0f"); break;  // a length, as a large varint
+    case 4: bytes.erase(at, length); break;
+    case 5: bytes.insert(at, bytes.substr(Place(random, bytes), length)); break;     // a splice
+    default:                                                                         // a swap
+      const std::string piece = bytes.substr(Place(random, bytes), length);
+      bytes.replace(at, piece.size(), piece);
+  }
+}
+
+std::map<std::string, std::string> FilesOf(const std::string& name) {
+  std::map<std::string, std::string> files;
+  for (const std::string& file : FilesOfCheckpoint(name)) {
+    files["/" + file] = ReadWholeFile(CheckpointPath(file));
+  }
+  return files;
+}
+
+class MutationTest : public testing::TestWithParam<std::string> {};
+
+TEST_P(MutationTest, EndsInAClearErrorOrACorrectRead) {
+  const std::string path = "/" + Manifest().at(GetParam()).at("returned_path").get<std::string>();
+  const auto original = FilesOf(GetParam());
+  MemoryFileSystem pristine;
+  pristine.files = original;
+  const auto intact = Open(pristine, path, kSmallLimits);
+  ASSERT_TRUE(intact.ok()) << intact.status();
+  const auto expected = (*intact)->ReadAll();
+  ASSERT_TRUE(expected.ok()) << expected.status();
+  Random random(std::hash<std::string>()(GetParam()));
+  int errors = 0;
+  for (int round = 0; round < 100; ++round) {
+    SCOPED_TRACE(round);
+    const bool repaired = round % 2 == 1;
+    MemoryFileSystem files;
+    files.files = original;
+    auto victim = files.files.begin();
+    std::advance(victim, Below(random, files.files.size()));
+    const std::size_t mutations = 1 + Below(random, 3);
+    for (std::size_t i = 0; i < mutations; ++i) Mutate(random, victim->second);
+    if (repaired) RepairTableChecksums(victim->second);
+
+    const AllocationMeter meter;
+    absl::Status status;
+    auto reader = Open(files, path, kSmallLimits);
+    status = reader.status();
+    if (reader.ok()) {
+      const auto tensors = (*reader)->ReadAll();
+      status = tensors.status();
+      if (tensors.ok() && !repaired) {
+        EXPECT_TRUE(SameTensors(*tensors, *expected)) << "damage went unnoticed";
+      }
+    }
+    // Each Open() of the memory file system copies the file.
+    EXPECT_LT(meter.peak_growth(), kMaxMemory + 4 * victim->second.size());
+    if (status.ok()) continue;
+    ++errors;
+    EXPECT_NE(std::string(status.message()).find("/"), std::string::npos) << status;
+    EXPECT_TRUE(absl::IsDataLoss(status) || absl::IsInvalidArgument(status) ||
+                absl::IsUnimplemented(status) || absl::IsResourceExhausted(status) ||
+                absl::IsNotFound(status))
+        << status;
+  }
+  EXPECT_GT(errors, 50);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, MutationTest, testing::ValuesIn(CheckpointNames()),
+                         [](const auto& test) {
+                           std::string name = test.param;
+                           std::ranges::replace(name, '.', '_');
+                           return name;
+                         });
+
+}  // namespace
+}  // namespace zood::checkpoint
