@@ -16,7 +16,8 @@ Architecture::Outputs CifarNet(Net& net, const NetworkArgs& args) {
     net.EndPoint(name, x);
     return x;
   };
-  const graph::LrnArgs norm{.radius = 4, .bias = 1, .alpha = 0.001f / 9, .beta = 0.75f};
+  const graph::LrnArgs norm{
+      .radius = 4, .bias = 1, .alpha = static_cast<float>(0.001 / 9), .beta = 0.75f};
   Value x = net.input();
   x = end_point("conv1", net.Conv2d(x, 64, {5, 5}, {.scope = "conv1"}));
   x = end_point("pool1", net.MaxPool2d(x, {2, 2}, {.scope = "pool1"}));
