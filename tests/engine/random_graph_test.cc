@@ -1,0 +1,43 @@
+// Random networks through the engine against the reference engine.
+#include "tests/engine/random_graph.h"
+
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "tests/engine/engine_vs_reference.h"
+
+namespace zood::testing {
+namespace {
+
+constexpr int kGraphs = 300;
+
+class RandomGraphTest : public ::testing::TestWithParam<int> {};
+
+TEST_P(RandomGraphTest, EngineAgreesWithReference) {
+  constexpr int kPerCase = 25;
+  for (int i = 0; i < kPerCase && !HasFailure(); ++i) {
+    const int seed = GetParam() * kPerCase + i;
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    const auto random = MakeRandomGraph(static_cast<std::uint64_t>(seed));
+    ASSERT_TRUE(random.ok()) << random.status();
+    ExpectEngineAgrees(random->graph, {.end_points = random->end_points});
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Seeds, RandomGraphTest, ::testing::Range(0, kGraphs / 25));
+
+TEST(RandomGraph, EveryOperationIsDrawn) {
+  std::set<std::string> operations;
+  for (int seed = 0; seed < kGraphs; ++seed) {
+    const auto random = MakeRandomGraph(static_cast<std::uint64_t>(seed));
+    ASSERT_TRUE(random.ok()) << random.status();
+    for (const graph::Node& node : random->graph.nodes()) {
+      operations.insert(graph::OpName(node.op));
+    }
+  }
+  EXPECT_EQ(operations.size(), std::variant_size_v<graph::Op>);
+}
+
+}  // namespace
+}  // namespace zood::testing

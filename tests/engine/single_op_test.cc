@@ -1,0 +1,285 @@
+// Each operation by itself, over channels and sizes that vector code dislikes: a failure here names
+// the operation.
+#include <gtest/gtest.h>
+
+#include <functional>
+
+#include "graph/net.h"
+#include "tests/engine/engine_vs_reference.h"
+#include "tests/engine/random_graph.h"
+
+namespace zood::testing {
+namespace {
+
+using graph::Net;
+using graph::Padding2d;
+using graph::Size2d;
+using graph::Value;
+
+using Layer = std::function<Value(Net& net, Value x)>;
+
+// The layer on the network's input, and on what a convolution left; its result is an end point and,
+// flattened, the logits.
+void ExpectLayerAgrees(const Layer& layer) {
+  for (const int channels : {1, 3, 16, 17}) {
+    for (const Size2d size : {Size2d{7, 9}, Size2d{8, 5}, Size2d{16, 16}}) {
+      for (const bool after_convolution : {false, true}) {
+        SCOPED_TRACE(std::to_string(size.height) + "x" + std::to_string(size.width) + "x" +
+                     std::to_string(channels) + (after_convolution ? " after a convolution" : ""));
+        Net net({.height = size.height, .width = size.width, .channels = channels});
+        Value x = net.input();
+        if (after_convolution) {
+          x = net.Conv2d(x, channels, {3, 3}, {.activation = nullptr, .scope = "before"});
+          net.EndPoint("before", x);
+        }
+        x = layer(net, x);
+        net.EndPoint("layer", x);
+        const auto graph = net.Finish(net.Flatten(x));
+        ASSERT_TRUE(graph.ok()) << graph.status();
+        std::vector<std::string> end_points = {"layer"};
+        if (after_convolution) end_points.push_back("before");
+        ExpectEngineAgrees(*graph, {.batches = {1, 3},
+                                    .compiled_batches = {1, 4},
+                                    .end_points = end_points});
+        if (::testing::Test::HasFailure()) return;
+      }
+    }
+  }
+}
+
+graph::Conv2dArgs Plain() { return {.activation = nullptr, .scope = "c"}; }
+
+TEST(SingleOp, ConvKernelsAndOutputs) {
+  for (const int out : {1, 3, 8, 17, 64}) {
+    for (const Size2d kernel : {Size2d{1, 1}, Size2d{3, 3}, Size2d{1, 5}, Size2d{5, 2}}) {
+      SCOPED_TRACE(out);
+      ExpectLayerAgrees(
+          [&](Net& net, Value x) { return net.Conv2d(x, out, kernel, Plain()); });
+    }
+  }
+}
+
+TEST(SingleOp, ConvStrides) {
+  for (const Size2d stride : {Size2d{2, 2}, Size2d{1, 3}, Size2d{4, 2}}) {
+    ExpectLayerAgrees([&](Net& net, Value x) {
+      auto args = Plain();
+      args.stride = stride;
+      return net.Conv2d(x, 5, {3, 3}, args);
+    });
+    ExpectLayerAgrees([&](Net& net, Value x) {  // a stride beyond the kernel
+      auto args = Plain();
+      args.stride = stride;
+      return net.Conv2d(x, 5, {1, 1}, args);
+    });
+  }
+}
+
+TEST(SingleOp, ConvDilation) {
+  for (const Size2d rate : {Size2d{2, 2}, Size2d{1, 3}, Size2d{3, 1}}) {
+    ExpectLayerAgrees([&](Net& net, Value x) {
+      auto args = Plain();
+      args.rate = rate;
+      return net.Conv2d(x, 6, {3, 3}, args);
+    });
+  }
+}
+
+TEST(SingleOp, ConvAsymmetricPadding) {
+  for (const Padding2d padding : {Padding2d{0, 1, 2, 0}, Padding2d{3, 0, 0, 4},
+                                  Padding2d{5, 6, 7, 8}}) {
+    ExpectLayerAgrees([&](Net& net, Value x) {
+      auto args = Plain();
+      args.padding = padding;
+      return net.Conv2d(x, 9, {3, 3}, args);
+    });
+  }
+}
+
+TEST(SingleOp, ConvWithoutBiases) {
+  ExpectLayerAgrees([](Net& net, Value x) {
+    auto args = Plain();
+    args.biases_initializer = nullptr;
+    return net.Conv2d(x, 7, {3, 3}, args);
+  });
+}
+
+TEST(SingleOp, ConvGroups) {
+  ExpectLayerAgrees([](Net& net, Value x) {
+    const Value wide = net.Conv2d(x, 12, {1, 1}, {.scope = "wide"});
+    auto args = Plain();
+    args.groups = 3;
+    return net.Conv2d(wide, 6, {3, 3}, args);
+  });
+}
+
+TEST(SingleOp, ConvDepthwise) {
+  for (const int multiplier : {1, 2, 3}) {
+    for (const Size2d stride : {Size2d{1, 1}, Size2d{2, 2}}) {
+      ExpectLayerAgrees([&](Net& net, Value x) {
+        return net.SeparableConv2d(x, 0, {3, 3}, multiplier,
+                                   {.stride = stride, .activation = nullptr, .scope = "c"});
+      });
+    }
+  }
+}
+
+TEST(SingleOp, ConvBatchNormActivationAndResidual) {
+  for (const auto& activation : {graph::Relu(), graph::Relu6(), graph::LeakyRelu(0.2f),
+                                 graph::Elu(), graph::Tanh(), graph::Sigmoid(),
+                                 graph::Linear(2, 1), Softsign()}) {
+    SCOPED_TRACE(activation->name());
+    ExpectLayerAgrees([&](Net& net, Value x) {
+      const Value y = net.Conv2d(x, x.channels(), {3, 3},
+                                 {.activation = activation,
+                                  .normalizer = graph::BatchNorm({.scale = true}),
+                                  .scope = "c"});
+      return net.Apply(net.Add(x, y, 0.17f), activation);
+    });
+  }
+}
+
+TEST(SingleOp, FullyConnected) {
+  for (const int out : {1, 10, 33}) {
+    ExpectLayerAgrees([&](Net& net, Value x) {
+      return net.FullyConnected(net.Flatten(x), out, {.scope = "f"});
+    });
+  }
+}
+
+TEST(SingleOp, BatchNorm) {
+  for (const bool center : {false, true}) {
+    for (const bool scale : {false, true}) {
+      ExpectLayerAgrees([&](Net& net, Value x) {
+        return net.BatchNorm(x, {.center = center, .scale = scale, .activation = graph::Relu()});
+      });
+    }
+  }
+}
+
+TEST(SingleOp, Scale) {
+  for (const bool beta : {false, true}) {
+    ExpectLayerAgrees([&](Net& net, Value x) { return net.Scale(x, beta, "s"); });
+  }
+}
+
+TEST(SingleOp, Activations) {
+  for (const auto& activation : {graph::Relu(), graph::Relu6(), graph::LeakyRelu(0.2f),
+                                 graph::Elu(), graph::Tanh(), graph::Sigmoid(),
+                                 graph::Linear(2, 1), Softsign()}) {
+    SCOPED_TRACE(activation->name());
+    ExpectLayerAgrees([&](Net& net, Value x) { return net.Apply(x, activation); });
+  }
+}
+
+TEST(SingleOp, Prelu) {
+  ExpectLayerAgrees([](Net& net, Value x) { return net.Prelu(x, graph::Zeros(), "p"); });
+}
+
+TEST(SingleOp, Pools) {
+  for (const Size2d window : {Size2d{2, 2}, Size2d{3, 3}, Size2d{1, 4}}) {
+    for (const Size2d stride : {Size2d{1, 1}, Size2d{2, 2}, Size2d{3, 1}}) {
+      for (const graph::Padding& padding : std::initializer_list<graph::Padding>{
+               graph::kSame, graph::kValid, graph::kFixed}) {
+        const graph::Pool2dArgs args{.stride = stride, .padding = padding, .scope = "p"};
+        ExpectLayerAgrees([&](Net& net, Value x) { return net.MaxPool2d(x, window, args); });
+        ExpectLayerAgrees([&](Net& net, Value x) { return net.AvgPool2d(x, window, args); });
+      }
+    }
+  }
+}
+
+TEST(SingleOp, PoolsOfCaffe) {
+  // Kernel 3, stride 2, padding 1: what counts and what overhangs changes with the size.
+  for (const int counted : {0, 1, 2}) {
+    const graph::Pool2dArgs args{.stride = Size2d{2, 2},
+                                 .padding = Padding2d{1, 2, 1, 2},
+                                 .divisor = graph::PoolOp::Divisor::kPadded,
+                                 .counted_bottom = counted,
+                                 .counted_right = counted,
+                                 .scope = "p"};
+    ExpectLayerAgrees([&](Net& net, Value x) { return net.AvgPool2d(x, {3, 3}, args); });
+    ExpectLayerAgrees([&](Net& net, Value x) { return net.MaxPool2d(x, {3, 3}, args); });
+  }
+}
+
+TEST(SingleOp, GlobalPool) {
+  ExpectLayerAgrees([](Net& net, Value x) { return net.GlobalAvgPool(x); });
+}
+
+TEST(SingleOp, Lrn) {
+  for (const int radius : {1, 4, 20}) {
+    for (const float beta : {0.5f, 0.75f}) {
+      ExpectLayerAgrees([&](Net& net, Value x) {
+        return net.Lrn(x, {.radius = radius, .bias = 1.5f, .alpha = 0.3f, .beta = beta});
+      });
+    }
+  }
+}
+
+TEST(SingleOp, Eltwise) {
+  using Kind = graph::EltwiseOp::Kind;
+  for (const Kind kind : {Kind::kSum, Kind::kProduct, Kind::kMax}) {
+    ExpectLayerAgrees([&](Net& net, Value x) {
+      const Value y = net.Apply(x, graph::Tanh());
+      const Value z = net.Conv2d(x, x.channels(), {1, 1}, Plain());
+      return net.Eltwise({.kind = kind}, {x, y, z, x});
+    });
+  }
+  ExpectLayerAgrees([&](Net& net, Value x) {
+    const Value y = net.Conv2d(x, x.channels(), {1, 1}, Plain());
+    return net.Eltwise({.kind = Kind::kSum, .coefficients = {-2, 0.5f}}, {y, x});
+  });
+}
+
+TEST(SingleOp, Concat) {
+  ExpectLayerAgrees([](Net& net, Value x) {
+    const Value one = net.Conv2d(x, 1, {1, 1}, {.scope = "one"});
+    const Value odd = net.Conv2d(x, 13, {3, 3}, {.scope = "odd"});
+    const Value even = net.Conv2d(x, 16, {3, 3}, {.scope = "even"});
+    // Within another, and read by others too.
+    const Value inner = net.Concat({one, odd});
+    const Value y = net.Concat({inner, x, even, odd});
+    return net.Concat({y, net.Conv2d(inner, 4, {1, 1}, {.scope = "reader"})});
+  });
+}
+
+TEST(SingleOp, ConcatOfOneAndOfVectors) {
+  ExpectLayerAgrees([](Net& net, Value x) { return net.Concat({x}); });
+  ExpectLayerAgrees([](Net& net, Value x) {
+    const Value v = net.FullyConnected(net.Flatten(x), 3, {.scope = "f"});
+    return net.Concat({v, net.FullyConnected(v, 5, {.scope = "g"}), v});
+  });
+}
+
+TEST(SingleOp, PadChannels) {
+  ExpectLayerAgrees([](Net& net, Value x) { return net.PadChannels(x, 2, 5); });
+  ExpectLayerAgrees([](Net& net, Value x) {  // as CIFAR ResNets do: every second pixel, padded
+    const Value y = net.Conv2d(x, x.channels() + 8, {3, 3},
+                               {.stride = Size2d{2, 2}, .activation = nullptr, .scope = "c"});
+    const Value shortcut = net.MaxPool2d(x, {1, 1}, {.stride = Size2d{2, 2}});
+    return net.Apply(net.Add(y, net.PadChannels(shortcut, 4, 4)), graph::Relu());
+  });
+}
+
+TEST(SingleOp, DropoutReshapeSoftmax) {
+  ExpectLayerAgrees([](Net& net, Value x) { return net.Dropout(x); });
+  ExpectLayerAgrees([](Net& net, Value x) {
+    return net.Reshape(x, {x.width(), x.height(), x.channels()});
+  });
+  ExpectLayerAgrees([](Net& net, Value x) { return net.Softmax(x); });
+  ExpectLayerAgrees([](Net& net, Value x) { return net.Softmax(net.Flatten(x)); });
+}
+
+TEST(SingleOp, TheInputItselfIsAnEndPoint) {
+  Net net({.height = 4, .width = 5, .channels = 3});
+  net.EndPoint("input", net.input());
+  const Value y = net.Conv2d(net.input(), 2, {3, 3}, Plain());
+  net.EndPoint("twice", y);
+  net.EndPoint("again", y);
+  const auto graph = net.Finish(net.Flatten(y));
+  ASSERT_TRUE(graph.ok()) << graph.status();
+  ExpectEngineAgrees(*graph, {.end_points = {"input", "twice", "again"}});
+}
+
+}  // namespace
+}  // namespace zood::testing
