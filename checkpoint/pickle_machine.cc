@@ -5,8 +5,8 @@
 #include <optional>
 #include <utility>
 
-#include "absl/strings/escaping.h"
 #include "base/status.h"
+#include "checkpoint/printable.h"
 
 namespace zood::checkpoint {
 namespace {
@@ -462,13 +462,6 @@ absl::StatusOr<PickleDocument> Unpickle(std::span<const std::byte> bytes,
                                         std::span<const std::string_view> allowed_names,
                                         Budget& budget) {
   return PickleMachine(bytes, allowed_names, budget).Run();
-}
-
-std::string Printable(std::string_view text) {
-  constexpr std::size_t kLongest = 100;
-  std::string escaped = absl::CHexEscape(std::string(text.substr(0, kLongest)));
-  if (text.size() > kLongest) escaped += fmt::format("... ({} bytes)", text.size());
-  return escaped;
 }
 
 }  // namespace zood::checkpoint

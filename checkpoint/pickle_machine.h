@@ -8,7 +8,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
-#include <string>
 #include <string_view>
 #include <vector>
 
@@ -59,8 +58,5 @@ struct PickleDocument {
 absl::StatusOr<PickleDocument> Unpickle(std::span<const std::byte> bytes,
                                         std::span<const std::string_view> allowed_names,
                                         Budget& budget);
-
-// `text` for a message: escaped, and cut when it is long.
-std::string Printable(std::string_view text);
 
 }  // namespace zood::checkpoint

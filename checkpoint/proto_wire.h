@@ -91,6 +91,9 @@ class WireReader {
     return field;
   }
 
+  // What is left after the last field that Next() returned.
+  std::span<const std::byte> rest() const { return rest_; }
+
   // DataLoss, with the offset, when Next() stopped before the end of the message.
   absl::Status status() const {
     if (!damaged_) return absl::OkStatus();

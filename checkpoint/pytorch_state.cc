@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/status.h"
+#include "checkpoint/printable.h"
 #include "checkpoint/pytorch_names.h"
 
 namespace zood::checkpoint {

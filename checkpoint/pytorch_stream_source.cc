@@ -2,6 +2,7 @@
 #include <utility>
 
 #include "base/status.h"
+#include "checkpoint/printable.h"
 #include "checkpoint/proto_wire.h"
 #include "checkpoint/pytorch_source.h"
 

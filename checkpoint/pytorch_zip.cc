@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "base/status.h"
-#include "checkpoint/pickle_machine.h"
+#include "checkpoint/printable.h"
 #include "checkpoint/proto_wire.h"
 
 namespace zood::checkpoint {

@@ -5,6 +5,7 @@
 
 #include "base/mutex.h"
 #include "base/status.h"
+#include "checkpoint/printable.h"
 #include "checkpoint/proto_wire.h"
 #include "checkpoint/pytorch_source.h"
 

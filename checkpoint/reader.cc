@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/status.h"
+#include "checkpoint/caffe_reader.h"
 #include "checkpoint/proto_wire.h"
 #include "checkpoint/pytorch_reader.h"
 #include "checkpoint/tf_open.h"
@@ -20,6 +21,7 @@ struct SingleFileFormat {
 };
 constexpr SingleFileFormat kSingleFileFormats[] = {
     {&LooksLikePyTorch, &OpenPyTorch},
+    {&LooksLikeCaffe, &OpenCaffe},  // last: it has no magic number
 };
 
 // Files that people take for checkpoints, by their first bytes.
