@@ -1,8 +1,11 @@
 // PNG by libspng.
 #include <spng.h>
 
+#include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <memory>
+#include <span>
 
 #include "base/status.h"
 #include "image/decoders.h"
@@ -30,6 +33,23 @@ std::uint64_t RawBytes(const spng_ihdr& header) {
   return std::uint64_t{header.width} * header.height * samples * header.bit_depth / 8;
 }
 
+// True when the chain of chunks reaches its end mark. libspng takes some files without it.
+bool HasEnd(std::span<const std::byte> bytes) {
+  constexpr std::size_t kSignature = 8;
+  constexpr std::size_t kAround = 12;  // length, type and checksum of a chunk
+  std::size_t at = kSignature;
+  while (at <= bytes.size() && bytes.size() - at >= kAround) {
+    std::uint64_t length = 0;
+    for (std::size_t i = 0; i < 4; ++i) {
+      length = length << 8 | std::to_integer<std::uint64_t>(bytes[at + i]);
+    }
+    if (std::memcmp(bytes.data() + at + 4, "IEND", 4) == 0) return true;
+    if (length > bytes.size() - at - kAround) return false;
+    at += kAround + length;
+  }
+  return false;
+}
+
 }  // namespace
 
 absl::StatusOr<Image> DecodePng(std::span<const std::byte> bytes, const DecodeOptions& options,
@@ -55,12 +75,16 @@ absl::StatusOr<Image> DecodePng(std::span<const std::byte> bytes, const DecodeOp
         header.height, bytes.size());
   }
 
+  if (!HasEnd(bytes)) {
+    return InvalidArgument("PNG of {} bytes is cut off: it has no end mark (IEND)", bytes.size());
+  }
+
   Image image({static_cast<int>(header.height), static_cast<int>(header.width)}, 3);
   if (const int error = spng_decode_image(context.get(), image.pixels.data(), image.pixels.size(),
                                           SPNG_FMT_RGB8, 0)) {
     return Failed(bytes.size(), error);
   }
-  // What follows the pixels, up to the end mark: a file without it was cut off.
+  // What follows the pixels must be sound too.
   if (const int error = spng_decode_chunks(context.get())) return Failed(bytes.size(), error);
   return options.channels == 1 ? ToGray(image) : image;
 }

@@ -77,7 +77,8 @@ struct CentralCropFraction {
   friend bool operator==(const CentralCropFraction&, const CentralCropFraction&) = default;
 };
 
-// The central square whose side is int(fraction * the shorter side).
+// The central square whose side is int(fraction * the shorter side), as EfficientNet crops; of an
+// odd rest the larger half is above and to the left.
 struct CentralSquare {
   double fraction = 1.0;  // in (0, 1]
   friend bool operator==(const CentralSquare&, const CentralSquare&) = default;

@@ -222,7 +222,7 @@ absl::StatusOr<Window> WindowOf(const PreprocessStep& step, Size in) {
   if (const auto* crop = std::get_if<CentralSquare>(&step)) {
     const int shorter = std::min(in.height, in.width);
     const int side = std::max(1, static_cast<int>(crop->fraction * shorter));
-    return Window{(in.height - side) / 2, (in.width - side) / 2, side, side};
+    return Window{(in.height - side + 1) / 2, (in.width - side + 1) / 2, side, side};
   }
   const auto& crop = std::get<CropOrPad>(step);
   const int height = std::min(crop.height, in.height);

@@ -50,9 +50,9 @@ inline float Uniform(std::uint64_t seed, std::uint64_t i) {
 // that statistics and biases matter, residual branches so that 200 layers do not blow up.
 inline double WeightGain(std::string_view name) {
   constexpr std::array<std::string_view, 9> kFirstLayers = {
-      "vgg_a/conv1/conv1_1/weights",  "vgg_16/conv1/conv1_1/weights", "vgg_19/conv1/conv1_1/weights",
-      "alexnet_v2/conv1/weights",     "overfeat/conv1/weights",       "resnet_v1_50/conv1/weights",
-      "resnet_v1_101/conv1/weights",  "resnet_v1_152/conv1/weights",  "resnet_v1_200/conv1/weights"};
+      "vgg_a/conv1/conv1_1/weights", "vgg_16/conv1/conv1_1/weights", "vgg_19/conv1/conv1_1/weights",
+      "alexnet_v2/conv1/weights",    "overfeat/conv1/weights",       "resnet_v1_50/conv1/weights",
+      "resnet_v1_101/conv1/weights", "resnet_v1_152/conv1/weights",  "resnet_v1_200/conv1/weights"};
   if (std::find(kFirstLayers.begin(), kFirstLayers.end(), name) != kFirstLayers.end()) {
     return 1.0 / 64;
   }
