@@ -77,8 +77,9 @@ struct CentralCropFraction {
   friend bool operator==(const CentralCropFraction&, const CentralCropFraction&) = default;
 };
 
-// The central square whose side is int(fraction * the shorter side), as EfficientNet crops; of an
-// odd rest the larger half is above and to the left.
+// The central square whose side is fraction * the shorter side. Each of its four edges is rounded
+// to a pixel by itself, half to even, as Pillow's Image.crop does it: a side may come out one
+// longer.
 struct CentralSquare {
   double fraction = 1.0;  // in (0, 1]
   friend bool operator==(const CentralSquare&, const CentralSquare&) = default;

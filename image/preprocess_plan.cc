@@ -43,6 +43,14 @@ int FractionOffset(int side, double fraction) {
   return static_cast<int>((side - side * fraction) / 2);
 }
 
+// The first pixel and the length of the central part of `side` pixels of an axis, both ends
+// rounded.
+std::pair<int, int> RoundedSpan(int in, double side) {
+  const int first = static_cast<int>(std::nearbyint((in - side) / 2));
+  const int last = static_cast<int>(std::nearbyint((in + side) / 2));
+  return last > first ? std::pair(first, last - first) : std::pair(std::min(first, in - 1), 1);
+}
+
 // Checks one step after the other without a picture.
 class Checker {
  public:
@@ -220,9 +228,10 @@ absl::StatusOr<Window> WindowOf(const PreprocessStep& step, Size in) {
     return Window{top, left, in.height - 2 * top, in.width - 2 * left};
   }
   if (const auto* crop = std::get_if<CentralSquare>(&step)) {
-    const int shorter = std::min(in.height, in.width);
-    const int side = std::max(1, static_cast<int>(crop->fraction * shorter));
-    return Window{(in.height - side + 1) / 2, (in.width - side + 1) / 2, side, side};
+    const double side = crop->fraction * std::min(in.height, in.width);
+    const auto [top, height] = RoundedSpan(in.height, side);
+    const auto [left, width] = RoundedSpan(in.width, side);
+    return Window{top, left, height, width};
   }
   const auto& crop = std::get<CropOrPad>(step);
   const int height = std::min(crop.height, in.height);
