@@ -27,7 +27,9 @@ std::optional<Fault> FaultDisk::NextOperation() {
   return fails ? std::optional(fault_) : std::nullopt;
 }
 
-bool FaultDisk::dead() const { return fail_at_ && forever_ && operations_ > *fail_at_; }
+bool FaultDisk::power_just_went() const {
+  return fail_at_ && forever_ && operations_ == *fail_at_ + 1;
+}
 
 absl::Status FaultDisk::Attempt() {
   const auto fault = NextOperation();
@@ -120,7 +122,7 @@ absl::Status FaultDisk::WriteNew(const std::string& path,
     WriteFile(path, bytes);
     NoteCreated(path);
     NoteSynced(path);
-  } else if (dead()) {  // half of it was written when the power went
+  } else if (power_just_went()) {  // half of it was written when the power went
     WriteFile(path, bytes.substr(0, bytes.size() / 2));
     NoteCreated(path);
   }

@@ -43,10 +43,10 @@ class FaultDisk : public FileSystem {
   // A disk without files; the caller removes them.
   void Forget();
 
-  // For both users of the disk: the fault that this operation suffers, if any; whether everything
-  // fails from now on, so that not even cleaning up works; and what becomes durable.
+  // For both users of the disk: the fault that this operation suffers, if any; whether it was in
+  // this operation that the power went, so that half of it may be done; and what becomes durable.
   std::optional<Fault> NextOperation();
-  bool dead() const;
+  bool power_just_went() const;
   void NoteCreated(const std::string& path);
   void NoteRemoved(const std::string& path);
   void NoteSynced(const std::string& path);

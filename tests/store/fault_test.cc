@@ -180,6 +180,31 @@ TEST_F(FaultTest, DiskFullOnce) { TestOneFailure(Fault::kNoSpace); }
 
 TEST_F(FaultTest, InputOutputErrorOnce) { TestOneFailure(Fault::kIoError); }
 
+// A commit that fails in its last sync may lie whole in SQLite's log. Its pack must not be taken
+// away before that is settled, neither by the publish that failed nor by a later Gc().
+TEST_F(FaultTest, AFailedCommitThatTheDiskKept) {
+  for (const bool collect : {false, true}) {
+    for (std::int64_t n = 0;; ++n) {
+      SCOPED_TRACE(fmt::format("operation {} fails, collect {}", n, collect));
+      Reset();
+      auto store = Open();
+      ASSERT_TRUE(Publish(**store, "a", 1, 1, 1).ok());
+      // For Gc() the barrier after the failed commit must fail, too, so that the pack stays.
+      disk_.FailAt(n, Fault::kIoError, /*forever=*/collect);
+      const absl::Status status = Publish(**store, "a", 2, 2, 2);
+      disk_.StopFailing();
+      if (status.ok()) break;
+      if (collect) {
+        ASSERT_TRUE((*store)->Gc().ok());
+      }
+      disk_.FailAt(0, Fault::kIoError, /*forever=*/true);
+      store->reset();
+      disk_.LosePower(PowerLoss::kKeepAll, 0);
+      ASSERT_NO_FATAL_FAILURE(ExpectWhole());
+    }
+  }
+}
+
 TEST_F(FaultTest, AFullDiskLeavesNothingOfThePublish) {
   const auto store = Open();
   ASSERT_TRUE(Publish(**store, "a", 1, 1, 1).ok());

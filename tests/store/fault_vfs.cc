@@ -43,7 +43,7 @@ int Read(sqlite3_file* file, void* to, int bytes, sqlite3_int64 offset) {
 
 int Write(sqlite3_file* file, const void* from, int bytes, sqlite3_int64 offset) {
   if (const int fault = Suffer(SQLITE_IOERR_WRITE); fault != SQLITE_OK) {
-    if (!g_disk->dead()) return fault;
+    if (!g_disk->power_just_went()) return fault;
     // Torn: the first half arrived.
     System(file)->pMethods->xWrite(System(file), from, bytes / 2, offset);
     return fault;
