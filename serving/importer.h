@@ -54,8 +54,9 @@ struct ImportRequest {
   // Paths in the FileSystem that Import() is given. A file that a member above names is meant by
   // its path as given here or by the last component; all others hold the weights.
   std::vector<std::string> files;
-  // Put in front of a file's name in the version's provenance: "upload:", or empty for a path.
-  std::string uri_prefix;
+  // A directory that messages and provenance leave out of paths: uploads lie in one that means
+  // nothing to anybody. Empty for none.
+  std::string display_directory;
 };
 
 enum class ImportStage { kReading, kChecking, kPublishing };
@@ -77,6 +78,9 @@ class Importer {
   Importer(Catalogue& catalogue, const models::Zoo& zoo, MemoryBudget& budget,
            ImporterOptions options);
 
+  // What can be said of a request before its files are there: OK, or Import()'s error.
+  absl::Status Check(const ImportRequest& request) const;
+
   // Blocks until the version is published or the import has failed; the errors are those that
   // zood/v1/models.proto lists. `cancelled` is asked between the stages; empty means no.
   absl::StatusOr<store::PublishedVersion> Import(FileSystem& files, const ImportRequest& request,
@@ -85,6 +89,9 @@ class Importer {
 
  private:
   class Job;
+
+  // `text` without the request's display_directory.
+  static std::string DisplayPath(const ImportRequest& request, std::string text);
 
   Catalogue& catalogue_;
   const models::Zoo& zoo_;

@@ -126,6 +126,19 @@ void ModelManager::Load(const std::string& model, std::int64_t version, Ready re
   Do(actions);
 }
 
+void ModelManager::Preload(const ModelRef& ref) {
+  const absl::StatusOr<Resolved> resolved = catalogue_.Resolve(ref);
+  if (!resolved.ok()) return;
+  Actions actions;
+  {
+    MutexLock lock(mutex_);
+    if (shutting_down_) return;
+    if (!resolved->alias.empty()) routes_[{ref.model, resolved->alias}] = resolved->version;
+    Await({ref.model, resolved->version}, [](const auto&) {}, /*retry=*/true, actions);
+  }
+  Do(actions);
+}
+
 void ModelManager::Await(const Key& key, Ready ready, bool retry, Actions& actions) {
   Entry& entry = entries_[key];
   switch (entry.state) {
@@ -350,12 +363,23 @@ absl::StatusOr<ModelManager::ServablePtr> ModelManager::LoadUnpinned(const Key& 
 }
 
 void ModelManager::AliasesMoved(const std::string& model) {
+  const absl::StatusOr<ModelEntry> entry = catalogue_.Find(model);
   Actions actions;
   {
     MutexLock lock(mutex_);
     UpdateRoutes(model, actions);
+    // What an alias in use names now is wanted, though no request has asked for it yet.
+    for (const auto& [alias, version] : routes_) {
+      if (alias.first != model || !entry.ok() || shutting_down_) continue;
+      const auto moved = entry->aliases.find(alias.second);
+      if (moved != entry->aliases.end() && moved->second != version &&
+          FindAvailable({model, version}) != nullptr) {
+        Await({model, moved->second}, [](const auto&) {}, /*retry=*/true, actions);
+      }
+    }
   }
   Do(actions);
+  observer_.OnModel(model);
 }
 
 VersionStatus ModelManager::Status(const std::string& model, std::int64_t version) const {

@@ -81,6 +81,10 @@ class ModelManager {
   // Loads and keeps until Unload(), whatever aliases do. `version` is one that exists.
   void Load(const std::string& model, std::int64_t version, Ready ready);
 
+  // Begins to load what requests for `ref` would want, whether or not versions are loaded on
+  // demand. Unlike Load() it leaves the version to follow the alias.
+  void Preload(const ModelRef& ref);
+
   // Blocking forms. DeadlineExceeded when `deadline` passes; the loading goes on.
   absl::StatusOr<ServablePtr> AcquireAndWait(const ModelRef& ref, Clock::time_point deadline);
   absl::StatusOr<ServablePtr> LoadAndWait(const std::string& model, std::int64_t version,

@@ -58,6 +58,8 @@ class Observer {
   virtual ~Observer() = default;
   // No lock is held: may ask the ModelManager.
   virtual void OnState(const StateChange& /*change*/) {}
+  // A model was published, deleted, or one of its aliases moved. No lock is held, as above.
+  virtual void OnModel(const std::string& /*model*/) {}
   virtual void OnImage(const ImageRecord& /*record*/) {}
   virtual void OnRequest(const RequestRecord& /*record*/) {}
 };

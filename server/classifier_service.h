@@ -1,0 +1,30 @@
+// zood.v1.Classifier.
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+
+#include "serving/classifier.h"
+#include "zood/v1/classifier.grpc.pb.h"
+
+namespace zood::server {
+
+// In gRPC's callback form: a request holds no thread while its images are decoded, wait and are
+// computed, so hundreds of clients cost hundreds of small objects. The other services, which are
+// called seldom, are in the blocking form.
+class ClassifierService final : public v1::Classifier::CallbackService {
+ public:
+  // `classifier` outlives the service.
+  explicit ClassifierService(serving::Classifier& classifier) : classifier_(classifier) {}
+
+  grpc::ServerUnaryReactor* Classify(grpc::CallbackServerContext* context,
+                                     const v1::ClassifyRequest* request,
+                                     v1::ClassifyResponse* response) override;
+
+  grpc::ServerBidiReactor<v1::ClassifyStreamRequest, v1::ClassifyStreamResponse>* ClassifyStream(
+      grpc::CallbackServerContext* context) override;
+
+ private:
+  serving::Classifier& classifier_;
+};
+
+}  // namespace zood::server

@@ -1,0 +1,171 @@
+#include "server/config.h"
+
+#include <CLI/CLI.hpp>
+
+#include <algorithm>
+#include <cctype>
+#include <cstdlib>
+#include <filesystem>
+#include <set>
+#include <thread>
+
+namespace zood::server {
+namespace {
+
+// Follows the XDG base directory specification.
+std::string DefaultDataDir() {
+  if (const char* data = std::getenv("XDG_DATA_HOME"); data != nullptr && *data == '/') {
+    return std::string(data) + "/zood";
+  }
+  if (const char* home = std::getenv("HOME"); home != nullptr && *home == '/') {
+    return std::string(home) + "/.local/share/zood";
+  }
+  return "/var/lib/zood";
+}
+
+// "--model-root" to "ZOOD_MODEL_ROOT".
+std::string EnvironmentName(const std::string& option) {
+  std::string name = "ZOOD_";
+  for (const char c : option) {
+    name += c == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  }
+  return name;
+}
+
+// Adds options to one group of the help page.
+class Group {
+ public:
+  Group(CLI::App& app, std::string title) : app_(app), title_(std::move(title)) {}
+
+  template <typename T>
+  CLI::Option* Add(const std::string& name, T& value, const std::string& help) {
+    return Describe(name, app_.add_option("--" + name, value, help)->capture_default_str());
+  }
+  CLI::Option* AddFlag(const std::string& name, bool& value, const std::string& help) {
+    return Describe(name, app_.add_flag("--" + name + ",!--no-" + name, value, help));
+  }
+
+ private:
+  CLI::Option* Describe(const std::string& name, CLI::Option* option) {
+    return option->envname(EnvironmentName(name))->group(title_);
+  }
+
+  CLI::App& app_;
+  const std::string title_;
+};
+
+const CLI::AsSizeValue kBytes(/*kb_is_1000=*/false);
+
+void AddListening(CLI::App& app, ServeConfig& config) {
+  Group group(app, "Listening");
+  ServerOptions& server = config.server;
+  group.Add("host", server.host, "Address to listen on; 0.0.0.0 for every interface");
+  group.Add("port", server.port, "Port of gRPC; 0 picks one")->check(CLI::Range(0, 65535));
+  group.Add("http-port", server.http_port, "Port of /metrics and /healthz; 0 picks one, -1: none")
+      ->check(CLI::Range(-1, 65535));
+  group.Add("ready-file", config.ready_file,
+            "When serving, write a line `grpc=PORT http=PORT pid=PID` into this file");
+  group.Add("grace-seconds", config.grace_seconds,
+            "After SIGTERM, how long accepted requests may take to be answered")
+      ->check(CLI::NonNegativeNumber);
+}
+
+void AddModels(CLI::App& app, ServeConfig& config) {
+  Group group(app, "Models");
+  serving::RuntimeOptions& runtime = config.server.runtime;
+  group.Add("model-root", runtime.model_roots,
+            "A directory that imports and evaluations by path may read; may be given several "
+            "times. Without one, files are only taken as uploads");
+  group.Add("load-on-start", config.server.load_on_start,
+            "`MODEL`, `MODEL@VERSION-OR-ALIAS` or `all`; may be given several times");
+  group.AddFlag("load-on-demand", runtime.manager.load_on_demand,
+                "Load a model when a request names it (default)");
+  group.Add("memory-budget", runtime.memory_budget,
+            "Memory for loaded models, like 6GiB; 0: four fifths of the machine's or container's")
+      ->transform(kBytes);
+  group.Add("loader-threads", runtime.manager.loader_threads, "Models loaded at the same time")
+      ->check(CLI::Range(1, 64));
+}
+
+void AddComputing(CLI::App& app, ServeConfig& config) {
+  Group group(app, "Computing");
+  serving::RuntimeOptions& runtime = config.server.runtime;
+  group.Add("batch-sizes", runtime.servable.batch_sizes,
+            "Batch sizes that networks are compiled for, separated by commas")
+      ->delimiter(',')
+      ->check(CLI::Range(1, 1024));
+  group.Add("max-batch-wait-ms", config.max_batch_wait_ms,
+            "How long images wait for others of which it is known that they are coming")
+      ->check(CLI::Range(0.0, 10000.0));
+  group.Add("queue-capacity", runtime.servable.queue_capacity,
+            "Images of one model that may wait; more are refused")
+      ->check(CLI::Range(1, 1 << 20));
+  group.Add("compute-threads", config.compute_threads,
+            "Threads that compute, of all lanes together; 0: one for each core")
+      ->check(CLI::Range(0, 4096));
+  group.Add("lanes", runtime.lanes, "Batches computed at the same time")
+      ->check(CLI::Range(1, 256));
+  group.Add("decode-threads", runtime.classifier.decode_threads,
+            "Threads that decode and preprocess; 0: one for every two cores")
+      ->check(CLI::Range(0, 256));
+}
+
+void AddLimits(CLI::App& app, ServeConfig& config) {
+  Group group(app, "Limits");
+  serving::ClassifierOptions& classifier = config.server.runtime.classifier;
+  group.Add("max-message-bytes", config.server.max_message_bytes, "Of one gRPC message")
+      ->transform(kBytes);
+  group.Add("max-images-per-request", classifier.max_images_per_request, "Of Classify")
+      ->check(CLI::PositiveNumber);
+  group.Add("max-image-bytes", classifier.image_limits.max_bytes, "Of an encoded image")
+      ->transform(kBytes);
+  group.Add("max-image-pixels", classifier.image_limits.max_pixels, "Height times width");
+  group.Add("max-upload-bytes", config.server.max_upload_bytes, "Of all files of one import")
+      ->transform(kBytes);
+}
+
+}  // namespace
+
+void AddDataDirOption(CLI::App& app, std::string& data_dir) {
+  data_dir = DefaultDataDir();
+  Group(app, "Storage").Add("data-dir", data_dir, "Where zood keeps its store");
+}
+
+void AddServeOptions(CLI::App& app, ServeConfig& config) {
+  config.server.runtime.classifier.decode_threads = 0;
+  AddDataDirOption(app, config.data_dir);
+  AddListening(app, config);
+  AddModels(app, config);
+  AddComputing(app, config);
+  AddLimits(app, config);
+  Group logging(app, "Logging");
+  logging.Add("log-level", config.log_level, "What to log")
+      ->check(CLI::IsMember({"debug", "info", "warning", "error"}));
+  logging.Add("log-format", config.log_format, "Text for people, JSON lines for programs")
+      ->check(CLI::IsMember({"text", "json"}));
+}
+
+void Resolve(ServeConfig& config) {
+  serving::RuntimeOptions& runtime = config.server.runtime;
+  const int cores = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  runtime.data_dir = config.data_dir;
+  runtime.importer.build = Build();
+  runtime.servable.max_wait =
+      std::chrono::microseconds(static_cast<std::int64_t>(config.max_batch_wait_ms * 1000));
+  const int threads = config.compute_threads > 0 ? config.compute_threads : cores;
+  runtime.servable.threads_per_lane = std::max(1, threads / runtime.lanes);
+  if (runtime.classifier.decode_threads == 0) {
+    runtime.classifier.decode_threads = std::max(1, cores / 2);
+  }
+  runtime.classifier.max_images_per_request =
+      std::min(runtime.classifier.max_images_per_request, runtime.servable.queue_capacity);
+  const std::set<int> sizes(runtime.servable.batch_sizes.begin(),
+                            runtime.servable.batch_sizes.end());
+  runtime.servable.batch_sizes.assign(sizes.begin(), sizes.end());
+  // A single image must always fit.
+  if (runtime.servable.batch_sizes.empty() || runtime.servable.batch_sizes.front() != 1) {
+    runtime.servable.batch_sizes.insert(runtime.servable.batch_sizes.begin(), 1);
+  }
+}
+
+}  // namespace zood::server

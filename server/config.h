@@ -1,0 +1,36 @@
+// What an operator can set: by flag, by environment variable, or in a file, under the same names.
+#pragma once
+
+#include <chrono>
+#include <string>
+
+#include "server/server.h"
+
+namespace CLI {
+class App;
+}
+
+namespace zood::server {
+
+struct ServeConfig {
+  ServerOptions server;
+  std::string data_dir;
+  std::string ready_file;
+  std::string log_level = "info";
+  std::string log_format = "text";
+  double grace_seconds = 30;
+  double max_batch_wait_ms = 2;
+  int compute_threads = 0;
+};
+
+// Adds every option to `app`. --port is ZOOD_PORT in the environment and `port = ` in the file that
+// --config names; a flag beats the environment, which beats the file.
+void AddServeOptions(CLI::App& app, ServeConfig& config);
+
+// The store's directory, for `serve` and the offline commands alike.
+void AddDataDirOption(CLI::App& app, std::string& data_dir);
+
+// What the values that stand for others mean: derived members of config.server.
+void Resolve(ServeConfig& config);
+
+}  // namespace zood::server

@@ -1,0 +1,52 @@
+// What happens in serving, to metrics, health and log.
+#pragma once
+
+#include <grpcpp/health_check_service_interface.h>
+
+#include <string>
+
+#include "base/mutex.h"
+#include "server/log.h"
+#include "server/metrics.h"
+#include "serving/observer.h"
+#include "serving/runtime.h"
+
+namespace zood::server {
+
+// Health, by grpc.health.v1: a model is SERVING while a request for it without a version would be
+// answered at once, and NOT_SERVING otherwise. The server as a whole ("") is SERVING from the
+// moment at which nothing that the operator wanted loaded at start is still being loaded, until it
+// drains. Thread-safe.
+class Events final : public serving::Observer {
+ public:
+  Events(const std::string& build, Log& log) : metrics_(build), log_(log) {}
+
+  Metrics& metrics() { return metrics_; }
+
+  // From now on health is told. Both outlive this.
+  void Watch(serving::Runtime& runtime, grpc::HealthCheckServiceInterface& health);
+  // Everything is NOT_SERVING from now on.
+  void Drain();
+  bool draining() const;
+
+  // serving::Observer:
+  void OnState(const serving::StateChange& change) override;
+  void OnModel(const std::string& model) override;
+  void OnImage(const serving::ImageRecord& record) override { metrics_.OnImage(record); }
+  void OnRequest(const serving::RequestRecord& record) override;
+
+ private:
+  void UpdateHealth(const std::string& model);
+
+  Metrics metrics_;
+  Log& log_;
+
+  // Held while a state is asked for and told, so that what is told last is what is true last.
+  mutable Mutex mutex_;
+  serving::Runtime* runtime_ ABSL_GUARDED_BY(mutex_) = nullptr;
+  grpc::HealthCheckServiceInterface* health_ ABSL_GUARDED_BY(mutex_) = nullptr;
+  bool ready_ ABSL_GUARDED_BY(mutex_) = false;
+  bool draining_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
+}  // namespace zood::server

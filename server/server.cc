@@ -1,0 +1,88 @@
+#include "server/server.h"
+
+#include <grpcpp/ext/proto_server_reflection_plugin.h>
+#include <grpcpp/health_check_service_interface.h>
+#include <grpcpp/resource_quota.h>
+
+#include <mutex>
+#include <utility>
+
+#include "base/status.h"
+
+namespace zood::server {
+namespace {
+
+// Of the blocking services: calls beyond are refused with RESOURCE_EXHAUSTED. Classify needs none.
+constexpr int kMaxThreads = 256;
+
+HttpPage Health(const Events& events) {
+  if (events.draining()) return {.status = 503, .body = "draining\n"};
+  return {.body = "ok\n"};
+}
+
+}  // namespace
+
+std::string Build() { return "zood " ZOOD_VERSION; }
+
+absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options,
+                                                      const models::Zoo& zoo, Log& log) {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    grpc::EnableDefaultHealthCheckService(true);
+    grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  });
+  std::unique_ptr<Server> server(new Server(Build(), log));
+  Server& s = *server;
+  ZOOD_ASSIGN_OR_RETURN(s.runtime_,
+                        serving::Runtime::Open(options.runtime, zoo, s.events_));
+  s.classifier_ = std::make_unique<ClassifierService>(s.runtime_->classifier());
+  s.models_ = std::make_unique<ModelsService>(*s.runtime_, options.max_upload_bytes);
+  s.evaluation_ = std::make_unique<EvaluationService>(*s.runtime_);
+  s.daemon_ = std::make_unique<DaemonService>(*s.runtime_, s.events_, Build());
+
+  grpc::ServerBuilder builder;
+  const std::string address = fmt::format("{}:{}", options.host, options.port);
+  builder.AddListeningPort(address, grpc::InsecureServerCredentials(), &s.port_);
+  // Otherwise two daemons could share a port and a client would meet either.
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  builder.SetMaxReceiveMessageSize(options.max_message_bytes);
+  builder.SetMaxSendMessageSize(options.max_message_bytes);
+  builder.SetResourceQuota(grpc::ResourceQuota("zood").SetMaxThreads(kMaxThreads));
+  for (grpc::Service* service : std::initializer_list<grpc::Service*>{
+           s.classifier_.get(), s.models_.get(), s.evaluation_.get(), s.daemon_.get()}) {
+    builder.RegisterService(service);
+  }
+  s.grpc_ = builder.BuildAndStart();
+  if (s.grpc_ == nullptr || s.port_ == 0) {
+    return Unavailable("gRPC cannot listen on {}: is the port taken? choose another with --port",
+                       address);
+  }
+  if (options.http_port >= 0) {
+    ZOOD_ASSIGN_OR_RETURN(
+        s.http_,
+        HttpServer::Start(options.host, options.http_port,
+                          {{"/healthz", [&s] { return Health(s.events_); }},
+                           {"/metrics", [&s] {
+                              return HttpPage{
+                                  .content_type = "text/plain; version=0.0.4; charset=utf-8",
+                                  .body = s.events_.metrics().Text(*s.runtime_)};
+                            }}}));
+  }
+  ZOOD_RETURN_IF_ERROR(s.runtime_->LoadOnStart(options.load_on_start));
+  s.events_.Watch(*s.runtime_, *s.grpc_->GetHealthCheckService());
+  return server;
+}
+
+void Server::Stop(std::chrono::milliseconds grace) {
+  if (grpc_ == nullptr) return;
+  events_.Drain();
+  grpc_->Shutdown(std::chrono::system_clock::now() + grace);
+  grpc_->Wait();
+  http_.reset();
+  runtime_->Shutdown();
+  grpc_.reset();
+}
+
+Server::~Server() { Stop(std::chrono::seconds(0)); }
+
+}  // namespace zood::server

@@ -1,0 +1,71 @@
+#include "serving/runtime.h"
+
+#include <filesystem>
+#include <system_error>
+#include <utility>
+
+#include "base/status.h"
+
+namespace zood::serving {
+namespace {
+
+// What a daemon that was killed had half received is of no use.
+absl::Status EmptyDirectory(const std::string& path) {
+  std::error_code error;
+  std::filesystem::remove_all(path, error);
+  if (!error) std::filesystem::create_directories(path, error);
+  if (error) return Unavailable("'{}' cannot be made anew: {}", path, error.message());
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+Runtime::Runtime(RuntimeOptions options, const models::Zoo& zoo, AllowedRoots roots,
+                 std::unique_ptr<store::Store> store)
+    : options_(std::move(options)),
+      zoo_(zoo),
+      roots_(std::move(roots)),
+      model_files_(FileSystem::Native(), roots_),
+      budget_(options_.memory_budget > 0 ? options_.memory_budget : DefaultMemoryBudget()),
+      store_(std::move(store)),
+      scheduler_(options_.lanes) {}
+
+absl::StatusOr<std::unique_ptr<Runtime>> Runtime::Open(RuntimeOptions options,
+                                                       const models::Zoo& zoo,
+                                                       Observer& observer) {
+  ZOOD_ASSIGN_OR_RETURN(AllowedRoots roots, AllowedRoots::Create(options.model_roots));
+  ZOOD_RETURN_IF_ERROR(FileSystem::Native().CreateDirectories(options.data_dir));
+  ZOOD_ASSIGN_OR_RETURN(auto store, store::Store::Open(FileSystem::Native(),
+                                                       options.data_dir + "/store"));
+  std::unique_ptr<Runtime> runtime(
+      new Runtime(std::move(options), zoo, std::move(roots), std::move(store)));
+  Runtime& r = *runtime;
+  ZOOD_RETURN_IF_ERROR(EmptyDirectory(r.uploads_dir()));  // the store's lock is ours by now
+  ZOOD_ASSIGN_OR_RETURN(r.catalogue_, Catalogue::Open(*r.store_));
+  r.loader_ = std::make_unique<StoreLoader>(*r.store_, zoo, r.options_.servable, r.scheduler_,
+                                            r.budget_);
+  r.manager_ =
+      std::make_unique<ModelManager>(*r.catalogue_, *r.loader_, observer, r.options_.manager);
+  r.classifier_ =
+      std::make_unique<Classifier>(*r.manager_, observer, r.options_.classifier);
+  r.importer_ = std::make_unique<Importer>(*r.catalogue_, zoo, r.budget_, r.options_.importer);
+  return runtime;
+}
+
+absl::Status Runtime::LoadOnStart(const std::vector<std::string>& names) {
+  std::vector<ModelRef> refs;
+  for (const std::string& name : names) {
+    if (name == "all") {
+      for (const auto& [model, entry] : catalogue_->List()) refs.push_back({model, ""});
+      continue;
+    }
+    const std::size_t at = name.find('@');
+    refs.push_back({name.substr(0, at), at == std::string::npos ? "" : name.substr(at + 1)});
+    ZOOD_RETURN_IF_ERROR(
+        Annotate(catalogue_->Resolve(refs.back()).status(), "load-on-start '" + name + "'"));
+  }
+  for (const ModelRef& ref : refs) manager_->Preload(ref);
+  return absl::OkStatus();
+}
+
+}  // namespace zood::serving
