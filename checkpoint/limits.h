@@ -27,7 +27,8 @@ struct Limits {
 inline bool HasSoundExtents(const Shape& shape) {
   std::int64_t product = 1;
   for (const std::int64_t extent : shape) {
-    if (extent < 0 || (extent > 0 && __builtin_mul_overflow(product, extent, &product))) return false;
+    if (extent < 0) return false;
+    if (extent > 0 && __builtin_mul_overflow(product, extent, &product)) return false;
   }
   return true;
 }

@@ -6,6 +6,7 @@
 
 #include "base/status.h"
 #include "checkpoint/caffe_reader.h"
+#include "checkpoint/printable.h"
 #include "checkpoint/proto_wire.h"
 #include "checkpoint/pytorch_reader.h"
 #include "checkpoint/tf_open.h"
@@ -80,10 +81,10 @@ absl::Status Reader::CheckVariables(std::span<const VariableInfo> variables,
   for (std::size_t i = 0; i < variables.size(); ++i) {
     const VariableInfo& variable = variables[i];
     if (i > 0 && variable.name <= variables[i - 1].name) {
-      return DataLoss("variable '{}' is there twice", variable.name);
+      return DataLoss("variable '{}' is there twice", Printable(variable.name));
     }
     if (!HasSoundExtents(variable.shape)) {
-      return DataLoss("variable '{}' has the impossible shape {}", variable.name,
+      return DataLoss("variable '{}' has the impossible shape {}", Printable(variable.name),
                       variable.shape.ToString());
     }
   }
@@ -98,10 +99,10 @@ const VariableInfo* Reader::Find(std::string_view name) const {
 absl::StatusOr<Tensor> Reader::Read(std::string_view name) const {
   const VariableInfo* variable = Find(name);
   if (variable == nullptr) {
-    return NotFound("{}: there is no variable '{}' among its {}", files_.front(), name,
+    return NotFound("{}: there is no variable '{}' among its {}", files_.front(), Printable(name),
                     variables_.size());
   }
-  const std::string where = fmt::format("{}: variable '{}'", files_.front(), name);
+  const std::string where = fmt::format("{}: variable '{}'", files_.front(), Printable(name));
   const auto elements = static_cast<std::uint64_t>(variable->shape.num_elements());
   const std::size_t width = std::max<std::size_t>(SizeOf(variable->dtype), 1);
   if (elements > limits_.max_tensor_bytes / width) {

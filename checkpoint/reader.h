@@ -1,6 +1,6 @@
 // Weight files of other frameworks, whatever their format, as named tensors.
 //
-//   ZOOD_ASSIGN_OR_RETURN(auto reader, checkpoint::Open(FileSystem::Native(), "resnet_v1_50.ckpt"));
+//   ZOOD_ASSIGN_OR_RETURN(auto reader, checkpoint::Open(files, "resnet_v1_50.ckpt"));
 //   for (const auto& variable : reader->variables()) ...
 //   ZOOD_ASSIGN_OR_RETURN(Tensor weights, reader->Read("resnet_v1_50/conv1/weights"));
 //

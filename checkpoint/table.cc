@@ -134,8 +134,8 @@ absl::StatusOr<Table::Value> Table::LoadBlock(const Handle& handle) const {
   }
   if (trailer[0] == kUncompressed) return Value{.bytes = block, .owner = file_.contents};
   if (trailer[0] == kSnappy) return Unpack(block, handle);
-  return Unimplemented("the table's block at byte {} is compressed by method {}; zood knows 0 (none) "
-                       "and 1 (snappy)", handle.offset, static_cast<int>(trailer[0]));
+  return Unimplemented("the table's block at byte {} is compressed by method {}; zood knows 0 "
+                       "(none) and 1 (snappy)", handle.offset, static_cast<int>(trailer[0]));
 }
 
 absl::StatusOr<Table::Value> Table::Unpack(std::span<const std::byte> packed,
@@ -157,7 +157,8 @@ absl::StatusOr<Table::Value> Table::Unpack(std::span<const std::byte> packed,
   return Value{.bytes = AsBytes(*unpacked), .owner = unpacked};
 }
 
-absl::StatusOr<std::shared_ptr<const Table::KeyedBlock>> Table::LoadKeys(std::size_t index) const {
+absl::StatusOr<std::shared_ptr<const Table::KeyedBlock>> Table::LoadKeys(
+    std::size_t index) const {
   {
     const MutexLock lock(mutex_);
     if (latest_ && latest_->index == index) return latest_;

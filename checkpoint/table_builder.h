@@ -18,7 +18,9 @@ class BlockBuilder {
   void Add(std::string_view key, std::string_view value);
 
   // What the block will measure when it is finished.
-  std::size_t size() const { return bytes_.size() + (restarts_.size() + 1) * sizeof(std::uint32_t); }
+  std::size_t size() const {
+    return bytes_.size() + (restarts_.size() + 1) * sizeof(std::uint32_t);
+  }
   bool empty() const { return bytes_.empty(); }
 
   // The block; the builder is as new afterwards.
@@ -32,8 +34,8 @@ class BlockBuilder {
   std::string last_key_;
 };
 
-// A table in memory, uncompressed. Not thread-safe. Add() entries with strictly ascending keys, then
-// Finish() once.
+// A table in memory, uncompressed. Not thread-safe. Add() entries with strictly ascending keys,
+// then Finish() once.
 class TableBuilder {
  public:
   void Add(std::string_view key, std::string_view value);

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "checkpoint/printable.h"
 #include "checkpoint/proto_wire.h"
 #include "checkpoint/table.h"
 #include "checkpoint/tf_v1_reader.h"
@@ -178,9 +179,10 @@ absl::StatusOr<std::string> ResolveStateFile(FileSystem& files, const std::strin
   const bool leaves = inside.empty() || inside.is_absolute() ||
                       std::ranges::find(inside, fs::path("..")) != inside.end();
   if (leaves) {
+    const std::string name = fs::path(*named).filename().string();
     return PermissionDenied("{} names {}, which is outside of its directory; name the checkpoint "
-                            "itself, perhaps {}", state_path, *named,
-                            (fs::path(directory) / fs::path(*named).filename()).string());
+                            "itself, perhaps {}", state_path, Printable(*named),
+                            (fs::path(directory) / Printable(name)).string());
   }
   return (fs::path(directory) / inside).string();
 }

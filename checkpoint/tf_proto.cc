@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/status.h"
+#include "checkpoint/printable.h"
 #include "checkpoint/proto_wire.h"
 
 namespace zood::checkpoint {
@@ -54,8 +55,8 @@ absl::Status CheckVersion(std::span<const std::byte> version_def) {
     const bool too_new = field->tag == VarintTag(2) && field->AsInt32() > kVersion;
     const bool bad = field->tag == VarintTag(3) && field->AsInt32() == kVersion;
     if (too_new || bad) {
-      return Unimplemented("the checkpoint asks for a reader of version {}{}; zood reads version {}",
-                           too_new ? "" : "other than ", field->AsInt32(), kVersion);
+      return Unimplemented("the checkpoint asks for a reader of version {}{}; zood reads version "
+                           "{}", too_new ? "" : "other than ", field->AsInt32(), kVersion);
     }
   }
   return reader.status();
@@ -149,7 +150,9 @@ absl::StatusOr<SavedSliceMeta> ParseSavedSliceMeta(std::span<const std::byte> me
   }
   ZOOD_RETURN_IF_ERROR(reader.status());
   auto dtype = DTypeFromTensorFlow(data_type);
-  if (!dtype.ok()) return Annotate(dtype.status(), fmt::format("variable '{}'", meta.name));
+  if (!dtype.ok()) {
+    return Annotate(dtype.status(), fmt::format("variable '{}'", Printable(meta.name)));
+  }
   meta.dtype = *dtype;
   return meta;
 }

@@ -70,7 +70,8 @@ absl::Status ForEachRun(const Shape& shape, const Slice& slice, const Copy& copy
   for (std::int64_t from = 0; from < total; from += run) {
     std::int64_t to = 0;
     for (std::size_t axis = 0; axis < slice.size(); ++axis) {
-      to = to * shape[static_cast<int>(axis)] + slice[axis].start + (axis < split ? index[axis] : 0);
+      to *= shape[static_cast<int>(axis)];
+      to += slice[axis].start + (axis < split ? index[axis] : 0);
     }
     ZOOD_RETURN_IF_ERROR(copy(static_cast<std::size_t>(to), static_cast<std::size_t>(from),
                               static_cast<std::size_t>(run)));

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/status.h"
+#include "checkpoint/printable.h"
 #include "checkpoint/table.h"
 #include "checkpoint/tf_proto.h"
 #include "checkpoint/tf_slice.h"
@@ -58,11 +59,11 @@ absl::Status AddHeader(std::span<const std::byte> header, std::size_t shard, con
       variable.dtype = meta.dtype;
       variable.shape = std::move(meta.shape);
     } else if (!variable.parts.shards.empty() && variable.parts.shards.back() == shard) {
-      return DataLoss("variable '{}' is listed twice", at->first);
+      return DataLoss("variable '{}' is listed twice", Printable(at->first));
     } else if (variable.dtype != meta.dtype || variable.shape != meta.shape) {
-      return DataLoss("variable '{}' is {} {} here, but {} {} in another shard", at->first,
-                      Name(meta.dtype), meta.shape.ToString(), Name(variable.dtype),
-                      variable.shape.ToString());
+      return DataLoss("variable '{}' is {} {} here, but {} {} in another shard",
+                      Printable(at->first), Name(meta.dtype), meta.shape.ToString(),
+                      Name(variable.dtype), variable.shape.ToString());
     }
     for (Slice& slice : meta.slices) {
       variable.parts.slices.push_back(std::move(slice));
@@ -122,7 +123,8 @@ absl::StatusOr<Tensor> TensorFlowV1Reader::ReadSlice(const VariableInfo& variabl
   }
   ZOOD_ASSIGN_OR_RETURN(const SavedSlice saved, ParseSavedSlice(value->bytes));
   if (saved.name != variable.name) {
-    return DataLoss("in the place of slice {} stands one of '{}'", ToString(slice), saved.name);
+    return DataLoss("in the place of slice {} stands one of '{}'", ToString(slice),
+                    Printable(saved.name));
   }
   return DecodeTensorProto(saved.tensor, variable.dtype, shape, value->owner,
                            limits().max_tensor_bytes);

@@ -6,6 +6,7 @@
 
 #include "base/checksum.h"
 #include "base/status.h"
+#include "checkpoint/printable.h"
 #include "checkpoint/table.h"
 #include "checkpoint/tf_proto.h"
 #include "checkpoint/tf_slice.h"
@@ -31,7 +32,7 @@ absl::Status AddEntry(std::string_view key, std::span<const std::byte> message,
   }
   ZOOD_RETURN_IF_ERROR(budget.Take(key.size() + sizeof(VariableInfo), "names of variables"));
   auto entry = ParseBundleEntry(message, budget);
-  if (!entry.ok()) return Annotate(entry.status(), fmt::format("variable '{}'", key));
+  if (!entry.ok()) return Annotate(entry.status(), fmt::format("variable '{}'", Printable(key)));
   if (IsSliceKey(key)) {
     index.slices.emplace_hint(index.slices.end(), key, *std::move(entry));
     return absl::OkStatus();
@@ -152,7 +153,7 @@ absl::StatusOr<std::unique_ptr<Reader>> TensorFlowV2Reader::Open(FileSystem& fil
                              : CheckSlices(index, i);
     if (!status.ok()) {
       return Annotate(status, fmt::format("{}: variable '{}'", index_file.path,
-                                          index.variables[i].name));
+                                          Printable(index.variables[i].name)));
     }
   }
   for (const auto& [key, entry] : index.slices) {

@@ -6,6 +6,7 @@
 
 #include "base/checksum.h"
 #include "base/status.h"
+#include "checkpoint/printable.h"
 #include "checkpoint/proto_wire_writer.h"
 #include "checkpoint/table_builder.h"
 #include "checkpoint/tf_proto.h"
@@ -50,7 +51,7 @@ absl::Status WriteBundle(FileSystem& files, const std::string& prefix, const Ten
   std::uint64_t offset = 0;
   for (const auto& [name, tensor] : tensors) {
     if (name.empty() || name.front() == '\0') {
-      return InvalidArgument("a TensorFlow variable cannot be called '{}'", name);
+      return InvalidArgument("a TensorFlow variable cannot be called '{}'", Printable(name));
     }
     std::uint32_t masked_crc = 0;
     if (tensor.dtype() == DType::kString) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "checkpoint/printable.h"
 
 namespace zood::checkpoint {
 namespace {
@@ -14,7 +15,7 @@ namespace {
 constexpr std::string_view kMovingAverage = "ExponentialMovingAverage";
 constexpr std::array<std::string_view, 9> kSlots = {
     "Momentum", "Adam",    "RMSProp", "Adagrad", "Adadelta", "Ftrl",
-    "AdamMax",  "biased",  // of the zero-debiased averages of batch norm, like the next
+    "AdaMax",   "biased",  // of the zero-debiased averages of batch norm, like the next
     "local_step"};
 constexpr std::array<std::string_view, 2> kOptimizerState = {"beta1_power", "beta2_power"};
 
@@ -82,8 +83,8 @@ absl::StatusOr<TensorMap> ReadAll(const Reader& reader, const ReadOptions& optio
     if (const VariableInfo* raw = reader.Find(base);
         raw != nullptr && (raw->shape != variable.shape || raw->dtype != variable.dtype)) {
       return DataLoss("{}: '{}' is {} {}, but its moving average is {} {}", reader.files().front(),
-                      base, Name(raw->dtype), raw->shape.ToString(), Name(variable.dtype),
-                      variable.shape.ToString());
+                      Printable(base), Name(raw->dtype), raw->shape.ToString(),
+                      Name(variable.dtype), variable.shape.ToString());
     }
     requests.push_back({.name = variable.name, .as = base});
   }

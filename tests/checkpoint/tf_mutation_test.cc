@@ -1,10 +1,14 @@
 // Damaged checkpoints end in a clear error or in a correct read, within the limits.
 #include <gtest/gtest.h>
 
+#include <cctype>
 #include <random>
 
 #include "allocation_meter.h"
+#include "checkpoint/proto_wire_writer.h"
 #include "checkpoint/reader.h"
+#include "checkpoint/table_builder.h"
+#include "checkpoint/tf_slice.h"
 #include "fixtures.h"
 #include "memory_file_system.h"
 #include "table_repair.h"
@@ -97,7 +101,10 @@ TEST_P(MutationTest, EndsInAClearErrorOrACorrectRead) {
     EXPECT_LT(meter.peak_growth(), kMaxMemory + 4 * victim->second.size());
     if (status.ok()) continue;
     ++errors;
-    EXPECT_NE(std::string(status.message()).find("/"), std::string::npos) << status;
+    const std::string message(status.message());
+    EXPECT_NE(message.find('/'), std::string::npos) << message;
+    EXPECT_TRUE(std::ranges::all_of(message, [](unsigned char c) { return std::isprint(c); }))
+        << "bytes of the file came into the message: " << message;
     EXPECT_TRUE(absl::IsDataLoss(status) || absl::IsInvalidArgument(status) ||
                 absl::IsUnimplemented(status) || absl::IsResourceExhausted(status) ||
                 absl::IsNotFound(status))
@@ -112,6 +119,75 @@ INSTANTIATE_TEST_SUITE_P(All, MutationTest, testing::ValuesIn(CheckpointNames())
                            std::ranges::replace(name, '.', '_');
                            return name;
                          });
+
+// Files of few bytes that would become much memory in a reader that believes them.
+
+// A V1 file with the given SavedSliceMeta messages, and a slice of one float for variable "v".
+std::string V1FileOf(const std::vector<std::string>& metas) {
+  std::string meta, header, tensor, slice, saved;
+  for (const std::string& message : metas) AppendBytesField(meta, 1, message);
+  AppendBytesField(header, 1, meta);
+  AppendBytesField(tensor, 5, std::string(4, '\0'));
+  AppendBytesField(slice, 1, "v");
+  AppendBytesField(slice, 3, tensor);
+  AppendBytesField(saved, 2, slice);
+  TableBuilder table;
+  table.Add("", header);
+  table.Add(EncodeTensorNameSlice("v", {{}}), saved);
+  return table.Finish();
+}
+
+std::string Repeated(const std::string& text, int count) {
+  std::string all;
+  for (int i = 0; i < count; ++i) all += text;
+  return all;
+}
+
+// Opens and reads the file; the error, and the memory that it took.
+std::pair<absl::Status, std::size_t> Cost(std::string file) {
+  MemoryFileSystem files;
+  files.files["/v1"] = std::move(file);
+  const AllocationMeter meter;
+  absl::Status status;
+  {
+    auto reader = Open(files, "/v1", kSmallLimits);
+    status = reader.ok() ? (*reader)->ReadAll().status() : reader.status();
+  }
+  return {status, meter.peak_growth() - files.files["/v1"].size()};
+}
+
+TEST(BombTest, ManyEmptyMessagesEndAtTheLimits) {
+  const std::string empty_variable("\x18\x01");                      // a float called ""
+  const std::string start("\x0a\x01v\x18\x01");                      // a float called "v"
+  const std::string shape = Repeated(std::string("\x12\x00", 2), 300);  // of 300 axes
+  for (const std::vector<std::string>& metas :
+       {std::vector<std::string>(1'000'000, empty_variable),
+        std::vector<std::string>{start + Repeated(std::string("\x22\x00", 2), 1'000'000)},
+        std::vector<std::string>{start + "\x22\xd0\x0f" +
+                                 Repeated(std::string("\x0a\x00", 2), 1000)},
+        std::vector<std::string>{start + "\x12\xd8\x04" + shape}}) {
+    const auto [status, memory] = Cost(V1FileOf(metas));
+    EXPECT_TRUE(absl::IsResourceExhausted(status) || absl::IsDataLoss(status)) << status;
+    EXPECT_LT(memory, std::size_t{16} << 20) << status;
+  }
+}
+
+TEST(BombTest, LargeShapesOfLittleDataTakeNoMemory) {
+  for (const auto& [extent, code] : std::vector<std::pair<std::uint64_t, absl::StatusCode>>{
+           {1, absl::StatusCode::kOk},
+           {2'000'000, absl::StatusCode::kDataLoss},
+           {std::uint64_t{1} << 40, absl::StatusCode::kResourceExhausted},
+           {~std::uint64_t{0}, absl::StatusCode::kDataLoss}}) {
+    std::string dim, shape, meta("\x0a\x01v\x18\x01");
+    AppendVarintField(dim, 1, extent);
+    AppendBytesField(shape, 2, dim);
+    AppendBytesField(meta, 2, shape);
+    AppendBytesField(meta, 4, std::string("\x0a\x00", 2));  // one slice of one full extent
+    const auto [status, memory] = Cost(V1FileOf({meta}));
+    EXPECT_EQ(status.code(), code) << status;
+    EXPECT_LT(memory, std::size_t{100'000}) << status;
+  }
+}
 
 }  // namespace
 }  // namespace zood::checkpoint

@@ -41,9 +41,9 @@ TEST(SliceTest, EncodesLongNumbersInOrder) {
   EXPECT_EQ(encode(-64), Bytes({0x40, 0x80}));
   EXPECT_EQ(encode(-65), Bytes({0x3f, 0xbf, 0x80}));
   std::string previous;
-  for (std::int64_t start : {INT64_MIN, -(std::int64_t{1} << 62), std::int64_t{-65}, std::int64_t{0},
-                             (std::int64_t{1} << 55) - 1, std::int64_t{1} << 55,
-                             std::int64_t{1} << 62, INT64_MAX}) {
+  for (const std::int64_t start :
+       {INT64_MIN, -(std::int64_t{1} << 62), std::int64_t{-65}, std::int64_t{0},
+        (std::int64_t{1} << 55) - 1, std::int64_t{1} << 55, std::int64_t{1} << 62, INT64_MAX}) {
     EXPECT_LT(previous, encode(start)) << start;
     previous = encode(start);
   }
