@@ -354,7 +354,7 @@ TEST_P(TensorFlowGraphTest, IsTheZoosGraph) {
   const TensorFlowGraph theirs(fmt::format("{}/zoo/layers/{}.tsv", ZOOD_TEST_DATA, GetParam()),
                                {args.height, args.width, args.channels});
   const ZooGraph ours(*graph);
-  ASSERT_GT(theirs.steps().size(), 10u);
+  ASSERT_FALSE(theirs.steps().empty());
   EXPECT_EQ(Missing(theirs.steps(), ours.steps()), "") << "only in TensorFlow's graph";
   EXPECT_EQ(Missing(ours.steps(), theirs.steps()), "") << "only in the zoo's graph";
 }
