@@ -185,7 +185,11 @@ class Planner {
 }  // namespace
 
 std::size_t ElementsPerImage(const Graph& graph, NodeId node) {
-  return static_cast<std::size_t>(graph.node(node).shape.WithBatch(1).num_elements());
+  std::size_t elements = 1;
+  for (const std::int64_t extent : graph.node(node).shape.dims().subspan(1)) {
+    elements *= static_cast<std::size_t>(extent);
+  }
+  return elements;
 }
 
 ArenaPlan PlanArena(const Graph& graph, const LoweredGraph& lowered, int batch,

@@ -1,0 +1,175 @@
+// A warmed-up run allocates nothing of zood's own, nothing large anywhere, makes no oneDNN object
+// and reorders no memory. Counted by standing in front of the allocator and of oneDNN's entry
+// points. (oneDNN itself makes a few small allocations in each call of a primitive.)
+#include <dlfcn.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <memory>
+#include <new>
+#include <oneapi/dnnl/dnnl.h>
+#include <string>
+#include <string_view>
+
+#include "engine/executable.h"
+#include "models/zoo.h"
+#include "tests/support/oracle_fill.h"
+
+namespace {
+
+struct Counts {
+  std::atomic<int> own{0};        // asked for by code of this binary, zood's libraries among it
+  std::atomic<int> large{0};      // over 4 KiB, by anyone
+  std::atomic<int> created{0};    // oneDNN primitives, descriptions and memories
+  std::atomic<int> reordered{0};  // reorder primitives executed
+};
+Counts counts;
+std::atomic<bool> counting{false};
+
+constexpr std::size_t kLarge = 4096;
+
+// Whether `address` lies in this binary, into which zood is linked statically.
+bool IsOwn(const void* address) {
+  static const void* const kOwnBase = [] {
+    Dl_info info{};
+    dladdr(reinterpret_cast<const void*>(&IsOwn), &info);
+    return static_cast<const void*>(info.dli_fbase);
+  }();
+  Dl_info info{};
+  return dladdr(address, &info) != 0 && info.dli_fbase == kOwnBase;
+}
+
+void Count(std::size_t size, const void* caller) {
+  if (!counting.load(std::memory_order_relaxed)) return;
+  if (size > kLarge) ++counts.large;
+  if (IsOwn(caller)) ++counts.own;
+}
+
+template <typename Function>
+Function* Next(const char* name) {
+  return reinterpret_cast<Function*>(dlsym(RTLD_NEXT, name));
+}
+
+}  // namespace
+
+extern "C" {
+
+void* __libc_malloc(std::size_t size);
+void* __libc_calloc(std::size_t count, std::size_t size);
+void* __libc_realloc(void* memory, std::size_t size);
+void* __libc_memalign(std::size_t alignment, std::size_t size);
+void __libc_free(void* memory);
+
+void* malloc(std::size_t size) {
+  Count(size, __builtin_return_address(0));
+  return __libc_malloc(size);
+}
+void* calloc(std::size_t count, std::size_t size) {
+  Count(count * size, __builtin_return_address(0));
+  return __libc_calloc(count, size);
+}
+void* realloc(void* memory, std::size_t size) {
+  Count(size, __builtin_return_address(0));
+  return __libc_realloc(memory, size);
+}
+void* aligned_alloc(std::size_t alignment, std::size_t size) {
+  Count(size, __builtin_return_address(0));
+  return __libc_memalign(alignment, size);
+}
+int posix_memalign(void** memory, std::size_t alignment, std::size_t size) {
+  Count(size, __builtin_return_address(0));
+  *memory = __libc_memalign(alignment, size);
+  return *memory == nullptr ? 12 : 0;
+}
+
+dnnl_status_t dnnl_primitive_create(dnnl_primitive_t* primitive,
+                                    const_dnnl_primitive_desc_t description) {
+  if (counting) ++counts.created;
+  static auto* const next = Next<decltype(dnnl_primitive_create)>("dnnl_primitive_create");
+  return next(primitive, description);
+}
+
+dnnl_status_t dnnl_memory_create(dnnl_memory_t* memory, const_dnnl_memory_desc_t description,
+                                 dnnl_engine_t engine, void* handle) {
+  if (counting) ++counts.created;
+  static auto* const next = Next<decltype(dnnl_memory_create)>("dnnl_memory_create");
+  return next(memory, description, engine, handle);
+}
+
+dnnl_status_t dnnl_primitive_execute(const_dnnl_primitive_t primitive, dnnl_stream_t stream,
+                                     int count, const dnnl_exec_arg_t* arguments) {
+  if (counting) {
+    const_dnnl_primitive_desc_t description = nullptr;
+    dnnl_primitive_get_primitive_desc(primitive, &description);
+    dnnl_primitive_kind_t kind = dnnl_undefined_primitive;
+    dnnl_primitive_desc_query(description, dnnl_query_primitive_kind, 0, &kind);
+    if (kind == dnnl_reorder) ++counts.reordered;
+  }
+  static auto* const next = Next<decltype(dnnl_primitive_execute)>("dnnl_primitive_execute");
+  return next(primitive, stream, count, arguments);
+}
+
+}  // extern "C"
+
+void* operator new(std::size_t size) {
+  Count(size, __builtin_return_address(0));
+  if (void* memory = __libc_malloc(size)) return memory;
+  throw std::bad_alloc();
+}
+void operator delete(void* memory) noexcept { __libc_free(memory); }
+void operator delete(void* memory, std::size_t) noexcept { __libc_free(memory); }
+
+namespace zood::engine {
+namespace {
+
+class AllocationTest : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(AllocationTest, AWarmRunMakesNothing) {
+  const models::Zoo zoo = models::Zoo::Standard();
+  const models::Architecture* architecture = *zoo.Find(GetParam());
+  auto graph = std::make_shared<const graph::Graph>(
+      *models::BuildGraph(*architecture, architecture->defaults));
+  TensorMap weights;
+  for (const graph::Variable& variable : graph->variables()) {
+    const auto dims = variable.shape.dims();
+    weights[variable.name] = *Tensor::FromVector(
+        variable.shape, zood::testing::Fill(variable.name, {dims.begin(), dims.end()}));
+  }
+  const auto executable = Executable::Compile(graph, weights, {.batch_sizes = {1, 3}});
+  ASSERT_TRUE(executable.ok()) << executable.status();
+  const auto execution = Execution::Create(*executable);
+  ASSERT_TRUE(execution.ok()) << execution.status();
+  for (int batch : {1, 2, 3}) {
+    for (float& value : (*execution)->input(batch)) value = 0.5f;
+    ASSERT_TRUE((*execution)->Run(batch).ok());  // the warm-up
+    counts.own = counts.large = counts.created = counts.reordered = 0;
+    counting = true;
+    const bool ok = (*execution)->Run(batch).ok();
+    counting = false;
+    EXPECT_TRUE(ok);
+    EXPECT_EQ(counts.own, 0) << "allocations from zood's frames, batch " << batch;
+    EXPECT_EQ(counts.large, 0) << "allocations over 4 KiB, batch " << batch;
+    EXPECT_EQ(counts.created, 0) << "oneDNN objects made, batch " << batch;
+    EXPECT_EQ(counts.reordered, 0) << "reorders, batch " << batch;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Networks, AllocationTest,
+                         ::testing::Values("resnet_v1_50", "resnet_v2_50", "inception_v3",
+                                         "mobilenet_v2_100", "cifarnet", "inception_resnet_v2"),
+                         [](const auto& network) { return std::string(network.param); });
+
+// The counters see what they are there to see.
+TEST(AllocationCountersTest, SeeAnAllocationAndAPrimitive) {
+  counts.own = counts.large = 0;
+  counting = true;
+  std::unique_ptr<char[]> memory(new char[8192]);
+  counting = false;
+  asm volatile("" : : "r"(memory.get()) : "memory");
+  EXPECT_EQ(counts.own, 1);
+  EXPECT_EQ(counts.large, 1);
+}
+
+}  // namespace
+}  // namespace zood::engine
