@@ -18,7 +18,10 @@ set(CMAKE_CXX_FLAGS_RELEASE "-O2 -DNDEBUG -g1")
 
 find_program(ZOOD_CCACHE ccache)
 if(ZOOD_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
-  set(CMAKE_CXX_COMPILER_LAUNCHER ${ZOOD_CCACHE})
+  # Objects do not depend on where the checkout lies, so that every clone shares the cache.
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_BASEDIR=${PROJECT_SOURCE_DIR}
+    CCACHE_NOHASHDIR=1 CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime
+    ${ZOOD_CCACHE})
 endif()
 find_program(ZOOD_MOLD mold)
 if(ZOOD_MOLD)
