@@ -6,6 +6,7 @@
 
 #include "base/status.h"
 #include "checkpoint/caffe_blob.h"
+#include "checkpoint/caffe_schema.h"
 #include "checkpoint/printable.h"
 #include "checkpoint/proto_wire.h"
 
@@ -17,9 +18,10 @@ struct LayerForm {
   std::uint32_t field;  // of NetParameter
   std::uint32_t name;   // of the layer
   std::uint32_t blobs;
+  std::uint32_t v0 = 0;  // a layer of the form before
 };
 constexpr LayerForm kLayer = {.field = 100, .name = 1, .blobs = 7};
-constexpr LayerForm kV1Layer = {.field = 2, .name = 4, .blobs = 6};
+constexpr LayerForm kV1Layer = {.field = 2, .name = 4, .blobs = 6, .v0 = 1};
 
 struct NamedBlob {
   std::string name;
@@ -56,6 +58,7 @@ class BlobCollector {
     WireReader names(layer);
     while (const auto field = names.Next()) {
       if (field->tag == BytesTag(form.name)) name = field->AsString();
+      if (field->tag == BytesTag(form.v0)) return RefuseCaffeV0();
     }
     ZOOD_RETURN_IF_ERROR(names.status());
     int index = 0;

@@ -22,10 +22,6 @@ using formats::caffe::V1LayerParameter;
 // of file are an empty LayerParameter.
 constexpr std::uint64_t kMemoryPerByte = 256;
 
-constexpr std::string_view kV0 =
-    "the layers are of Caffe's V0 form, of 2013; upgrade the file with Caffe's "
-    "upgrade_net_proto_text or upgrade_net_proto_binary";
-
 absl::Status CheckLength(std::uint64_t size, const std::string& where, const Limits& limits) {
   const std::uint64_t longest = limits.max_metadata_bytes / kMemoryPerByte;
   if (size <= longest) return absl::OkStatus();
@@ -46,7 +42,7 @@ class FirstError : public google::protobuf::io::ErrorCollector {
 
   absl::Status ToStatus(const std::string& where) const {
     if (message_.find("V0LayerParameter") != std::string::npos) {
-      return Unimplemented("{}:{}:{}: {}", where, line_, column_, kV0);
+      return Annotate(RefuseCaffeV0(), fmt::format("{}:{}:{}", where, line_, column_));
     }
     std::string message = message_;
     constexpr std::string_view kPackage = "zood.formats.caffe.";
@@ -197,12 +193,18 @@ absl::StatusOr<NetParameter> ParseCaffeSchemaModel(std::span<const std::byte> ca
   return net;
 }
 
+absl::Status RefuseCaffeV0() {
+  return Unimplemented(
+      "the layers are of Caffe's V0 form, of 2013; upgrade the file with Caffe's "
+      "upgrade_net_proto_text or upgrade_net_proto_binary");
+}
+
 absl::Status UpgradeCaffeSchema(NetParameter& net) {
   if (net.layers_size() > 0 && net.layer_size() > 0) {
     return InvalidArgument("the network has `layers` of the V1 form and `layer` of today's form");
   }
   for (V1LayerParameter& layer : *net.mutable_layers()) {
-    if (layer.has_layer()) return Unimplemented("layer '{}': {}", Printable(layer.name()), kV0);
+    if (layer.has_layer()) return RefuseCaffeV0();
     if (TypeOfV1(layer.type()).empty()) {
       return InvalidArgument("layer '{}' has no type", Printable(layer.name()));
     }

@@ -20,6 +20,9 @@ absl::StatusOr<formats::caffe::NetParameter> ParseCaffeSchemaText(std::string_vi
 absl::StatusOr<formats::caffe::NetParameter> ParseCaffeSchemaModel(
     std::span<const std::byte> caffemodel, const std::string& where, const Limits& limits);
 
+// Unimplemented: what is said of files whose layers have Caffe's first form, V0.
+absl::Status RefuseCaffeV0();
+
 // Brings a description to the form of today: V1 `layers` become `layer`. Unimplemented for V0
 // layers; InvalidArgument when both forms are there.
 absl::Status UpgradeCaffeSchema(formats::caffe::NetParameter& net);

@@ -1,0 +1,23 @@
+// Fuzzes the readers of serialized Caffe files: weights, the network beside them, and a mean image.
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "base/checksum.h"
+#include "checkpoint/caffe_net.h"
+#include "checkpoint/caffe_reader.h"
+#include "fuzz_limits.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  namespace checkpoint = zood::checkpoint;
+  const std::string bytes(reinterpret_cast<const char*>(data), size);
+  checkpoint::ReadAllOf(
+      checkpoint::OpenCaffe({"input", zood::ContentsOf(bytes)}, checkpoint::kFuzzLimits));
+  checkpoint::ParseCaffeModel(zood::AsBytes(bytes), "input", checkpoint::kFuzzLimits)
+      .status()
+      .IgnoreError();
+  checkpoint::ReadCaffeMean(zood::AsBytes(bytes), "input", checkpoint::kFuzzLimits)
+      .status()
+      .IgnoreError();
+  return 0;
+}

@@ -1,0 +1,15 @@
+// Fuzzes the parser of Caffe's network descriptions in text.
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+#include "checkpoint/caffe_net.h"
+#include "fuzz_limits.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  const std::string_view text(reinterpret_cast<const char*>(data), size);
+  zood::checkpoint::ParseCaffeText(text, "input", zood::checkpoint::kFuzzLimits)
+      .status()
+      .IgnoreError();
+  return 0;
+}
