@@ -7,6 +7,7 @@
 #include <csignal>
 #include <map>
 #include <thread>
+#include <utility>
 
 #include "store_testing.h"
 
@@ -48,9 +49,15 @@ void Tell(int pipe, const Message& message) {
   }
 }
 
-// Lets a child publish for `time`, kills it, and gives what it told.
-std::vector<Message> PublishAndKill(const std::string& root, std::uint64_t round,
-                                    std::chrono::microseconds time) {
+bool Hear(int pipe, Message& message) {
+  return ::read(pipe, &message, sizeof(message)) == sizeof(message);
+}
+
+// Lets a child publish `versions` versions and then for a random part of the time that one takes,
+// kills it, and gives what it told.
+std::vector<Message> PublishAndKill(const std::string& root, std::uint64_t round, int versions,
+                                    std::mt19937& random) {
+  using Clock = std::chrono::steady_clock;
   int pipe[2];
   EXPECT_EQ(::pipe(pipe), 0);
   const pid_t child = ::fork();
@@ -59,16 +66,23 @@ std::vector<Message> PublishAndKill(const std::string& root, std::uint64_t round
     PublishForever(root, round, pipe[1]);
   }
   ::close(pipe[1]);
-  std::this_thread::sleep_for(time);
+  std::vector<Message> messages;
+  Message message;
+  Clock::time_point before = Clock::now();
+  auto one_publish = std::chrono::nanoseconds(20'000'000);
+  while (versions > 0 && Hear(pipe[0], message)) {
+    messages.push_back(message);
+    if (message.kind != Message::kPublished) continue;
+    const Clock::time_point now = Clock::now();
+    one_publish = now - std::exchange(before, now);
+    --versions;
+  }
+  std::this_thread::sleep_for(one_publish * (random() % 1500) / 1000);
   ::kill(child, SIGKILL);
   int status = 0;
   EXPECT_EQ(::waitpid(child, &status, 0), child);
   EXPECT_TRUE(WIFSIGNALED(status)) << "the child left by itself: " << WEXITSTATUS(status);
-  std::vector<Message> messages;
-  Message message;
-  while (::read(pipe[0], &message, sizeof(message)) == sizeof(message)) {
-    messages.push_back(message);
-  }
+  while (Hear(pipe[0], message)) messages.push_back(message);
   ::close(pipe[0]);
   return messages;
 }
@@ -80,9 +94,9 @@ TEST(StoreKillTest, EveryAcknowledgedVersionIsWhole) {
   std::map<std::int64_t, Message> acknowledged;  // and not to be deleted
   std::size_t total = 0;
   for (std::uint64_t round = 1; round <= 20; ++round) {
-    const std::chrono::microseconds time(random() % 400'000);
-    SCOPED_TRACE(fmt::format("round {}, killed after {} us", round, time.count()));
-    for (const Message& message : PublishAndKill(root, round, time)) {
+    SCOPED_TRACE(fmt::format("round {}", round));
+    const int versions = static_cast<int>(round % 4);
+    for (const Message& message : PublishAndKill(root, round, versions, random)) {
       if (message.kind == Message::kPublished) {
         EXPECT_TRUE(acknowledged.emplace(message.version, message).second);
         ++total;
@@ -104,7 +118,7 @@ TEST(StoreKillTest, EveryAcknowledgedVersionIsWhole) {
     ASSERT_TRUE(store->Gc().ok());
     ASSERT_THAT(store->Fsck()->garbage, ::testing::IsEmpty());
   }
-  EXPECT_GT(total, 20u) << "too few publishes for the kills to mean anything";
+  EXPECT_GE(total, 30u);
 }
 
 }  // namespace
