@@ -60,18 +60,20 @@ class Planner {
     return id;
   }
 
+  NodeId ValueOf(NodeId id) const { return lowered_.value_of[Index(id)]; }
+
   void FindLastUses() {
     for (std::size_t i = 0; i < lowered_.steps.size(); ++i) {
       const Step& step = lowered_.steps[i];
       const auto use = [&](NodeId id) {
-        last_use_[Index(id)] = static_cast<int>(i);
-        ++uses_[Index(id)];
+        last_use_[Index(ValueOf(id))] = static_cast<int>(i);
+        ++uses_[Index(ValueOf(id))];
       };
       for (NodeId id : step.inputs) use(id);
       if (step.residual) use(*step.residual);
     }
     for (NodeId id : lowered_.results) {
-      last_use_[Index(lowered_.value_of[Index(id)])] = static_cast<int>(lowered_.steps.size());
+      last_use_[Index(ValueOf(id))] = static_cast<int>(lowered_.steps.size());
     }
   }
 
@@ -86,12 +88,14 @@ class Planner {
       std::size_t channel = inside_[Index(step.output)];
       for (NodeId input : step.inputs) {
         const auto channels = static_cast<std::size_t>(graph_.node(input).shape.back());
-        const Step* made_by = producer[Index(input)];
-        if (made_by != nullptr && !WritesDenselyOnly(*made_by) && uses_[Index(input)] == 1 &&
-            last_use_[Index(input)] == static_cast<int>(i)) {
-          block_of_[Index(input)] = step.output;
-          inside_[Index(input)] = channel;
-          plan_.places[Index(input)].stride = plan_.places[Index(step.output)].stride;
+        const NodeId value = ValueOf(input);
+        const Step* made_by = producer[Index(value)];
+        if (made_by != nullptr && !WritesDenselyOnly(*made_by) && uses_[Index(value)] == 1 &&
+            last_use_[Index(value)] == static_cast<int>(i) &&
+            graph_.node(value).shape.back() == graph_.node(input).shape.back()) {
+          block_of_[Index(value)] = step.output;
+          inside_[Index(value)] = channel;
+          plan_.places[Index(value)].stride = plan_.places[Index(step.output)].stride;
         }
         channel += channels;
       }
@@ -109,8 +113,9 @@ class Planner {
     for (std::size_t i = 0; i < lowered_.steps.size(); ++i) {
       const Step& step = lowered_.steps[i];
       if (!step.residual) continue;
-      const NodeId summand = *step.residual;
-      const bool read_too = std::ranges::find(step.inputs, summand) != step.inputs.end();
+      const NodeId summand = ValueOf(*step.residual);
+      const bool read_too = std::ranges::any_of(
+          step.inputs, [&](NodeId input) { return ValueOf(input) == summand; });
       if (read_too || last_use_[Index(summand)] != static_cast<int>(i) || summand == 0 ||
           plan_.places[Index(summand)].stride !=
               static_cast<std::size_t>(graph_.node(summand).shape.back()) ||
@@ -139,13 +144,13 @@ class Planner {
     for (std::size_t i = 0; i < lowered_.steps.size(); ++i) {
       const Step& step = lowered_.steps[i];
       const int now = static_cast<int>(i);
-      for (NodeId id : step.inputs) touch(id, now);
-      if (step.residual) touch(*step.residual, now);
+      for (NodeId id : step.inputs) touch(ValueOf(id), now);
+      if (step.residual) touch(ValueOf(*step.residual), now);
       if (Root(step.output) == step.output) size(step.output);
       touch(step.output, now);
     }
     for (NodeId id : lowered_.results) {
-      touch(lowered_.value_of[Index(id)], static_cast<int>(lowered_.steps.size()));
+      touch(ValueOf(id), static_cast<int>(lowered_.steps.size()));
     }
   }
 

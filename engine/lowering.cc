@@ -50,11 +50,7 @@ class Lowering {
     // A step runs where its last absorbed node stood: everything it reads comes before that.
     std::ranges::sort(steps, {}, [](const auto& entry) { return entry.first; });
     ResolveAliases();
-    for (auto& [last, step] : steps) {
-      for (NodeId& input : step.inputs) input = lowered_.value_of[Index(input)];
-      if (step.residual) step.residual = lowered_.value_of[Index(*step.residual)];
-      lowered_.steps.push_back(std::move(step));
-    }
+    for (auto& [last, step] : steps) lowered_.steps.push_back(std::move(step));
     return std::move(lowered_);
   }
 

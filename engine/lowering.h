@@ -34,7 +34,8 @@ struct WeightsRef {
   std::string Key() const;
 };
 
-// One unit of work. `inputs` and `output` are nodes whose values exist in memory.
+// One unit of work. `output` is a node whose value exists in memory. `inputs` and `residual` may be
+// other names for such values, in another shape: see LoweredGraph::value_of.
 struct Step {
   NodeId node = -1;  // whose operation this is; fused neighbours aside
   std::vector<NodeId> inputs;

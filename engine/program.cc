@@ -49,12 +49,15 @@ float* Program::ValueAt(NodeId node, std::byte* arena) const {
 }
 
 View Program::ViewOf(NodeId node, std::byte* arena) const {
-  const Shape& shape = graph_->node(node).shape;
-  const auto channels = static_cast<std::size_t>(shape.back());
+  const auto channels = static_cast<std::size_t>(graph_->node(node).shape.back());
+  const NodeId value = lowered_->value_of[Index(node)];
+  const std::size_t stride = arena_.places[Index(value)].stride;
+  // A reshape has its own channels; only values without gaps are reshaped to others.
+  const bool is_dense = stride == static_cast<std::size_t>(graph_->node(value).shape.back());
   return {.data = ValueAt(node, arena),
           .pixels = static_cast<std::size_t>(batch_) * ElementsPerImage(*graph_, node) / channels,
           .channels = channels,
-          .stride = arena_.places[Index(lowered_->value_of[Index(node)])].stride};
+          .stride = is_dense ? channels : stride};
 }
 
 MapSize Program::SizeOfMap(NodeId node) const {
