@@ -39,8 +39,13 @@ std::vector<float> MakeImages(const Shape& shape, int count) {
 
 double Range(std::span<const double> values) {
   const auto [min, max] = std::ranges::minmax_element(values);
-  const double range = *max - *min;
-  return range > 0 ? range : std::abs(*max);  // a single value has no range of its own
+  return *max - *min;
+}
+
+double Largest(std::span<const double> values) {
+  double largest = 0;
+  for (const double value : values) largest = std::max(largest, std::abs(value));
+  return largest;
 }
 
 double StandardDeviation(std::span<const double> values) {
@@ -76,8 +81,9 @@ void ExpectImagesClose(std::span<const float> found, std::span<const double> exp
     SCOPED_TRACE("image " + std::to_string(image) + " of " + std::to_string(batch));
     const auto of_image = expected.subspan(
         per_image * static_cast<std::size_t>(image % comparison.distinct_images), per_image);
-    const double unit =
-        scale == ScaleOfError::kRange ? Range(expected) : StandardDeviation(of_image);
+    double unit = scale == ScaleOfError::kRange ? Range(expected) : StandardDeviation(of_image);
+    // One number an image, or a constant, spreads over nothing.
+    if (per_image == 1 || unit == 0) unit = Largest(expected);
     ExpectClose(found.subspan(per_image * static_cast<std::size_t>(image), per_image), of_image,
                 comparison.bound * unit);
   }

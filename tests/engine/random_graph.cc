@@ -45,7 +45,11 @@ class Builder {
     const int layers = Between(4, 16);
     for (int i = 0; i < layers; ++i) AddLayer();
     std::vector<Value> features;
-    for (int i = 0; i < 3; ++i) features.push_back(net_.Flatten(net_.GlobalAvgPool(Any())));
+    for (int i = 0; i < 3; ++i) {
+      const Value x = Any();
+      const bool is_small = x.height() * x.width() * x.channels() < 500;
+      features.push_back(net_.Flatten(is_small ? x : net_.GlobalAvgPool(x)));
+    }
     const int classes = Of({1, 5, 16, 33});
     Value x = net_.FullyConnected(net_.Concat(features), classes,
                                   {.activation = AnyActivation(), .scope = Name("fc")});
@@ -216,8 +220,15 @@ class Builder {
         return net_.PadChannels(x, before, Between(0, 9));
       }
       case 13: return net_.Softmax(net_.Dropout(x));
-      default:
-        return net_.Reshape(x, {x.width(), x.height(), x.channels()});
+      default: return Reshape(x);
+    }
+  }
+
+  Value Reshape(Value x) {
+    switch (Below(3)) {
+      case 0: return net_.Reshape(x, {x.width(), x.height(), x.channels()});
+      case 1: return net_.Reshape(x, {1, x.height() * x.width(), x.channels()});
+      default: return net_.Reshape(x, {x.width(), x.channels(), x.height()});
     }
   }
 

@@ -141,7 +141,7 @@ TEST(SingleOp, ConvBatchNormActivationAndResidual) {
 TEST(SingleOp, FullyConnected) {
   for (const int out : {1, 10, 33}) {
     ExpectLayerAgrees([&](Net& net, Value x) {
-      return net.FullyConnected(net.Flatten(x), out, {.scope = "f"});
+      return net.FullyConnected(net.Flatten(x), out, {.activation = nullptr, .scope = "f"});
     });
   }
 }
@@ -268,6 +268,45 @@ TEST(SingleOp, DropoutReshapeSoftmax) {
   });
   ExpectLayerAgrees([](Net& net, Value x) { return net.Softmax(x); });
   ExpectLayerAgrees([](Net& net, Value x) { return net.Softmax(net.Flatten(x)); });
+}
+
+// A reshape is only another name for memory: what reads it must see its shape and not the one of
+// the value behind it.
+TEST(SingleOp, AfterAReshapeThatChangesTheChannels) {
+  const auto turned = [](Net& net, Value x) {
+    return net.Reshape(x, {x.width(), x.channels(), x.height()});
+  };
+  const std::vector<Layer> layers = {
+      [](Net& net, Value x) { return net.Softmax(x); },
+      [](Net& net, Value x) { return net.BatchNorm(x); },
+      [](Net& net, Value x) { return net.Scale(x, true, "s"); },
+      [](Net& net, Value x) { return net.Prelu(x, graph::Zeros(), "p"); },
+      [](Net& net, Value x) { return net.Lrn(x, {.radius = 1}); },
+      [](Net& net, Value x) { return net.PadChannels(x, 1, 2); },
+      [](Net& net, Value x) { return net.Apply(x, Softsign()); },
+      [](Net& net, Value x) { return net.GlobalAvgPool(x); },
+      [](Net& net, Value x) { return net.MaxPool2d(x, {1, 1}, {.stride = Size2d{2, 2}}); },
+      [](Net& net, Value x) { return net.Conv2d(x, 5, {1, 1}, Plain()); },
+      [](Net& net, Value x) {
+        return net.Add(x, net.Conv2d(x, x.channels(), {1, 1}, Plain()), 0.5f);
+      },
+  };
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    SCOPED_TRACE("layer " + std::to_string(i));
+    ExpectLayerAgrees([&](Net& net, Value x) { return layers[i](net, turned(net, x)); });
+  }
+  ExpectLayerAgrees([&](Net& net, Value x) {  // of what could be written into the concatenation
+    const Value pooled = net.MaxPool2d(x, {2, 2}, {.stride = Size2d{1, 1}, .padding = graph::kSame});
+    const Value a = turned(net, pooled);
+    return net.Concat({a, net.Conv2d(a, 3, {1, 1}, Plain()),
+                       net.Reshape(net.Apply(x, graph::Relu()),
+                                   {x.width(), x.channels(), x.height()})});
+  });
+  ExpectLayerAgrees([&](Net& net, Value x) {  // a residual under another shape
+    const Value a = net.Conv2d(x, 3 * x.height(), {1, 1}, {.scope = "a"});
+    const Value b = net.Reshape(a, {3 * x.height(), x.width(), x.height()});
+    return net.Add(b, net.Conv2d(net.Dropout(b), x.height(), {3, 3}, Plain()));
+  });
 }
 
 TEST(SingleOp, TheInputItselfIsAnEndPoint) {
