@@ -233,6 +233,8 @@ class Net {
 
   // Keeps `status`, if it is the first error, for Finish(). For networks that check arguments.
   void Fail(const absl::Status& status);
+  // Whether nothing has failed so far. Networks as long as a file says stop building here.
+  bool ok() const { return status_.ok(); }
 
   // The graph, or the first error. The net is spent.
   absl::StatusOr<Graph> Finish(Value logits, std::optional<Value> aux_logits = std::nullopt);

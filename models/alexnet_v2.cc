@@ -35,8 +35,8 @@ std::vector<Architecture> AlexNetFamily() {
   return {{
       .name = "alexnet_v2",
       .family = "AlexNet",
-      .description = "AlexNet in one column, without normalisation (2014). Small maps, fast layers, "
-                     "most of its weights in fc6.",
+      .description = "AlexNet in one column, without normalisation (2014). Small maps, fast "
+                     "layers, most of its weights in fc6.",
       .scope = "alexnet_v2",
       .defaults = {.num_classes = 1000, .height = 224, .width = 224},
       .labels = LabelSet::kImageNet,

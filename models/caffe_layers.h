@@ -1,4 +1,6 @@
 // One layer of a Caffe network after the other in the layer API. For models/caffe_network.cc only.
+// caffe_layers.cc keeps the blobs; the layers are in caffe_plain_layers.cc and, those that have
+// weights, in caffe_weighted_layers.cc.
 #pragma once
 
 #include <cstdint>
@@ -51,7 +53,7 @@ class CaffeLayers {
   explicit CaffeLayers(graph::Net& net) : net_(net) {}
 
   void AddInput(const std::string& blob);
-  // Mistakes are reported to the net.
+  // Mistakes are reported to the net, which then takes no more layers.
   void Add(const checkpoint::CaffeLayer& layer);
 
   // What the network answers: [?, classes]. A mistake when there is none.

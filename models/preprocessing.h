@@ -1,7 +1,7 @@
-// The evaluation preprocessing that published checkpoints were scored with (image/presets.h), for a
-// network's input. An input that is not square is filled as its longer side's square would be, cut
-// or scaled to both sides at the end. One channel: photos become gray, and statistics that are given
-// by channel are averaged.
+// The evaluation preprocessing that published checkpoints were scored with (image/presets.h), for
+// a network's input. An input that is not square is filled as its longer side's square would be,
+// cut or scaled to both sides at the end. One channel: photos become gray, and statistics that are
+// given by channel are averaged.
 #pragma once
 
 #include "image/preprocess.h"

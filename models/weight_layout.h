@@ -10,7 +10,8 @@ namespace zood::models {
 enum class WeightLayout {
   kSame,       // as ours
   kConv,       // [out, in / groups, height, width] for our [height, width, in / groups, out]
-  kDepthwise,  // [channels * multiplier, 1, height, width] for [height, width, channels, multiplier]
+  kDepthwise,  // [channels * multiplier, 1, height, width] for our [height, width, channels,
+               // multiplier]
   kLinear,     // [out, in] for [in, out]
 };
 

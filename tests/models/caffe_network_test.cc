@@ -55,7 +55,8 @@ Tensor Some(const Shape& shape, float seed = 0.3f) {
 }
 
 // What `network` answers to an image, [height, width, channels].
-std::vector<double> Answer(const CaffeNetwork& network, const TensorMap& file, const Tensor& image) {
+std::vector<double> Answer(const CaffeNetwork& network, const TensorMap& file,
+                           const Tensor& image) {
   const auto mapped = network.MapWeights(file);
   EXPECT_TRUE(mapped.ok()) << mapped.status();
   if (!mapped.ok()) return {};
@@ -332,6 +333,15 @@ TEST(CaffeNetworkTest, NamesTheLayerThatIsWrongOrUnsupported) {
   EXPECT_THAT(ErrorOf(Layer("ReLU", "r", "data"), kInvalid), HasSubstr("0 inputs"));
   EXPECT_THAT(ErrorOf(Input(4, 8, 1 << 20) + Layer("ReLU", "r", "data"), kInvalid),
               HasSubstr("input 'data'"));
+}
+
+TEST(CaffeNetworkTest, DoublingABlobEndsInAnError) {
+  std::string text = Input(2, 4, 4) + Layer("Flatten", "b0", "data");
+  for (int i = 0; i < 4000; ++i) {
+    text += fmt::format("layer {{ name: 'b{}' type: 'Concat' bottom: 'b{}' bottom: 'b{}' top: "
+                        "'b{}' }} ", i + 1, i, i, i + 1);
+  }
+  EXPECT_THAT(ErrorOf(text, kUnimplemented), HasSubstr("'b9'"));
 }
 
 // Yahoo's open_nsfw, where it is at hand: a ResNet-50 with half the channels.

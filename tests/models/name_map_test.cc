@@ -1,4 +1,4 @@
-// From files to networks: names of TensorFlow and PyTorch, orders of axes, and every way not to fit.
+// From files to networks: names of TensorFlow and PyTorch, orders of axes, and the ways not to fit.
 //
 // data/zoo/pytorch/<network>.txt lists the variables of a published PyTorch file and their shapes.
 #include "models/name_map.h"
@@ -231,7 +231,9 @@ TensorMap ListedFile(const std::string& network) {
     const std::size_t tab = line.find('\t');
     std::vector<std::int64_t> dims;
     std::istringstream extents(line.substr(tab + 1));
-    for (std::string extent; std::getline(extents, extent, ',');) dims.push_back(std::stoll(extent));
+    for (std::string extent; std::getline(extents, extent, ',');) {
+      dims.push_back(std::stoll(extent));
+    }
     file.emplace(line.substr(0, tab), Ramp(Shape(dims)));
   }
   return file;

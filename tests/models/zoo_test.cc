@@ -6,6 +6,7 @@
 
 #include <set>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "graph/graph.h"
@@ -140,6 +141,19 @@ TEST_P(NetworkTest, TakesLargerImages) {
   ASSERT_TRUE(graph.ok()) << graph.status();
   EXPECT_EQ(graph->node(graph->logits()).shape,
             Shape({Shape::kAnyBatch, network().defaults.num_classes}));
+}
+
+TEST_P(NetworkTest, IsFedWithItsInput) {
+  for (const auto& [height, width, channels] :
+       {std::tuple{0, 0, 0}, std::tuple{33, 65, 0}, std::tuple{65, 31, 1}}) {
+    NetworkArgs args = network().defaults;
+    args.height += height;
+    args.width += width;
+    if (channels > 0) args.channels = channels;
+    const auto shape = image::OutputShape(network().preprocess(args));
+    ASSERT_TRUE(shape.ok()) << shape.status();
+    EXPECT_EQ(*shape, Shape({args.height, args.width, args.channels}));
+  }
 }
 
 TEST_P(NetworkTest, RefusesWhatIsNoImageOrNoNumberOfClasses) {
