@@ -1,0 +1,99 @@
+// zoo classify: what is in photos.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "client/cli/invocation.h"
+#include "client/cli/progress.h"
+#include "client/cli/table.h"
+
+namespace zood::client::cli {
+namespace {
+
+struct Options {
+  std::string model;
+  std::vector<std::string> photos;
+  ClassifyOptions classify;
+};
+
+double Milliseconds(const v1::Timing& timing) {
+  return timing.decode_ms() + timing.preprocess_ms() + timing.queue_ms() + timing.compute_ms();
+}
+
+std::string Describe(const v1::ClassifyResponse& answer, const std::vector<std::string>& photos) {
+  Table table({{"IMAGE"}, {"LABEL"}, {"PROBABILITY", Table::Align::kRight},
+               {"TIME", Table::Align::kRight}});
+  double compute = 0;
+  for (int i = 0; i < answer.results_size(); ++i) {
+    const v1::ImageResult& result = answer.results(i);
+    compute += result.timing().compute_ms() / std::max(1, result.batch_size());
+    std::string photo = photos[static_cast<std::size_t>(i)];
+    std::string time = FormatMilliseconds(Milliseconds(result.timing()));
+    if (result.classes().empty()) table.Add({photo, "(none above the threshold)", "", time});
+    for (const v1::Class& entry : result.classes()) {
+      table.Add({photo, entry.label(), FormatPercent(entry.probability()), time});
+      photo.clear();  // once for each image
+      time.clear();
+    }
+  }
+  std::string text = table.ToString();
+  for (int i = 0; i < answer.results_size(); ++i) {
+    for (const v1::EndPoint& point : answer.results(i).end_points()) {
+      text += fmt::format("{}: {} is [{}]; --json prints its values\n",
+                          Printable(photos[static_cast<std::size_t>(i)]), Printable(point.name()),
+                          fmt::join(point.value().shape(), ", "));
+    }
+  }
+  return text + fmt::format("\n{} by {}, version {}, in {} ({} computing)\n",
+                            FormatCount(answer.results_size(), "image"), answer.model().model(),
+                            answer.model().version(), FormatMilliseconds(answer.total_ms()),
+                            FormatMilliseconds(compute));
+}
+
+absl::Status Classify(const Options& options, Session& session) {
+  ZOOD_ASSIGN_OR_RETURN(const v1::ModelSpec model, ParseModelSpec(options.model));
+  v1::ClassifyResponse answer;
+  {
+    Progress progress;
+    const auto report = [&](std::int64_t done, std::int64_t total) {
+      if (done < total) {
+        progress.Update("classifying", done, total, fmt::format("{} of {} images", done, total));
+      }
+    };
+    ZOOD_ASSIGN_OR_RETURN(
+        answer, session.client.ClassifyFiles(model, options.photos, options.classify, report));
+  }
+  Print(session, answer, Describe(answer, options.photos));
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+void AddClassifyCommand(CLI::App& app, Invocation& invocation) {
+  CLI::App* command = app.add_subcommand("classify", "What is in photos (JPEG, PNG, BMP)");
+  const auto options = std::make_shared<Options>();
+  command->add_option("model", options->model, "The model")->required()->check(IsModelSpec());
+  command->add_option("photo", options->photos, "Image files")->required();
+  command->add_option("-k,--top", options->classify.top_k, "Classes to print for each image")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command
+      ->add_option("--threshold", options->classify.threshold,
+                   "Leave out classes less probable than this (0 to 1)")
+      ->check(CLI::Range(0.0, 1.0));
+  command->add_option("--end-point", options->classify.end_points,
+                      "Answer this intermediate result too; may be given several times. "
+                      "`zoo show MODEL` lists them")
+      ->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  command->add_flag("--logits", options->classify.logits,
+                    "Answer the outputs before the softmax too (in JSON)");
+  command->callback([options, &invocation] {
+    invocation.action = [options](Session& session) { return Classify(*options, session); };
+  });
+}
+
+}  // namespace zood::client::cli

@@ -1,0 +1,259 @@
+// zoo eval: how good a model is on labelled images.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+#include <system_error>
+#include <vector>
+
+#include "base/file.h"
+#include "base/status.h"
+#include "client/cli/idx_file.h"
+#include "client/cli/invocation.h"
+#include "client/cli/progress.h"
+#include "client/cli/table.h"
+
+namespace zood::client::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Options {
+  std::string model;
+  std::string folder;
+  std::string images;
+  std::string labels;
+  bool remote = false;
+  int labels_offset = 0;
+  bool skip_bad = false;
+  bool confusion = false;
+  std::int64_t max = 0;
+};
+
+constexpr int kConfusionClasses = 20;  // more do not fit on a screen
+
+// A folder's class: the index that its name says, or the label.
+struct FolderImage {
+  std::string path;
+  std::string folder;
+};
+
+absl::StatusOr<std::vector<FolderImage>> ListFolder(const std::string& root) {
+  std::error_code error;
+  std::vector<FolderImage> images;
+  for (fs::recursive_directory_iterator at(root, error), end; !error && at != end;
+       at.increment(error)) {
+    std::error_code type;
+    if (!at->is_regular_file(type) || at->path().filename().string().starts_with('.')) continue;
+    const fs::path relative = at->path().lexically_relative(root);
+    if (std::distance(relative.begin(), relative.end()) < 2) continue;  // in no class's folder
+    images.push_back({at->path().string(), relative.begin()->string()});
+  }
+  if (error) return NotFound("'{}' cannot be read: {}", root, error.message());
+  if (images.empty()) {
+    return InvalidArgument("'{}' holds no images: expected one subdirectory for each class", root);
+  }
+  std::sort(images.begin(), images.end(),
+            [](const FolderImage& a, const FolderImage& b) { return a.path < b.path; });
+  return images;
+}
+
+// Classes of folders, as EvaluateRequest.image_folder describes them: labels, indices, or in order.
+std::vector<int> LabelsOf(const std::vector<FolderImage>& images, const v1::Version& version) {
+  std::vector<std::string> folders;
+  for (const FolderImage& image : images) folders.push_back(image.folder);
+  std::sort(folders.begin(), folders.end());
+  folders.erase(std::unique(folders.begin(), folders.end()), folders.end());
+  std::map<std::string, int> index;
+  for (const std::string& folder : folders) {
+    const auto label = std::find(version.labels().begin(), version.labels().end(), folder);
+    if (label != version.labels().end()) {
+      index[folder] = static_cast<int>(label - version.labels().begin());
+    } else if (folder.size() < 10 && folder.find_first_not_of("0123456789") == std::string::npos) {
+      index[folder] = std::stoi(folder);
+    }
+  }
+  if (index.size() != folders.size()) {
+    index.clear();
+    for (const std::string& folder : folders) index.emplace(folder, static_cast<int>(index.size()));
+  }
+  std::vector<int> labels;
+  for (const FolderImage& image : images) labels.push_back(index.at(image.folder));
+  return labels;
+}
+
+v1::EvaluationSpec ToSpec(const Options& options, const v1::ModelSpec& model) {
+  v1::EvaluationSpec spec;
+  *spec.mutable_model() = model;
+  spec.set_labels_offset(options.labels_offset);
+  spec.set_skip_bad_images(options.skip_bad);
+  return spec;
+}
+
+std::size_t Limit(std::size_t count, std::int64_t max) {
+  return max > 0 ? std::min(count, static_cast<std::size_t>(max)) : count;
+}
+
+using ProgressFn = Client::EvaluationProgressFn;
+
+absl::StatusOr<v1::EvaluationReport> EvaluateFolder(const Options& options,
+                                                    const v1::ModelSpec& model, Client& client,
+                                                    const ProgressFn& progress) {
+  ZOOD_ASSIGN_OR_RETURN(const std::vector<FolderImage> images, ListFolder(options.folder));
+  ZOOD_ASSIGN_OR_RETURN(const v1::Version version, client.GetVersion(model));
+  v1::ModelSpec pinned = model;
+  pinned.set_version(version.version());  // the labels below are this version's
+  const std::vector<int> labels = LabelsOf(images, version);
+  const std::size_t count = Limit(images.size(), options.max);
+  const auto next = [&, at = std::size_t{0}](v1::LabeledImage& image) mutable -> absl::StatusOr<bool> {
+    if (at == count) return false;
+    ZOOD_ASSIGN_OR_RETURN(const auto contents, FileSystem::Native().Open(images[at].path));
+    image.mutable_image()->set_encoded(contents->bytes().data(), contents->bytes().size());
+    image.set_index(labels[at]);
+    image.set_id(images[at].path);
+    ++at;
+    return true;
+  };
+  return client.EvaluateImages(ToSpec(options, pinned), next, static_cast<std::int64_t>(count),
+                               progress);
+}
+
+absl::StatusOr<v1::EvaluationReport> EvaluateIdx(const Options& options,
+                                                 const v1::ModelSpec& model, Client& client,
+                                                 const ProgressFn& progress) {
+  ZOOD_ASSIGN_OR_RETURN(const IdxFile images, ReadIdxFile(options.images, 3));
+  ZOOD_ASSIGN_OR_RETURN(const IdxFile labels, ReadIdxFile(options.labels, 1));
+  if (images.shape[0] != labels.shape[0]) {
+    return InvalidArgument("{} holds {} images, {} holds {} labels", options.images,
+                           images.shape[0], options.labels, labels.shape[0]);
+  }
+  const std::size_t bytes = static_cast<std::size_t>(images.shape[1] * images.shape[2]);
+  const std::size_t count = Limit(labels.data.size(), options.max);
+  const auto next = [&, at = std::size_t{0}](v1::LabeledImage& image) mutable -> absl::StatusOr<bool> {
+    if (at == count) return false;
+    v1::Tensor* pixels = image.mutable_image()->mutable_pixels();
+    pixels->set_dtype(v1::DATA_TYPE_UINT8);
+    for (const std::int64_t extent : {images.shape[1], images.shape[2], std::int64_t{1}}) {
+      pixels->add_shape(extent);
+    }
+    pixels->set_data(images.data.data() + at * bytes, bytes);
+    image.set_index(labels.data[at]);
+    image.set_id(fmt::format("{}", at));
+    ++at;
+    return true;
+  };
+  return client.EvaluateImages(ToSpec(options, model), next, static_cast<std::int64_t>(count),
+                               progress);
+}
+
+absl::StatusOr<v1::EvaluationReport> EvaluateRemote(const Options& options,
+                                                    const v1::ModelSpec& model, Client& client,
+                                                    const ProgressFn& progress) {
+  v1::EvaluateRequest request;
+  *request.mutable_spec() = ToSpec(options, model);
+  request.set_max_images(options.max);
+  if (!options.folder.empty()) {
+    request.set_image_folder(options.folder);
+  } else {
+    request.mutable_idx()->set_images(options.images);
+    request.mutable_idx()->set_labels(options.labels);
+  }
+  return client.Evaluate(request, progress);
+}
+
+std::string DescribeConfusion(const v1::EvaluationReport& report) {
+  const int classes = report.classes_size();
+  std::vector<Table::Column> columns = {{"LABEL \\ ANSWER"}};
+  for (int c = 0; c < classes; ++c) columns.push_back({fmt::format("{}", c), Table::Align::kRight});
+  Table table(std::move(columns));
+  for (int r = 0; r < classes; ++r) {
+    std::vector<std::string> row = {fmt::format("{} {}", r, report.classes(r).label())};
+    for (int c = 0; c < classes; ++c) row.push_back(fmt::format("{}", report.confusion(r * classes + c)));
+    table.Add(row);
+  }
+  return table.ToString();
+}
+
+std::string Describe(const v1::EvaluationReport& report, bool confusion) {
+  std::string text = fmt::format(
+      "{}, version {}, on {}\n  top-1 {} ({} correct)\n  top-5 {} ({} correct)\n  mean loss {:.4f}\n"
+      "  {:.2f} s, {:.1f} images a second\n",
+      report.model().model(), report.model().version(), FormatCount(report.images(), "image"),
+      FormatPercent(report.top1()), report.top1_correct(), FormatPercent(report.top5()),
+      report.top5_correct(), report.mean_loss(), report.seconds(), report.images_per_second());
+  if (report.bad_images() > 0) {
+    text += fmt::format("\n{} left out:\n", FormatCount(report.bad_images(), "bad image"));
+    for (const v1::BadImage& bad : report.first_bad_images()) {
+      text += fmt::format("  {}: {}\n", Printable(bad.id()), Printable(bad.error()));
+    }
+  }
+  if (confusion && report.classes_size() <= kConfusionClasses) {
+    text += "\n" + DescribeConfusion(report);
+  } else if (confusion) {
+    text += fmt::format("\nThe confusion of {} classes is too wide for a screen: use --json.\n",
+                        report.classes_size());
+  }
+  return text;
+}
+
+absl::Status Evaluate(const Options& options, Session& session) {
+  ZOOD_ASSIGN_OR_RETURN(const v1::ModelSpec model, ParseModelSpec(options.model));
+  v1::EvaluationReport report;
+  {
+    Progress progress;
+    const auto show = [&](const v1::EvaluationProgress& at) {
+      progress.Update("evaluating", at.done(), at.total(),
+                      fmt::format("{}{} images, top-1 {}", at.done(),
+                                  at.total() > 0 ? fmt::format(" of {}", at.total()) : "",
+                                  FormatPercent(at.top1())));
+    };
+    const auto evaluate = options.remote            ? EvaluateRemote
+                          : !options.folder.empty() ? EvaluateFolder
+                                                    : EvaluateIdx;
+    ZOOD_ASSIGN_OR_RETURN(report, evaluate(options, model, session.client, show));
+  }
+  Print(session, report, Describe(report, options.confusion));
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+void AddEvalCommand(CLI::App& app, Invocation& invocation) {
+  CLI::App* command = app.add_subcommand(
+      "eval",
+      "How good a model is on labelled images: a folder with one subdirectory for each class, or "
+      "MNIST's files.\nThe images are sent to the daemon unless --remote says that they lie on its "
+      "machine.");
+  const auto options = std::make_shared<Options>();
+  command->add_option("model", options->model, "The model")->required()->check(IsModelSpec());
+  CLI::Option* folder =
+      command->add_option("--folder", options->folder,
+                          "Subdirectories are classes: their names are labels or indices, or else "
+                          "they are numbered in order");
+  CLI::Option* images = command->add_option("--images", options->images, "Images in MNIST's format");
+  CLI::Option* labels = command->add_option("--labels", options->labels, "Labels in MNIST's format");
+  folder->excludes(images)->excludes(labels);
+  images->needs(labels);
+  labels->needs(images);
+  command->add_flag("--remote", options->remote,
+                    "Paths are on the daemon's machine, under its --model-root");
+  command->add_option("--max", options->max, "Only the first so many images")
+      ->check(CLI::PositiveNumber);
+  command->add_option("--labels-offset", options->labels_offset,
+                      "Added to the model's answer before it is compared");
+  command->add_flag("--skip-bad", options->skip_bad, "Count bad images instead of stopping at one");
+  command->add_flag("--confusion", options->confusion, "Print the confusion matrix too");
+  command->callback([options, &invocation] {
+    if (options->folder.empty() && options->images.empty()) {
+      throw CLI::ValidationError("eval", "the images are missing: give --folder, or --images and "
+                                         "--labels");
+    }
+    invocation.action = [options](Session& session) { return Evaluate(*options, session); };
+  });
+}
+
+}  // namespace zood::client::cli

@@ -1,0 +1,111 @@
+#include "client/cli/invocation.h"
+
+#include <fmt/format.h>
+#include <google/protobuf/message.h>
+#include <google/protobuf/util/json_util.h>
+
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <cstdio>
+#include <string>
+
+#include "client/cli/table.h"
+#include "client/status.h"
+
+namespace zood::client::cli {
+namespace {
+
+constexpr const char* kFooter =
+    "Models are named NAME, NAME@VERSION or NAME@ALIAS; NAME alone is the alias `stable`, or the "
+    "newest\nversion where that is not set.\n\n"
+    "Exit codes:\n"
+    "  0  done\n"
+    "  1  the daemon answered with an error, or a file here cannot be read\n"
+    "  2  the command line makes no sense\n"
+    "  3  no daemon answers at the address";
+
+}  // namespace
+
+ExitCode ExitCodeOf(const absl::Status& status) {
+  if (status.ok()) return kExitOk;
+  return IsUnreachable(status) ? kExitUnreachable : kExitFailed;
+}
+
+std::string ToJson(const google::protobuf::Message& message) {
+  google::protobuf::util::JsonPrintOptions options;
+  options.add_whitespace = true;
+  options.always_print_primitive_fields = true;
+  options.preserve_proto_field_names = true;
+  std::string json;
+  // Fails only for messages with google.protobuf.Any, which zood.v1 does not use.
+  (void)google::protobuf::util::MessageToJsonString(message, &json, options);
+  return json;
+}
+
+void Print(const Session& session, const google::protobuf::Message& message,
+           const std::string& text) {
+  const std::string out = session.json ? ToJson(message) : text;
+  std::fwrite(out.data(), 1, out.size(), stdout);
+}
+
+const CLI::Validator& IsModelSpec() {
+  static const CLI::Validator validator(
+      [](std::string& text) {
+        const absl::Status status = ParseModelSpec(text).status();
+        return std::string(status.message());
+      },
+      "NAME[@VERSION|@ALIAS]", "model");
+  return validator;
+}
+
+void AddCommands(CLI::App& app, Invocation& invocation) {
+  app.require_subcommand(1);
+  app.fallthrough();  // options of zoo itself may follow the command
+  app.footer(kFooter);
+  app.add_option("--address", invocation.client.address, "The daemon's HOST:PORT")
+      ->envname("ZOO_ADDRESS")
+      ->capture_default_str();
+  app.add_option("--timeout", invocation.timeout_seconds,
+                 "Seconds that a call may take (default: 120, without limit for imports, "
+                 "evaluations and loading)")
+      ->check(CLI::PositiveNumber);
+  app.add_flag("--json", invocation.json, "Print JSON (protobuf's mapping of zood.v1)");
+  AddClassifyCommand(app, invocation);
+  AddEvalCommand(app, invocation);
+  AddImportCommand(app, invocation);
+  AddModelsCommands(app, invocation);
+  AddManageCommands(app, invocation);
+  AddStatusCommand(app, invocation);
+}
+
+int Run(int argc, char** argv, const std::string& version) {
+  CLI::App app("zoo talks to zood, the model-zoo serving daemon.", "zoo");
+  Invocation invocation;
+  AddCommands(app, invocation);
+  app.set_version_flag("--version", "zoo " + version);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? kExitOk : kExitUsage;
+  }
+  if (invocation.timeout_seconds > 0) {
+    const std::chrono::milliseconds limit(
+        static_cast<std::int64_t>(invocation.timeout_seconds * 1000));
+    invocation.client.call_timeout = limit;
+    invocation.client.long_call_timeout = limit;
+    invocation.client.connect_timeout = std::min(invocation.client.connect_timeout, limit);
+  }
+  const auto run = [&]() -> absl::Status {
+    absl::StatusOr<Client> client = Client::Connect(invocation.client);
+    if (!client.ok()) return client.status();
+    Session session{.client = *client, .json = invocation.json};
+    return invocation.action(session);
+  };
+  const absl::Status status = run();
+  if (!status.ok() && !invocation.quiet) {
+    fmt::print(stderr, "zoo: {}\n", Printable(std::string(status.message())));
+  }
+  return ExitCodeOf(status);
+}
+
+}  // namespace zood::client::cli

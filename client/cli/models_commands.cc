@@ -1,0 +1,164 @@
+// zoo models, zoo show, zoo architectures: what there is.
+#include <fmt/format.h>
+#include <google/protobuf/util/time_util.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "client/cli/invocation.h"
+#include "client/cli/table.h"
+
+namespace zood::client::cli {
+namespace {
+
+using google::protobuf::util::TimeUtil;
+
+// "latest: 3, stable: 2"
+std::string Aliases(const v1::Model& model) {
+  // A map of protobuf has no order.
+  const std::map<std::string, std::int64_t> sorted(model.aliases().begin(), model.aliases().end());
+  std::vector<std::string> parts;
+  for (const auto& [alias, version] : sorted) parts.push_back(fmt::format("{}: {}", alias, version));
+  return fmt::format("{}", fmt::join(parts, ", "));
+}
+
+std::string DescribeModels(const v1::ListModelsResponse& answer) {
+  if (answer.models().empty()) {
+    return "There is no model yet. `zoo import --help` says how to get one in, `zoo architectures` "
+           "which networks there are.\n";
+  }
+  Table table({{"MODEL"}, {"VERSIONS", Table::Align::kRight}, {"ALIASES"}, {"LOADED"},
+               {"MEMORY", Table::Align::kRight}});
+  for (const v1::Model& model : answer.models()) {
+    std::vector<std::string> loaded;
+    std::int64_t memory = 0;
+    for (const v1::VersionStatus& status : model.loaded()) {
+      memory += status.memory_bytes();
+      loaded.push_back(status.state() == v1::AVAILABLE
+                           ? fmt::format("{}", status.version())
+                           : fmt::format("{} ({})", status.version(),
+                                         v1::VersionState_Name(status.state())));
+    }
+    table.Add({model.name(), fmt::format("{}", model.num_versions()), Aliases(model),
+               loaded.empty() ? "-" : fmt::format("{}", fmt::join(loaded, ", ")),
+               loaded.empty() ? "-" : FormatBytes(memory)});
+  }
+  return table.ToString();
+}
+
+std::string NetworkName(const v1::Version& version) {
+  if (version.has_caffe()) return "described by a Caffe .prototxt";
+  return version.zoo().architecture();
+}
+
+std::string DescribeVersion(const v1::Version& version) {
+  Table table({{fmt::format("{}@{}", version.model(), version.version())}, {""}});
+  table.Add({"digest", version.digest()});
+  table.Add({"created", TimeUtil::ToString(version.created_at()) + " by " + version.build()});
+  table.Add({"aliases", fmt::format("{}", fmt::join(version.aliases(), ", "))});
+  table.Add({"state", v1::VersionState_Name(version.status().state()) +
+                          (version.status().error().empty() ? "" : ": " + version.status().error())});
+  table.Add({"network", NetworkName(version)});
+  table.Add({"input", fmt::format("{} x {} x {}", version.height(), version.width(),
+                                  version.channels())});
+  table.Add({"classes", fmt::format("{}", version.num_classes())});
+  table.Add({"weights", fmt::format("{} in {}", FormatBytes(version.bytes()),
+                                    FormatCount(version.num_tensors(), "tensor"))});
+  for (const v1::SourceFile& source : version.sources()) {
+    table.Add({"from", fmt::format("{} ({}, {}, SHA-256 {})", source.uri(), source.format(),
+                                   FormatBytes(source.bytes()), source.sha256())});
+  }
+  if (!version.note().empty()) table.Add({"note", version.note()});
+  if (!version.end_points().empty()) {
+    table.Add({"end points", fmt::format("{}", fmt::join(version.end_points(), " "))});
+  }
+  return table.ToString();
+}
+
+std::string DescribeVersions(const v1::ListVersionsResponse& answer) {
+  Table table({{"VERSION", Table::Align::kRight}, {"CREATED"}, {"STATE"}, {"ALIASES"},
+               {"WEIGHTS", Table::Align::kRight}, {"NOTE"}});
+  for (const v1::Version& version : answer.versions()) {
+    table.Add({fmt::format("{}", version.version()), TimeUtil::ToString(version.created_at()),
+               v1::VersionState_Name(version.status().state()),
+               fmt::format("{}", fmt::join(version.aliases(), ", ")), FormatBytes(version.bytes()),
+               version.note()});
+  }
+  return table.ToString();
+}
+
+// With a version or alias: that one. Without: the one that answers, and the list of all.
+absl::Status Show(const std::string& name, Session& session) {
+  ZOOD_ASSIGN_OR_RETURN(const v1::ModelSpec model, ParseModelSpec(name));
+  ZOOD_ASSIGN_OR_RETURN(const v1::Version version, session.client.GetVersion(model));
+  std::string text = DescribeVersion(version);
+  if (model.version_choice_case() == v1::ModelSpec::VERSION_CHOICE_NOT_SET && !session.json) {
+    ZOOD_ASSIGN_OR_RETURN(const auto versions, session.client.ListVersions(model.name()));
+    text += "\n" + DescribeVersions(versions);
+  }
+  Print(session, version, text);
+  return absl::OkStatus();
+}
+
+std::string DescribeArchitectures(const v1::ListArchitecturesResponse& answer) {
+  Table table({{"NETWORK"}, {"FAMILY"}, {"INPUT", Table::Align::kRight},
+               {"CLASSES", Table::Align::kRight}, {"TOP-1", Table::Align::kRight},
+               {"TOP-5", Table::Align::kRight}, {"PUBLISHED AS"}});
+  const auto accuracy = [](bool known, double value) {
+    return known ? fmt::format("{:.1f} %", value) : std::string("-");
+  };
+  for (const v1::Architecture& entry : answer.architectures()) {
+    const v1::ZooNetwork& network = entry.defaults();
+    std::vector<std::string> row = {entry.name(), entry.family(),
+                                    fmt::format("{} x {} x {}", network.height(), network.width(),
+                                                network.channels()),
+                                    fmt::format("{}", network.num_classes())};
+    if (entry.published().empty()) table.Add(row);
+    for (const v1::PublishedCheckpoint& published : entry.published()) {
+      row.resize(4);
+      row.push_back(accuracy(published.has_top1(), published.top1()));
+      row.push_back(accuracy(published.has_top5(), published.top5()));
+      row.push_back(published.archive());
+      table.Add(row);
+      row = {"", "", "", ""};
+    }
+  }
+  return table.ToString();
+}
+
+}  // namespace
+
+void AddModelsCommands(CLI::App& app, Invocation& invocation) {
+  CLI::App* models = app.add_subcommand("models", "The models that the daemon keeps");
+  models->callback([&invocation] {
+    invocation.action = [](Session& session) -> absl::Status {
+      ZOOD_ASSIGN_OR_RETURN(const auto answer, session.client.ListModels());
+      Print(session, answer, DescribeModels(answer));
+      return absl::OkStatus();
+    };
+  });
+
+  CLI::App* show = app.add_subcommand("show", "All about a version, and the versions of its model");
+  const auto name = std::make_shared<std::string>();
+  show->add_option("model", *name, "The model")->required()->check(IsModelSpec());
+  show->callback([name, &invocation] {
+    invocation.action = [name](Session& session) { return Show(*name, session); };
+  });
+
+  CLI::App* architectures =
+      app.add_subcommand("architectures", "The networks that zood can build by name");
+  architectures->callback([&invocation] {
+    invocation.action = [](Session& session) -> absl::Status {
+      ZOOD_ASSIGN_OR_RETURN(const auto answer, session.client.ListArchitectures());
+      Print(session, answer, DescribeArchitectures(answer));
+      return absl::OkStatus();
+    };
+  });
+}
+
+}  // namespace zood::client::cli

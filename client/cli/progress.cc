@@ -1,0 +1,52 @@
+#include "client/cli/progress.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+
+namespace zood::client::cli {
+namespace {
+
+constexpr std::chrono::milliseconds kRedraw{100};
+constexpr std::chrono::seconds kNextLine{10};
+constexpr int kBarWidth = 24;
+constexpr const char* kWipe = "\r\033[K";
+
+}  // namespace
+
+std::string Bar(std::int64_t done, std::int64_t total, int width) {
+  const double share =
+      total > 0 ? std::clamp(static_cast<double>(done) / static_cast<double>(total), 0.0, 1.0) : 0;
+  const int filled = static_cast<int>(share * width);
+  return fmt::format("[{:#<{}}{:.<{}}]", "", filled, "", width - filled);
+}
+
+Progress::Progress() : terminal_(isatty(STDERR_FILENO) == 1) {}
+
+Progress::~Progress() {
+  if (drawn_) fmt::print(stderr, "{}", kWipe);
+}
+
+void Progress::Update(std::string_view stage, std::int64_t done, std::int64_t total,
+                      std::string_view figures) {
+  const auto now = std::chrono::steady_clock::now();
+  const bool new_stage = stage != stage_;
+  const std::chrono::steady_clock::duration pause = terminal_
+                                                        ? std::chrono::steady_clock::duration(kRedraw)
+                                                        : std::chrono::steady_clock::duration(kNextLine);
+  if (!new_stage && now - last_ < pause) return;
+  stage_ = stage;
+  last_ = now;
+  if (!terminal_) {
+    fmt::print(stderr, "{}{}{}\n", stage, figures.empty() ? "" : ": ", figures);
+    return;
+  }
+  const std::string bar = total > 0 ? Bar(done, total, kBarWidth) + " " : "";
+  fmt::print(stderr, "{}{:<10} {}{}", kWipe, stage, bar, figures);
+  std::fflush(stderr);
+  drawn_ = true;
+}
+
+}  // namespace zood::client::cli

@@ -1,0 +1,154 @@
+// A client of the zood daemon: the zood.v1 services as C++ methods.
+//
+//   ZOOD_ASSIGN_OR_RETURN(zood::client::Client client, zood::client::Client::Connect());
+//   ZOOD_ASSIGN_OR_RETURN(zood::v1::ModelSpec model, zood::client::ParseModelSpec("resnet@stable"));
+//   ZOOD_ASSIGN_OR_RETURN(auto answer, client.ClassifyFiles(model, {"coffee.jpg"}));
+//   fmt::print("{}\n", answer.results(0).classes(0).label());
+//
+// Every method returns the message that the daemon answered, or an error: the daemon's own with its
+// code and words, or one of this library (see IsUnreachable). Messages and their meaning, errors of
+// each call included, are described in proto/zood/v1/*.proto.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "zood/v1/classifier.pb.h"
+#include "zood/v1/common.pb.h"
+#include "zood/v1/daemon.pb.h"
+#include "zood/v1/evaluation.pb.h"
+#include "zood/v1/models.pb.h"
+
+namespace zood::client {
+
+struct ClientOptions {
+  // HOST:PORT, or any other name that gRPC resolves ("unix:/run/zood.sock").
+  std::string address = "localhost:8500";
+  std::chrono::milliseconds connect_timeout{5000};
+  // Of a call that answers one message, LoadModel and UnloadModel aside. Zero: no limit.
+  std::chrono::milliseconds call_timeout{120000};
+  // Of LoadModel, UnloadModel, imports and evaluations. Zero: no limit.
+  std::chrono::milliseconds long_call_timeout{0};
+  // Of one answer. Requests are limited by the daemon (--max-message-bytes).
+  int max_answer_bytes = 256 << 20;
+};
+
+struct ClassifyOptions {
+  int top_k = 5;
+  float threshold = 0;                  // classes less probable than this are left out
+  std::vector<std::string> end_points;  // intermediate results to answer too
+  bool logits = false;
+};
+
+// A file of an upload: where it is, and the name by which the ImportSpec may refer to it.
+struct UploadFile {
+  std::string path;
+  std::string name;  // without directories
+};
+
+// "NAME", "NAME@3" or "NAME@stable". InvalidArgument for anything else.
+absl::StatusOr<v1::ModelSpec> ParseModelSpec(const std::string& text);
+
+// The inverse.
+std::string ToString(const v1::ModelSpec& spec);
+
+// The files that a checkpoint consists of: `path` itself where it is a file; for a TensorFlow prefix
+// ("model.ckpt") its index and data files, or its shards. NotFound where there is none.
+absl::StatusOr<std::vector<UploadFile>> FilesOfCheckpoint(const std::string& path);
+
+// One connection. Thread-safe: calls of several threads run at the same time. Movable; a call must
+// not outlive the client that it was made on.
+class Client {
+ public:
+  using ImportProgressFn = std::function<void(const v1::ImportProgress&)>;
+  using EvaluationProgressFn = std::function<void(const v1::EvaluationProgress&)>;
+  using ClassifyProgressFn = std::function<void(std::int64_t done, std::int64_t total)>;
+
+  // Waits until the daemon answers; Unavailable (and IsUnreachable) when it does not in
+  // options.connect_timeout.
+  static absl::StatusOr<Client> Connect(ClientOptions options = {});
+
+  Client(Client&&) noexcept;
+  Client& operator=(Client&&) noexcept;
+  ~Client();
+
+  const std::string& address() const;
+
+  // ------------------------------------------------------------ classifying
+
+  absl::StatusOr<v1::ClassifyResponse> Classify(const v1::ClassifyRequest& request);
+
+  // Encoded images: the bytes of JPEG, PNG or BMP files.
+  absl::StatusOr<v1::ClassifyResponse> ClassifyBytes(const v1::ModelSpec& model,
+                                                     const std::vector<std::string>& images,
+                                                     const ClassifyOptions& options = {});
+
+  // Any number of files, in as many requests as it takes; the results are in the order of `paths`,
+  // and total_ms is the sum of the requests'. `progress` is called after each request.
+  // NotFound, before anything is sent, for a file that cannot be read.
+  absl::StatusOr<v1::ClassifyResponse> ClassifyFiles(const v1::ModelSpec& model,
+                                                     const std::vector<std::string>& paths,
+                                                     const ClassifyOptions& options = {},
+                                                     const ClassifyProgressFn& progress = {});
+
+  // ------------------------------------------------------------ getting models in
+
+  // From files that the daemon can read itself. `progress` is called on this thread.
+  absl::StatusOr<v1::Version> ImportModel(const v1::ImportModelRequest& request,
+                                          const ImportProgressFn& progress = {});
+
+  // From files on this machine, which are sent in pieces: memory does not grow with their size.
+  absl::StatusOr<v1::Version> UploadModel(const v1::ImportSpec& spec,
+                                          const std::vector<UploadFile>& files,
+                                          const ImportProgressFn& progress = {});
+
+  absl::StatusOr<v1::ListArchitecturesResponse> ListArchitectures();
+
+  // ------------------------------------------------------------ models, versions, aliases
+
+  absl::StatusOr<v1::ListModelsResponse> ListModels();
+  absl::StatusOr<v1::Model> GetModel(const std::string& name);
+  absl::StatusOr<v1::ListVersionsResponse> ListVersions(const std::string& model);
+  absl::StatusOr<v1::Version> GetVersion(const v1::ModelSpec& model);
+  absl::StatusOr<v1::SetAliasResponse> SetAlias(const std::string& model, const std::string& alias,
+                                                std::int64_t version);
+  absl::StatusOr<v1::DeleteAliasResponse> DeleteAlias(const std::string& model,
+                                                      const std::string& alias);
+  // With `force` the aliases that name the version go too.
+  absl::Status DeleteVersion(const std::string& model, std::int64_t version, bool force = false);
+  absl::Status DeleteModel(const std::string& name);
+  absl::StatusOr<v1::LoadModelResponse> LoadModel(const v1::ModelSpec& model);
+  absl::StatusOr<v1::UnloadModelResponse> UnloadModel(const v1::ModelSpec& model);
+
+  // ------------------------------------------------------------ evaluating
+
+  // On images that the daemon can read itself.
+  absl::StatusOr<v1::EvaluationReport> Evaluate(const v1::EvaluateRequest& request,
+                                                const EvaluationProgressFn& progress = {});
+
+  // On images that `next` gives until it says there are no more (false), from a thread of its own.
+  // An error of `next` ends the evaluation and is returned. `total` is reported to `progress`; 0
+  // where it is not known.
+  using NextImage = std::function<absl::StatusOr<bool>(v1::LabeledImage& image)>;
+  absl::StatusOr<v1::EvaluationReport> EvaluateImages(const v1::EvaluationSpec& spec,
+                                                      const NextImage& next, std::int64_t total = 0,
+                                                      const EvaluationProgressFn& progress = {});
+
+  // ------------------------------------------------------------ the daemon
+
+  absl::StatusOr<v1::DaemonStatus> GetStatus();
+
+ private:
+  struct Connection;
+  explicit Client(std::unique_ptr<Connection> connection);
+
+  std::unique_ptr<Connection> connection_;
+};
+
+}  // namespace zood::client

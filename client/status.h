@@ -1,0 +1,22 @@
+// How gRPC's errors become ours, and how an unreachable daemon is told from its answers.
+#pragma once
+
+#include <grpcpp/support/status.h>
+
+#include <string>
+
+#include "absl/status/status.h"
+
+namespace zood::client {
+
+// The same code and message.
+absl::Status FromGrpc(const grpc::Status& status);
+
+// The error for a daemon at `address` that cannot be reached; says what to do. `cause` may be empty.
+absl::Status Unreachable(const std::string& address, const std::string& cause);
+
+// Whether `status` was made by Unreachable(): nobody answered, as opposed to an UNAVAILABLE that the
+// daemon answered itself.
+bool IsUnreachable(const absl::Status& status);
+
+}  // namespace zood::client

@@ -1,0 +1,207 @@
+// The calls of client.h that stream: imports, uploads and evaluations.
+#include <algorithm>
+#include <filesystem>
+#include <string_view>
+#include <system_error>
+#include <thread>
+
+#include "base/file.h"
+#include "client/client.h"
+#include "client/connection.h"
+
+namespace zood::client {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::size_t kChunkBytes = std::size_t{1} << 20;
+constexpr std::size_t kMessageBytes = std::size_t{1} << 20;
+constexpr int kMessageImages = 64;
+
+// Whether `name` is `prefix` followed by ".index", ".data-00000-of-00002" or "-00000-of-00002".
+bool IsPartOf(std::string_view name, std::string_view prefix) {
+  if (!name.starts_with(prefix)) return false;
+  name.remove_prefix(prefix.size());
+  if (name == ".index") return true;
+  if (name.starts_with(".data")) name.remove_prefix(5);
+  if (name.size() != 15 || name.front() != '-' || name.substr(6, 4) != "-of-") return false;
+  const auto digits = [](std::string_view text) {
+    return text.find_first_not_of("0123456789") == std::string_view::npos;
+  };
+  return digits(name.substr(1, 5)) && digits(name.substr(10));
+}
+
+// Reads answers on this thread while `write` sends on another: neither side's flow control can make
+// the other wait for ever. An error of `write` cancels the call and is what is returned.
+template <typename Stream, typename Answer, typename Write, typename Read>
+absl::Status Exchange(grpc::ClientContext& context, Stream& stream, Answer& answer,
+                      const Write& write, const Read& read, grpc::Status& outcome) {
+  absl::Status written;
+  std::thread writer([&] {
+    written = write();
+    if (written.ok()) {
+      stream.WritesDone();
+    } else {
+      context.TryCancel();
+    }
+  });
+  while (stream.Read(&answer)) read();
+  writer.join();
+  outcome = stream.Finish();
+  return written;
+}
+
+using UploadStream = grpc::ClientReaderWriter<v1::UploadModelRequest, v1::ImportModelResponse>;
+
+// Stops without an error when the daemon no longer listens: its own error says why.
+absl::Status SendFiles(UploadStream& stream, const v1::ImportSpec& spec,
+                       const std::vector<UploadFile>& files) {
+  v1::UploadModelRequest message;
+  *message.mutable_spec() = spec;
+  if (!stream.Write(message)) return absl::OkStatus();
+  for (const UploadFile& file : files) {
+    ZOOD_ASSIGN_OR_RETURN(const auto contents, FileSystem::Native().Open(file.path));
+    const auto bytes = contents->bytes();
+    message.mutable_file()->set_name(file.name);
+    message.mutable_file()->set_size(static_cast<std::int64_t>(bytes.size()));
+    if (!stream.Write(message)) return absl::OkStatus();
+    for (std::size_t at = 0; at < bytes.size(); at += kChunkBytes) {
+      const auto chunk = bytes.subspan(at, std::min(kChunkBytes, bytes.size() - at));
+      message.set_chunk(chunk.data(), chunk.size());
+      if (!stream.Write(message)) return absl::OkStatus();
+    }
+  }
+  return absl::OkStatus();
+}
+
+// Keeps the last message of an import or evaluation, tells of the others.
+template <typename Response, typename Result, typename Progress>
+void Take(Response& response, bool is_result, Result* (Response::*result)(), Result& kept,
+          const Progress& progress) {
+  if (is_result) {
+    kept = std::move(*(response.*result)());
+  } else if (progress) {
+    progress(response.progress());
+  }
+}
+
+void TakeImport(v1::ImportModelResponse& response, v1::Version& version,
+                const Client::ImportProgressFn& progress) {
+  Take(response, response.has_version(), &v1::ImportModelResponse::mutable_version, version,
+       progress);
+}
+
+using EvaluateStream = grpc::ClientReaderWriter<v1::EvaluateStreamRequest, v1::EvaluateResponse>;
+
+absl::Status SendImages(EvaluateStream& stream, const v1::EvaluationSpec& spec,
+                        const Client::NextImage& next) {
+  v1::EvaluateStreamRequest message;
+  *message.mutable_spec() = spec;
+  if (!stream.Write(message)) return absl::OkStatus();
+  for (bool more = true; more;) {
+    v1::LabeledImages* images = message.mutable_images();
+    images->Clear();
+    for (std::size_t bytes = 0; bytes < kMessageBytes && images->images_size() < kMessageImages;) {
+      v1::LabeledImage image;
+      ZOOD_ASSIGN_OR_RETURN(more, next(image));
+      if (!more) break;
+      bytes += image.ByteSizeLong();
+      *images->add_images() = std::move(image);
+    }
+    if (images->images_size() > 0 && !stream.Write(message)) break;
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<UploadFile>> FilesOfCheckpoint(const std::string& path) {
+  std::error_code error;
+  const fs::path prefix(path);
+  if (fs::is_regular_file(prefix, error)) {
+    return std::vector<UploadFile>{{path, prefix.filename().string()}};
+  }
+  if (fs::is_directory(prefix, error)) {
+    return InvalidArgument("'{}' is a directory: name the files in it, or the prefix of a TensorFlow "
+                           "checkpoint ('{}/model.ckpt')", path, path);
+  }
+  std::vector<UploadFile> files;
+  const fs::path folder = prefix.has_parent_path() ? prefix.parent_path() : fs::path(".");
+  fs::directory_iterator entries(folder, error);
+  for (; !error && entries != fs::directory_iterator(); entries.increment(error)) {
+    const std::string name = entries->path().filename().string();
+    if (IsPartOf(name, prefix.filename().string())) {
+      files.push_back({(prefix.has_parent_path() ? entries->path() : fs::path(name)).string(), name});
+    }
+  }
+  if (files.empty()) {
+    return NotFound("'{}' is neither a file nor the prefix of a TensorFlow checkpoint", path);
+  }
+  std::sort(files.begin(), files.end(),
+            [](const UploadFile& a, const UploadFile& b) { return a.name < b.name; });
+  return files;
+}
+
+absl::StatusOr<v1::Version> Client::ImportModel(const v1::ImportModelRequest& request,
+                                                const ImportProgressFn& progress) {
+  grpc::ClientContext context;
+  connection_->SetDeadline(context, connection_->options.long_call_timeout);
+  const auto stream = connection_->models->ImportModel(&context, request);
+  v1::ImportModelResponse response;
+  v1::Version version;
+  while (stream->Read(&response)) TakeImport(response, version, progress);
+  ZOOD_RETURN_IF_ERROR(connection_->Outcome(stream->Finish()));
+  return version;
+}
+
+absl::StatusOr<v1::Version> Client::UploadModel(const v1::ImportSpec& spec,
+                                                const std::vector<UploadFile>& files,
+                                                const ImportProgressFn& progress) {
+  grpc::ClientContext context;
+  connection_->SetDeadline(context, connection_->options.long_call_timeout);
+  const auto stream = connection_->models->UploadModel(&context);
+  v1::ImportModelResponse response;
+  v1::Version version;
+  grpc::Status outcome;
+  ZOOD_RETURN_IF_ERROR(Exchange(
+      context, *stream, response, [&] { return SendFiles(*stream, spec, files); },
+      [&] { TakeImport(response, version, progress); }, outcome));
+  ZOOD_RETURN_IF_ERROR(connection_->Outcome(outcome));
+  return version;
+}
+
+absl::StatusOr<v1::EvaluationReport> Client::Evaluate(const v1::EvaluateRequest& request,
+                                                      const EvaluationProgressFn& progress) {
+  grpc::ClientContext context;
+  connection_->SetDeadline(context, connection_->options.long_call_timeout);
+  const auto stream = connection_->evaluation->Evaluate(&context, request);
+  v1::EvaluateResponse response;
+  v1::EvaluationReport report;
+  while (stream->Read(&response)) {
+    Take(response, response.has_report(), &v1::EvaluateResponse::mutable_report, report, progress);
+  }
+  ZOOD_RETURN_IF_ERROR(connection_->Outcome(stream->Finish()));
+  return report;
+}
+
+absl::StatusOr<v1::EvaluationReport> Client::EvaluateImages(const v1::EvaluationSpec& spec,
+                                                            const NextImage& next,
+                                                            std::int64_t total,
+                                                            const EvaluationProgressFn& progress) {
+  grpc::ClientContext context;
+  connection_->SetDeadline(context, connection_->options.long_call_timeout);
+  const auto stream = connection_->evaluation->EvaluateStream(&context);
+  v1::EvaluateResponse response;
+  v1::EvaluationReport report;
+  grpc::Status outcome;
+  const auto read = [&] {
+    if (response.has_progress()) response.mutable_progress()->set_total(total);
+    Take(response, response.has_report(), &v1::EvaluateResponse::mutable_report, report, progress);
+  };
+  ZOOD_RETURN_IF_ERROR(Exchange(
+      context, *stream, response, [&] { return SendImages(*stream, spec, next); }, read, outcome));
+  ZOOD_RETURN_IF_ERROR(connection_->Outcome(outcome));
+  return report;
+}
+
+}  // namespace zood::client

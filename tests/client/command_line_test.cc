@@ -1,0 +1,62 @@
+// What a command line means before any daemon is asked: usage errors exit with 2, and the daemon
+// that is not there with 3.
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "client/cli/invocation.h"
+
+namespace zood::client::cli {
+namespace {
+
+int Exit(std::vector<std::string> arguments) {
+  arguments.insert(arguments.begin(), "zoo");
+  std::vector<char*> argv;
+  for (std::string& argument : arguments) argv.push_back(argument.data());
+  return Run(static_cast<int>(argv.size()), argv.data(), "test");
+}
+
+TEST(CommandLineTest, HelpAndVersionNeedNoDaemon) {
+  EXPECT_EQ(Exit({"--help"}), kExitOk);
+  EXPECT_EQ(Exit({"--version"}), kExitOk);
+  for (const char* command : {"classify", "eval", "import", "models", "show", "architectures",
+                              "alias", "load", "unload", "rm", "status"}) {
+    EXPECT_EQ(Exit({command, "--help"}), kExitOk) << command;
+  }
+}
+
+TEST(CommandLineTest, UsageErrors) {
+  const std::vector<std::vector<std::string>> lines = {
+      {},
+      {"dance"},
+      {"classify", "lenet"},
+      {"classify", "lenet@", "a.png"},
+      {"classify", "lenet", "a.png", "--threshold", "2"},
+      {"classify", "lenet", "a.png", "--top", "0"},
+      {"import", "a.ckpt"},
+      {"import", "a.caffemodel", "--prototxt", "a.prototxt"},
+      {"import", "a.ckpt", "--arch", "lenet", "--prototxt", "a.prototxt"},
+      {"import", "a.ckpt", "--arch", "lenet", "--size", "big"},
+      {"import", "a.ckpt", "--arch", "lenet", "--mean-file", "a.binaryproto"},
+      {"eval", "lenet"},
+      {"eval", "lenet", "--images", "a"},
+      {"eval", "lenet", "--folder", "a", "--images", "a", "--labels", "b"},
+      {"alias", "lenet", "mine"},
+      {"alias", "lenet", "mine", "3", "--delete"},
+      {"rm", "lenet"},
+      {"rm", "lenet@3", "--all"},
+      {"status", "--timeout", "-1"},
+  };
+  for (const auto& line : lines) {
+    EXPECT_EQ(Exit(line), kExitUsage) << testing::PrintToString(line);
+  }
+}
+
+TEST(CommandLineTest, NobodyAnswers) {
+  EXPECT_EQ(Exit({"status", "--quiet", "--address", "127.0.0.1:1"}), kExitUnreachable);
+  EXPECT_EQ(Exit({"--address", "127.0.0.1:1", "models"}), kExitUnreachable);
+}
+
+}  // namespace
+}  // namespace zood::client::cli

@@ -1,0 +1,98 @@
+// Files on the client's side: the parts of a checkpoint, MNIST's format.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+#include "client/cli/idx_file.h"
+#include "client/client.h"
+
+namespace zood::client {
+namespace {
+
+class FilesTest : public testing::Test {
+ protected:
+  FilesTest()
+      : folder_(testing::TempDir() + "/zoo_files_" +
+                testing::UnitTest::GetInstance()->current_test_info()->name()) {
+    std::filesystem::remove_all(folder_);
+    std::filesystem::create_directories(folder_);
+  }
+  ~FilesTest() override { std::filesystem::remove_all(folder_); }
+
+  std::string Write(const std::string& name, const std::string& bytes = "x") const {
+    const std::string path = folder_ + "/" + name;
+    std::ofstream(path, std::ios::binary) << bytes;
+    return path;
+  }
+
+  std::vector<std::string> Parts(const std::string& prefix) const {
+    std::vector<std::string> names;
+    const auto files = FilesOfCheckpoint(folder_ + "/" + prefix);
+    EXPECT_TRUE(files.ok()) << files.status();
+    if (!files.ok()) return names;
+    for (const UploadFile& file : *files) names.push_back(file.name);
+    return names;
+  }
+
+  const std::string folder_;
+};
+
+TEST_F(FilesTest, APrefixStandsForItsParts) {
+  Write("m.ckpt.index");
+  Write("m.ckpt.data-00000-of-00002");
+  Write("m.ckpt.data-00001-of-00002");
+  Write("m.ckpt.meta");
+  Write("m.ckpt2.index");
+  EXPECT_THAT(Parts("m.ckpt"), testing::ElementsAre("m.ckpt.data-00000-of-00002",
+                                                    "m.ckpt.data-00001-of-00002", "m.ckpt.index"));
+}
+
+TEST_F(FilesTest, ShardsOfTheOldForm) {
+  Write("m.ckpt-00000-of-00001");
+  Write("m.ckpt-1-of-00001");
+  EXPECT_THAT(Parts("m.ckpt"), testing::ElementsAre("m.ckpt-00000-of-00001"));
+}
+
+TEST_F(FilesTest, AFileIsItself) {
+  Write("m.caffemodel");
+  EXPECT_THAT(Parts("m.caffemodel"), testing::ElementsAre("m.caffemodel"));
+}
+
+TEST_F(FilesTest, NothingThere) {
+  EXPECT_EQ(FilesOfCheckpoint(folder_ + "/none").status().code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(FilesOfCheckpoint(folder_).status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+std::string Header(std::initializer_list<int> bytes) {
+  std::string header;
+  for (const int byte : bytes) header += static_cast<char>(byte);
+  return header;
+}
+
+TEST_F(FilesTest, IdxReadsShapeAndBytes) {
+  const std::string path =
+      Write("i", Header({0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 2}) + "abcd");
+  const auto file = cli::ReadIdxFile(path, 3);
+  ASSERT_TRUE(file.ok()) << file.status();
+  EXPECT_THAT(file->shape, testing::ElementsAre(2, 1, 2));
+  EXPECT_THAT(file->data, testing::ElementsAre('a', 'b', 'c', 'd'));
+}
+
+TEST_F(FilesTest, IdxOfAnotherKindOrCutShort) {
+  const auto code = [&](const std::string& bytes) {
+    return cli::ReadIdxFile(Write("i", bytes), 1).status().code();
+  };
+  EXPECT_EQ(code("not an idx file"), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(code(Header({0, 0, 8, 3, 0, 0, 0, 1})), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(code(Header({0, 0, 8, 1, 0, 0, 0, 0})), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(code(Header({0, 0, 8, 1, 0xff, 0xff, 0xff, 0xff})), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(code(Header({0, 0, 8, 1, 0, 0, 0, 9}) + "abc"), absl::StatusCode::kDataLoss);
+  EXPECT_EQ(code(Header({0, 0})), absl::StatusCode::kDataLoss);
+  EXPECT_EQ(cli::ReadIdxFile(folder_ + "/none", 1).status().code(), absl::StatusCode::kNotFound);
+}
+
+}  // namespace
+}  // namespace zood::client
