@@ -193,13 +193,14 @@ void ModelManager::LoadNow(const Key& key) {
   {
     MutexLock lock(mutex_);
     Entry& entry = entries_[key];
-    absl::StatusOr<ServablePtr> result = loaded.status();
+    absl::StatusOr<ServablePtr> result = nullptr;
     if (loaded.ok()) {
       entry.servable = Share(key, *std::move(loaded));
       entry.loaded_at_us = NowMicroseconds();
       result = entry.servable;
       SetState(key, entry, VersionState::kAvailable, actions);
     } else {
+      result = loaded.status();
       entry.error = loaded.status();
       entry.failed_at = Clock::now();
       entry.pinned = false;
