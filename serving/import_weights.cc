@@ -1,53 +1,44 @@
 #include "serving/import_weights.h"
 
-#include <algorithm>
 #include <utility>
-#include <vector>
 
 #include "base/status.h"
 #include "checkpoint/caffe_reader.h"
 #include "checkpoint/variable_role.h"
+#include "models/name_map.h"
 
 namespace zood::serving {
-namespace {
-
-// At most five of `names`, and how many more there are.
-std::string Some(const std::vector<std::string>& names) {
-  std::string text;
-  for (std::size_t i = 0; i < std::min<std::size_t>(names.size(), 5); ++i) {
-    text += (i == 0 ? "" : ", ") + names[i];
-  }
-  if (names.size() > 5) text += fmt::format(" and {} more", names.size() - 5);
-  return text;
-}
-
-}  // namespace
 
 absl::StatusOr<TensorMap> ImportWeights(
-    const checkpoint::Reader& reader, const Network&, const graph::Graph& graph,
-    const models::Zoo&, bool prefer_moving_averages,
+    const checkpoint::Reader& reader, const Network& network, const graph::Graph& graph,
+    const models::Zoo& zoo, bool prefer_moving_averages,
     const std::function<void(std::int64_t done, std::int64_t total)>& progress) {
-  const auto total = static_cast<std::int64_t>(graph.variables().size());
+  const auto total = static_cast<std::int64_t>(reader.variables().size());
   progress(0, total);
   ZOOD_ASSIGN_OR_RETURN(
-      TensorMap weights,
+      const TensorMap file,
       checkpoint::ReadAll(reader, {.prefer_moving_averages = prefer_moving_averages,
                                    .training_state = false}));
-  std::vector<std::string> extra;
-  for (auto& [name, tensor] : weights) {
-    const auto known = std::ranges::find(graph.variables(), name, &graph::Variable::name);
-    if (known == graph.variables().end()) extra.push_back(name);
-  }
-  const std::string file = reader.files().empty() ? "the file" : reader.files().front();
-  if (absl::Status status = graph.CheckWeights(weights); !status.ok()) {
-    return Annotate(status, file);
-  }
-  if (!extra.empty()) {
-    return InvalidArgument("{}: the network has no variables {}; is it the right architecture?",
-                           file, Some(extra));
-  }
   progress(total, total);
-  return weights;
+  const std::string path = reader.files().empty() ? "the file" : reader.files().front();
+  const auto map = [&]() -> absl::StatusOr<models::MappedWeights> {
+    if (const auto* named = std::get_if<ZooNetwork>(&network)) {
+      ZOOD_ASSIGN_OR_RETURN(const models::Architecture* architecture,
+                            zoo.Find(named->architecture));
+      return models::MapWeights(*architecture, graph, reader.format(), file);
+    }
+    if (reader.format() != checkpoint::Format::kCaffe) {
+      return InvalidArgument(
+          "this is a file of {}, but a network from a .prototxt takes the weights of a .caffemodel",
+          checkpoint::Name(reader.format()));
+    }
+    ZOOD_ASSIGN_OR_RETURN(const models::CaffeNetwork caffe,
+                          BuildCaffe(std::get<CaffeNetwork>(network)));
+    return caffe.MapWeights(file);
+  };
+  absl::StatusOr<models::MappedWeights> mapped = map();
+  if (!mapped.ok()) return Annotate(mapped.status(), path);
+  return std::move(mapped->weights);
 }
 
 absl::StatusOr<image::PreprocessSpec> CaffePreprocess(FileSystem& files, const graph::Graph& graph,

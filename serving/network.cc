@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/status.h"
+#include "checkpoint/caffe_net.h"
 
 namespace zood::serving {
 
@@ -53,7 +54,15 @@ absl::StatusOr<graph::Graph> BuildGraph(const Network& network, const models::Zo
                           zoo.Find(named->architecture));
     return models::BuildGraph(*architecture, named->args);
   }
-  return Unimplemented("networks of .prototxt files are not built yet");
+  ZOOD_ASSIGN_OR_RETURN(const models::CaffeNetwork caffe,
+                        BuildCaffe(std::get<CaffeNetwork>(network)));
+  return caffe.graph();
+}
+
+absl::StatusOr<models::CaffeNetwork> BuildCaffe(const CaffeNetwork& network) {
+  ZOOD_ASSIGN_OR_RETURN(const checkpoint::NetDefinition definition,
+                        checkpoint::ParseCaffeText(network.prototxt, "the .prototxt"));
+  return models::CaffeNetwork::Build(definition);
 }
 
 absl::StatusOr<ZooNetwork> WithDefaults(ZooNetwork network, const models::Zoo& zoo) {

@@ -5,14 +5,12 @@
 //   {"caffe": "name: \"ResNet\" layer { ... }"}
 #pragma once
 
-#include <memory>
 #include <string>
 #include <variant>
-#include <vector>
 
 #include "absl/status/statusor.h"
 #include "graph/graph.h"
-#include "image/preprocess.h"
+#include "models/caffe_network.h"
 #include "models/zoo.h"
 
 namespace zood::serving {
@@ -39,6 +37,9 @@ absl::StatusOr<Network> NetworkFromJson(const std::string& json);
 // NotFound for an architecture that `zoo` does not have; InvalidArgument, naming the layer, for
 // arguments or a .prototxt from which no network can be built.
 absl::StatusOr<graph::Graph> BuildGraph(const Network& network, const models::Zoo& zoo);
+
+// The Caffe network itself, which knows how its file's blobs become the graph's variables.
+absl::StatusOr<models::CaffeNetwork> BuildCaffe(const CaffeNetwork& network);
 
 // `network` with the members of its arguments that are 0 set to the architecture's defaults.
 absl::StatusOr<ZooNetwork> WithDefaults(ZooNetwork network, const models::Zoo& zoo);

@@ -1,0 +1,212 @@
+#include "serving/classifier.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <fstream>
+#include <future>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "tests/serving/serving_fixture.h"
+
+namespace zood::serving {
+namespace {
+
+double Spread(const std::vector<double>& values) {
+  double sum = 0;
+  double squares = 0;
+  for (const double value : values) {
+    sum += value;
+    squares += value * value;
+  }
+  const auto n = static_cast<double>(values.size());
+  return std::sqrt(squares / n - sum / n * (sum / n));
+}
+
+class ClassifierTest : public ServingTest {
+ protected:
+  void SetUp() override {
+    ASSERT_NO_FATAL_FAILURE(Open());
+    PublishFilled(runtime_->catalogue(), "digits", SmallLeNet());
+    for (int i = 0; i < 16; ++i) pictures_.push_back(SmallPicture(i));
+  }
+
+  ClassifyRequest Request(int picture) {
+    return {.model = {"digits", ""},
+            .images = {SmallImage(pictures_[static_cast<std::size_t>(picture)])},
+            .logits = true};
+  }
+  absl::Status StatusOf(ClassifyRequest request) {
+    return runtime_->classifier().ClassifyAndWait(std::move(request)).status();
+  }
+
+  std::vector<std::string> pictures_;
+};
+
+TEST_F(ClassifierTest, AnswersWhatTensorFlowAnswers) {
+  std::ifstream file(std::string(ZOOD_TEST_DATA) + "/golden/lenet12.json");
+  const nlohmann::json golden = nlohmann::json::parse(file);
+  for (int i = 0; i < 2; ++i) {
+    const auto expected = golden["logits_f64"][static_cast<std::size_t>(i)].get<std::vector<double>>();
+    const auto result = runtime_->classifier().ClassifyAndWait(Request(i));
+    ASSERT_TRUE(result.ok()) << result.status();
+    const ImageResult& image = result->images.front();
+    ASSERT_EQ(image.logits.size(), expected.size());
+    for (std::size_t c = 0; c < expected.size(); ++c) {
+      EXPECT_NEAR(image.logits[c], expected[c], 2e-5 * Spread(expected));
+    }
+    const auto& top5 = golden["top5"][static_cast<std::size_t>(i)];
+    ASSERT_EQ(image.classes.size(), 5u);
+    for (std::size_t c = 0; c < 5; ++c) EXPECT_EQ(image.classes[c].index, top5[c][0]);
+    EXPECT_EQ(image.classes[0].label, std::to_string(image.classes[0].index));
+    EXPECT_EQ(result->version, 1);
+    EXPECT_EQ(result->digest.size(), 64u);
+  }
+}
+
+TEST_F(ClassifierTest, JoinedAnswersEqualSoloAnswers) {
+  std::vector<std::vector<float>> solo;
+  for (int i = 0; i < 16; ++i) {
+    solo.push_back(runtime_->classifier().ClassifyAndWait(Request(i))->images.front().logits);
+  }
+  // One request with all of them: their places are reserved together, so they are joined.
+  ClassifyRequest together = Request(0);
+  together.images.clear();
+  for (const std::string& picture : pictures_) together.images.push_back(SmallImage(picture));
+  const auto joined = runtime_->classifier().ClassifyAndWait(std::move(together));
+  ASSERT_TRUE(joined.ok()) << joined.status();
+  int largest = 0;
+  for (std::size_t i = 0; i < 16; ++i) {
+    largest = std::max(largest, joined->images[i].batch_size);
+    const std::vector<double> expected(solo[i].begin(), solo[i].end());
+    for (std::size_t c = 0; c < expected.size(); ++c) {
+      EXPECT_NEAR(joined->images[i].logits[c], expected[c], 2e-5 * Spread(expected)) << i;
+    }
+  }
+  EXPECT_GT(largest, 1);
+}
+
+TEST_F(ClassifierTest, ManyClientsAtOnceEachGetTheirOwnAnswer) {
+  std::vector<int> expected;
+  for (int i = 0; i < 16; ++i) {
+    expected.push_back(
+        runtime_->classifier().ClassifyAndWait(Request(i))->images.front().classes[0].index);
+  }
+  std::atomic<int> wrong = 0;
+  std::vector<std::jthread> clients;
+  for (int i = 0; i < 16; ++i) {
+    clients.emplace_back([&, i] {
+      for (int turn = 0; turn < 20; ++turn) {
+        const auto result = runtime_->classifier().ClassifyAndWait(Request(i));
+        if (!result.ok() || result->images.front().classes[0].index !=
+                                expected[static_cast<std::size_t>(i)]) {
+          ++wrong;
+        }
+      }
+    });
+  }
+  clients.clear();
+  EXPECT_EQ(wrong, 0);
+}
+
+TEST_F(ClassifierTest, DeliversEndPointsAndKeepsFewPrograms) {
+  ClassifyRequest request = Request(0);
+  request.end_points = {"LeNet/pool1", "LeNet/conv1"};
+  const auto result = runtime_->classifier().ClassifyAndWait(request);
+  ASSERT_TRUE(result.ok()) << result.status();
+  const ImageResult& image = result->images.front();
+  ASSERT_EQ(image.end_points.size(), 2u);
+  EXPECT_EQ(image.end_points[0].shape(), (Shape{6, 6, 32}));
+  EXPECT_EQ(image.end_points[1].shape(), (Shape{12, 12, 32}));
+  // A pool is the maximum of four.
+  const auto pool = image.end_points[0].values<float>();
+  const auto conv = image.end_points[1].values<float>();
+  EXPECT_EQ(pool[0], std::max({conv[0], conv[32], conv[12 * 32], conv[13 * 32]}));
+  EXPECT_EQ(image.logits, runtime_->classifier().ClassifyAndWait(Request(0))->images[0].logits);
+
+  request.end_points = {"nonsense"};
+  EXPECT_EQ(StatusOf(request).code(), absl::StatusCode::kNotFound);
+}
+
+TEST_F(ClassifierTest, PreprocessedInputIsTakenAsItIs) {
+  std::vector<float> values;
+  for (const char pixel : pictures_[0]) {
+    values.push_back((static_cast<float>(static_cast<unsigned char>(pixel)) - 128.0f) / 128.0f);
+  }
+  const std::string bytes(reinterpret_cast<const char*>(values.data()), values.size() * 4);
+  ClassifyRequest request = Request(0);
+  request.images = {NetworkInput{bytes, Shape{12, 12, 1}}};
+  EXPECT_EQ(runtime_->classifier().ClassifyAndWait(request)->images[0].logits,
+            runtime_->classifier().ClassifyAndWait(Request(0))->images[0].logits);
+}
+
+TEST_F(ClassifierTest, BadRequestsSayWhatIsWrong) {
+  const std::string nan(12 * 12 * 4, '\xff');
+  struct Case {
+    const char* name;
+    std::function<void(ClassifyRequest&)> spoil;
+    absl::StatusCode code;
+    const char* words;
+  };
+  const std::vector<Case> cases = {
+      {"no image", [](auto& r) { r.images.clear(); }, absl::StatusCode::kInvalidArgument,
+       "holds no image"},
+      {"unknown model", [](auto& r) { r.model.model = "cats"; }, absl::StatusCode::kNotFound,
+       "no model 'cats'"},
+      {"unknown version", [](auto& r) { r.model.selector = "9"; }, absl::StatusCode::kNotFound,
+       "no version 9"},
+      {"no picture", [](auto& r) { r.images.push_back(EncodedImage{"GIF89a"}); },
+       absl::StatusCode::kInvalidArgument, "image 1"},
+      {"empty file", [](auto& r) { r.images = {EncodedImage{""}}; },
+       absl::StatusCode::kInvalidArgument, "image 0"},
+      {"shape", [&](auto& r) { r.images = {NetworkInput{nan, Shape{12, 12, 3}}}; },
+       absl::StatusCode::kInvalidArgument, "[12,12,3]; the network takes [12,12,1]"},
+      {"bytes", [&](auto& r) { r.images = {PixelImage{"abc", Shape{12, 12, 1}}}; },
+       absl::StatusCode::kInvalidArgument, "3 bytes"},
+      {"overflow", [&](auto& r) {
+         r.images = {PixelImage{"", Shape{std::int64_t{1} << 40, std::int64_t{1} << 40, 3}}};
+       }, absl::StatusCode::kInvalidArgument, "image 0"},
+      {"negative", [&](auto& r) { r.images = {PixelImage{"", Shape{-1, -1, 1}}}; },
+       absl::StatusCode::kInvalidArgument, "image 0"},
+      {"not a number", [&](auto& r) { r.images = {NetworkInput{nan, Shape{12, 12, 1}}}; },
+       absl::StatusCode::kInvalidArgument, "not finite"},
+      {"top_k", [](auto& r) { r.top_k = -1; }, absl::StatusCode::kInvalidArgument, "top_k"},
+      {"threshold", [](auto& r) { r.threshold = std::nanf(""); },
+       absl::StatusCode::kInvalidArgument, "threshold"},
+      {"deadline", [](auto& r) { r.deadline = Clock::now() - std::chrono::seconds(1); },
+       absl::StatusCode::kDeadlineExceeded, "deadline"},
+      {"cancelled", [](auto& r) { r.cancelled = [] { return true; }; },
+       absl::StatusCode::kCancelled, ""},
+  };
+  for (const Case& c : cases) {
+    ClassifyRequest request = Request(0);
+    c.spoil(request);
+    const absl::Status status = StatusOf(std::move(request));
+    EXPECT_EQ(status.code(), c.code) << c.name << ": " << status;
+    EXPECT_NE(status.message().find(c.words), std::string::npos) << c.name << ": " << status;
+  }
+  EXPECT_TRUE(StatusOf(Request(0)).ok()) << "and the model serves on";
+}
+
+TEST(TopKTest, OrdersCutsAndBreaksTies) {
+  const std::vector<float> logits = {1, 3, 3, 2};
+  const std::vector<ClassScore> all = TopK(logits, 100, 0);
+  ASSERT_EQ(all.size(), 4u);
+  EXPECT_EQ(all[0].index, 1);
+  EXPECT_EQ(all[1].index, 2);
+  EXPECT_EQ(all[2].index, 3);
+  double sum = 0;
+  for (const ClassScore& score : all) sum += score.probability;
+  EXPECT_NEAR(sum, 1, 1e-6);
+  EXPECT_EQ(TopK(logits, 2, 0).size(), 2u);
+  EXPECT_EQ(TopK(logits, 4, 0.3f).size(), 2u);
+  EXPECT_TRUE(TopK(logits, 4, 1).empty());
+  EXPECT_TRUE(TopK(logits, 0, 0).empty());
+  EXPECT_NEAR(TopK(std::vector<float>{1e30f, 0}, 1, 0)[0].probability, 1, 0);
+}
+
+}  // namespace
+}  // namespace zood::serving

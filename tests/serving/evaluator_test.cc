@@ -1,0 +1,192 @@
+#include "serving/evaluator.h"
+
+#include <gtest/gtest.h>
+#include <zlib.h>
+
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+
+#include "tests/serving/serving_fixture.h"
+
+namespace zood::serving {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string BigEndian(std::uint32_t value) {
+  std::string bytes;
+  for (int shift = 24; shift >= 0; shift -= 8) bytes += static_cast<char>(value >> shift);
+  return bytes;
+}
+
+std::string IdxHeader(std::vector<std::uint32_t> extents) {
+  std::string bytes("\0\0\x08", 3);
+  bytes += static_cast<char>(extents.size());
+  for (const std::uint32_t extent : extents) bytes += BigEndian(extent);
+  return bytes;
+}
+
+TEST(EvaluationReportTest, CountsByHand) {
+  EvaluationReport report;
+  report.classes.resize(6);
+  report.confusion.resize(36);
+  const std::vector<float> logits = {0, 5, 4, 3, 2, 1};  // worst: class 0
+  report.Count(logits, 1);
+  report.Count(logits, 5);
+  report.Count(logits, 0);
+  report.Count(logits, -1);  // a label without a class
+  EXPECT_EQ(report.images, 4);
+  EXPECT_EQ(report.top1_correct, 1);
+  EXPECT_EQ(report.top5_correct, 2);
+  EXPECT_EQ(report.classes[1].answered, 4);
+  EXPECT_EQ(report.classes[5].images, 1);
+  EXPECT_EQ(report.classes[5].top5_correct, 1);
+  EXPECT_EQ(report.confusion[5 * 6 + 1], 1);
+  double sum = 0;
+  for (const float logit : logits) sum += std::exp(logit);
+  EXPECT_NEAR(report.loss_sum, 3 * std::log(sum) - 5 - 1 - 0, 1e-9);
+}
+
+class EvaluatorTest : public ServingTest {
+ protected:
+  static constexpr int kImages = 40;
+
+  void SetUp() override {
+    ASSERT_NO_FATAL_FAILURE(Open());
+    PublishFilled(runtime_->catalogue(), "digits", SmallLeNet());
+    std::string pixels = IdxHeader({kImages, 12, 12});
+    std::string labels = IdxHeader({kImages});
+    for (int i = 0; i < kImages; ++i) {
+      pixels += SmallPicture(i);
+      labels += static_cast<char>(i % 10);
+    }
+    Write("images", pixels);
+    Write("labels", labels);
+    gzFile zipped = gzopen(Path("images.gz").c_str(), "wb");
+    gzwrite(zipped, pixels.data(), static_cast<unsigned>(pixels.size()));
+    gzclose(zipped);
+  }
+
+  std::string Path(const std::string& name) const { return directory_.path() + "/" + name; }
+  void Write(const std::string& name, const std::string& bytes) {
+    std::ofstream(Path(name), std::ios::binary) << bytes;
+  }
+  absl::StatusOr<EvaluationReport> Run(EvaluationRequest request, const ImagesFactory& images) {
+    request.model = {"digits", ""};
+    return Evaluate(runtime_->manager(), runtime_->classifier(), request, images,
+                    [](const EvaluationProgress&) {});
+  }
+  ImagesFactory Idx(const std::string& images, const std::string& labels) {
+    return [=, this](const Servable&) { return OpenIdx(Path(images), Path(labels), {}); };
+  }
+
+  std::vector<int> Answers() {
+    std::vector<int> answers;
+    for (int i = 0; i < kImages; ++i) {
+      const std::string picture = SmallPicture(i);
+      answers.push_back(
+          runtime_->classifier()
+              .ClassifyAndWait({.model = {"digits", ""}, .images = {SmallImage(picture)}})
+              ->images[0].classes[0].index);
+    }
+    return answers;
+  }
+};
+
+TEST_F(EvaluatorTest, CountsWhatClassifyAnswers) {
+  const std::vector<int> answers = Answers();
+  std::int64_t correct = 0;
+  std::vector<std::int64_t> confusion(100);
+  for (int i = 0; i < kImages; ++i) {
+    correct += answers[static_cast<std::size_t>(i)] == i % 10;
+    ++confusion[static_cast<std::size_t>(i % 10 * 10 + answers[static_cast<std::size_t>(i)])];
+  }
+  for (const char* images : {"images", "images.gz"}) {
+    const auto report = Run({}, Idx(images, "labels"));
+    ASSERT_TRUE(report.ok()) << report.status();
+    EXPECT_EQ(report->images, kImages);
+    EXPECT_EQ(report->top1_correct, correct);
+    EXPECT_EQ(report->confusion, confusion);
+    EXPECT_GE(report->top5_correct, report->top1_correct);
+  }
+}
+
+TEST_F(EvaluatorTest, TheLabelsOffsetIsAddedToAnswers) {
+  const std::vector<int> answers = Answers();
+  std::int64_t correct = 0;
+  for (int i = 0; i < kImages; ++i) correct += answers[static_cast<std::size_t>(i)] + 1 == i % 10;
+  const auto report = Run({.labels_offset = 1}, Idx("images", "labels"));
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_EQ(report->images, kImages);
+  EXPECT_EQ(report->top1_correct, correct);
+}
+
+TEST_F(EvaluatorTest, StopsAtTheNumberAskedForAndWhenTheCallerGoes) {
+  EXPECT_EQ(Run({.max_images = 7}, Idx("images", "labels"))->images, 7);
+  EXPECT_EQ(Run({.cancelled = [] { return true; }}, Idx("images", "labels")).status().code(),
+            absl::StatusCode::kCancelled);
+}
+
+TEST_F(EvaluatorTest, FoldersAreClasses) {
+  // The pictures are no files of a known format: what counts here is which label each would have.
+  for (const char* name : {"2", "10", "1"}) {
+    fs::create_directories(Path("numbers/" + std::string(name)));
+    Write("numbers/" + std::string(name) + "/a.png", "x");
+  }
+  Write("numbers/1/b.png", "");
+  Write("numbers/1/.hidden", "x");
+  Write("numbers/readme.txt", "x");
+  auto images = OpenImageFolder(Path("numbers"), {"zero", "one"});
+  ASSERT_TRUE(images.ok()) << images.status();
+  EXPECT_EQ((*images)->total(), 4);
+  std::vector<std::int64_t> labels;
+  while (auto image = *(*images)->Next()) labels.push_back(std::get<std::int64_t>(image->label));
+  EXPECT_EQ(labels, (std::vector<std::int64_t>{1, 1, 10, 2}));
+
+  auto named = OpenImageFolder(Path("numbers"), {"10", "2", "1"});
+  EXPECT_EQ(std::get<std::int64_t>((**(*named)->Next()).label), 2) << "by label before by number";
+
+  const auto folder = [&](const Servable& servable) {
+    return OpenImageFolder(Path("numbers"), servable.labels());
+  };
+  const auto strict = Run({}, folder);
+  EXPECT_EQ(strict.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_NE(strict.status().message().find("numbers/"), std::string::npos) << strict.status();
+  const auto lax = Run({.skip_bad_images = true}, folder);
+  ASSERT_TRUE(lax.ok()) << lax.status();
+  EXPECT_EQ(lax->bad_images, 4);
+  EXPECT_EQ(lax->first_bad_images.size(), 4u);
+  EXPECT_EQ(lax->images, 0);
+}
+
+TEST_F(EvaluatorTest, BadDatasetsSayWhatIsWrong) {
+  Write("short", IdxHeader({kImages, 12, 12}) + "few bytes");
+  Write("text", "label,image\n");
+  Write("huge", IdxHeader({1, 0xffffffff, 0xffffffff}));
+  Write("one", IdxHeader({1}) + '\0');
+  Write("many", IdxHeader({kImages + 1}));
+  Write("outside", IdxHeader({kImages}) + std::string(kImages, '\x63'));
+  struct Case {
+    const char* images;
+    const char* labels;
+    absl::StatusCode code;
+    const char* words;
+  };
+  for (const Case& c : {Case{"short", "labels", absl::StatusCode::kDataLoss, "short"},
+                        Case{"text", "labels", absl::StatusCode::kInvalidArgument, "text"},
+                        Case{"huge", "one", absl::StatusCode::kInvalidArgument, "huge"},
+                        Case{"images", "many", absl::StatusCode::kInvalidArgument, "[41]"},
+                        Case{"images", "images", absl::StatusCode::kInvalidArgument, "images"},
+                        Case{"images", "none", absl::StatusCode::kNotFound, "none"},
+                        Case{"images", "outside", absl::StatusCode::kInvalidArgument, "label 99"}}) {
+    const absl::Status status = Run({}, Idx(c.images, c.labels)).status();
+    EXPECT_EQ(status.code(), c.code) << c.images << " " << c.labels << ": " << status;
+    EXPECT_NE(status.message().find(c.words), std::string::npos) << status;
+  }
+  EXPECT_EQ(OpenImageFolder(Path("nowhere"), {}).status().code(),
+            absl::StatusCode::kInvalidArgument);
+}
+
+}  // namespace
+}  // namespace zood::serving

@@ -1,0 +1,172 @@
+#include "serving/importer.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "base/checksum.h"
+#include "base/file.h"
+#include "tests/serving/serving_fixture.h"
+
+namespace zood::serving {
+namespace {
+
+class ImporterTest : public ServingTest {
+ protected:
+  void SetUp() override { ASSERT_NO_FATAL_FAILURE(Open()); }
+
+  ImportRequest LeNetRequest(const std::string& file = "lenet12_v1.ckpt") {
+    return {.model = "digits", .network = SmallLeNet(), .files = {CheckpointPath(file)}};
+  }
+  absl::StatusOr<store::PublishedVersion> Import(const ImportRequest& request) {
+    return runtime_->importer().Import(
+        FileSystem::Native(), request, [](ImportStage, std::int64_t, std::int64_t) {}, {});
+  }
+  std::string Write(const std::string& name, const std::string& bytes) {
+    const std::string path = directory_.path() + "/" + name;
+    std::ofstream(path, std::ios::binary) << bytes;
+    return path;
+  }
+  static std::string Read(const std::string& path) {
+    std::ifstream file(path, std::ios::binary);
+    return {std::istreambuf_iterator<char>(file), {}};
+  }
+};
+
+TEST_F(ImporterTest, BothTensorFlowFormsGiveTheSameVersion) {
+  const auto v1 = Import(LeNetRequest());
+  ASSERT_TRUE(v1.ok()) << v1.status();
+  const auto v2 = Import(LeNetRequest("lenet12_v2.ckpt"));
+  ASSERT_TRUE(v2.ok()) << v2.status();
+  EXPECT_EQ(v1->digest, v2->digest);
+  EXPECT_EQ(v2->new_tensors, 0) << "tensors are kept once";
+  // The file holds the generator's values.
+  PublishFilled(runtime_->catalogue(), "filled", SmallLeNet());
+  EXPECT_EQ(runtime_->catalogue().store().GetVersion("filled", "")->digest, v1->digest);
+}
+
+TEST_F(ImporterTest, AVersionSaysWhereItCameFrom) {
+  ImportRequest request = LeNetRequest("lenet12_v2.ckpt");
+  request.aliases = {"canary"};
+  request.note = "for the museum";
+  request.tags = {{"team", "vision"}};
+  ASSERT_TRUE(Import(request).ok());
+  const auto manifest = runtime_->catalogue().store().GetVersion("digits", "canary");
+  ASSERT_TRUE(manifest.ok());
+  ASSERT_EQ(manifest->provenance.sources.size(), 2u);
+  for (const store::Source& source : manifest->provenance.sources) {
+    EXPECT_EQ(source.format, "tensorflow_v2");
+    const std::string bytes = Read(source.uri);
+    EXPECT_EQ(source.bytes, bytes.size());
+    EXPECT_EQ(source.sha256, Sha256Hex(AsBytes(bytes)));
+  }
+  EXPECT_EQ(manifest->provenance.note, "for the museum");
+  EXPECT_EQ(manifest->tags.at("team"), "vision");
+  const auto network = NetworkFromJson(manifest->network);
+  EXPECT_EQ(std::get<ZooNetwork>(*network), SmallLeNet());
+}
+
+TEST_F(ImporterTest, LabelsAndPreprocessingCanBeGiven) {
+  ImportRequest request = LeNetRequest();
+  std::string text;
+  for (int i = 0; i < 10; ++i) text += "digit " + std::to_string(i) + "\r\n";
+  request.files.push_back(Write("labels.txt", text));
+  request.labels = LabelFile{"labels.txt"};
+  image::PreprocessSpec spec = (*zoo_.Find("lenet"))->preprocess(SmallLeNet().args);
+  spec.steps.push_back(image::Multiply{{0.5f}});
+  request.preprocess = spec;
+  const auto published = Import(request);
+  ASSERT_TRUE(published.ok()) << published.status();
+  const auto manifest = runtime_->catalogue().store().GetVersion("digits", "");
+  ASSERT_EQ(manifest->labels.size(), 10u);
+  EXPECT_EQ(manifest->labels[9], "digit 9");
+  EXPECT_EQ(*image::PreprocessSpecFromJson(manifest->preprocess), spec);
+  EXPECT_EQ(manifest->provenance.sources.size(), 2u);
+}
+
+TEST_F(ImporterTest, BadImportsSayWhatIsWrongAndChangeNothing) {
+  ASSERT_TRUE(Import(LeNetRequest()).ok());
+  const std::string whole = Read(CheckpointPath("lenet12_v1.ckpt"));
+  const std::string half = Write("half.ckpt", whole.substr(0, whole.size() / 2));
+  const std::string page = Write("page.ckpt", "<html>404 Not Found</html>");
+  const std::string nothing = Write("nothing.ckpt", "");
+  struct Case {
+    const char* name;
+    std::function<void(ImportRequest&)> spoil;
+    std::vector<absl::StatusCode> codes;
+    std::vector<std::string> words;
+  };
+  using enum absl::StatusCode;
+  const std::vector<Case> cases = {
+      {"truncated", [&](auto& r) { r.files = {half}; }, {kDataLoss, kInvalidArgument}, {half}},
+      {"mislabelled", [&](auto& r) { r.files = {page}; }, {kInvalidArgument}, {page}},
+      {"empty file", [&](auto& r) { r.files = {nothing}; }, {kInvalidArgument, kDataLoss}, {nothing}},
+      {"no such file", [&](auto& r) { r.files = {CheckpointPath("no.ckpt")}; }, {kNotFound},
+       {"no.ckpt"}},
+      {"no file", [](auto& r) { r.files.clear(); }, {kInvalidArgument}, {"weights"}},
+      {"two checkpoints",
+       [](auto& r) { r.files.push_back(CheckpointPath("mobilenet_v1_025_v1.ckpt")); },
+       {kInvalidArgument}, {"mobilenet_v1_025_v1.ckpt", "no part of"}},
+      {"missing and extra variables",
+       [](auto& r) { r.files = {CheckpointPath("mobilenet_v1_025_v1.ckpt")}; },
+       {kInvalidArgument}, {"mobilenet_v1_025_v1.ckpt", "LeNet/conv1/weights"}},
+      {"wrong shape", [](auto& r) { r.network = SmallLeNet(11); }, {kInvalidArgument},
+       {"lenet12_v1.ckpt", "[1024,10]", "[1024,11]"}},
+      {"unknown architecture", [](auto& r) { r.network = ZooNetwork{.architecture = "lennet"}; },
+       {kNotFound}, {"lennet", "lenet"}},
+      {"impossible size",
+       [](auto& r) {
+         r.network = ZooNetwork{.architecture = "inception_v3", .args = {.height = 5, .width = 5}};
+       },
+       {kInvalidArgument}, {}},
+      {"negative argument",
+       [](auto& r) { std::get<ZooNetwork>(r.network).args.num_classes = -3; },
+       {kInvalidArgument}, {"negative"}},
+      {"labels", [](auto& r) { r.labels = std::vector<std::string>{"one"}; }, {kInvalidArgument},
+       {"1 labels", "10 classes"}},
+      {"label file", [](auto& r) { r.labels = LabelFile{"labels.txt"}; }, {kInvalidArgument},
+       {"labels.txt"}},
+      {"preprocessing",
+       [&](auto& r) {
+         r.preprocess = (*zoo_.Find("lenet"))->preprocess({.height = 28, .width = 28, .channels = 1});
+       },
+       {kInvalidArgument}, {"[28,28,1]", "[?,12,12,1]"}},
+      {"model name", [](auto& r) { r.model = "../digits"; }, {kInvalidArgument}, {"../digits"}},
+      {"alias", [](auto& r) { r.aliases = {"latest"}; }, {kInvalidArgument}, {"latest"}},
+  };
+  for (const Case& c : cases) {
+    ImportRequest request = LeNetRequest();
+    c.spoil(request);
+    const absl::Status status = Import(request).status();
+    EXPECT_NE(std::ranges::find(c.codes, status.code()), c.codes.end()) << c.name << ": " << status;
+    for (const std::string& words : c.words) {
+      EXPECT_NE(status.message().find(words), std::string::npos)
+          << c.name << ": '" << words << "' in " << status;
+    }
+  }
+  EXPECT_EQ(runtime_->catalogue().Find("digits")->versions, std::vector<std::int64_t>{1});
+  EXPECT_TRUE(runtime_->catalogue().store().Fsck()->clean());
+  EXPECT_EQ(runtime_->budget().used(), 0u);
+}
+
+TEST_F(ImporterTest, AnImportThatDoesNotFitInMemoryIsRefused) {
+  runtime_.reset();
+  RuntimeOptions options = Options();
+  options.memory_budget = 1000;
+  ASSERT_NO_FATAL_FAILURE(Open(options));
+  EXPECT_EQ(Import(LeNetRequest()).status().code(), absl::StatusCode::kResourceExhausted);
+}
+
+TEST_F(ImporterTest, NetworksSurviveTheirJson) {
+  const Network caffe = CaffeNetwork{"name: \"x\"\nlayer { }"};
+  EXPECT_EQ(*NetworkFromJson(ToJson(caffe)), caffe);
+  for (const char* bad : {"", "[]", "{}", "{\"zoo\": 3}", "{\"zoo\": \"lenet\"}",
+                          "{\"zoo\":\"lenet\",\"num_classes\":\"10\"}", "{\"caffe\":null}"}) {
+    EXPECT_EQ(NetworkFromJson(bad).status().code(), absl::StatusCode::kInvalidArgument) << bad;
+  }
+}
+
+}  // namespace
+}  // namespace zood::serving

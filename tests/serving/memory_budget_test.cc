@@ -1,0 +1,44 @@
+#include "serving/memory_budget.h"
+
+#include <gtest/gtest.h>
+
+#include <utility>
+
+namespace zood::serving {
+namespace {
+
+TEST(MemoryBudgetTest, ClaimsAddUpAndAreGivenBack) {
+  MemoryBudget budget(100);
+  {
+    auto first = budget.Claim(60, "first");
+    ASSERT_TRUE(first.ok());
+    EXPECT_EQ(budget.used(), 60u);
+    const auto second = budget.Claim(41, "second");
+    EXPECT_EQ(second.status().code(), absl::StatusCode::kResourceExhausted);
+    EXPECT_NE(second.status().message().find("second needs"), std::string::npos);
+    EXPECT_EQ(budget.used(), 60u);
+    MemoryClaim moved = *std::move(first);
+    moved.Resize(30);
+    EXPECT_EQ(budget.used(), 30u);
+    EXPECT_TRUE(budget.Claim(70, "third").ok());  // and gone at once
+    EXPECT_EQ(budget.used(), 30u);
+  }
+  EXPECT_EQ(budget.used(), 0u);
+}
+
+TEST(MemoryBudgetTest, RefusesWhatWouldOverflow) {
+  MemoryBudget budget(100);
+  const auto claim = budget.Claim(1, "small");
+  ASSERT_TRUE(claim.ok());
+  EXPECT_FALSE(budget.Claim(~std::uint64_t{0}, "huge").ok());
+}
+
+TEST(MemoryBudgetTest, FormatsForPeople) {
+  EXPECT_EQ(FormatBytes(512), "0.5 KiB");
+  EXPECT_EQ(FormatBytes(3 << 20), "3.0 MiB");
+  EXPECT_EQ(FormatBytes(std::uint64_t{3} << 29), "1.5 GiB");
+  EXPECT_GT(DefaultMemoryBudget(), 0u);
+}
+
+}  // namespace
+}  // namespace zood::serving
