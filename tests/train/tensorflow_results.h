@@ -1,0 +1,39 @@
+// What TensorFlow made of tiny inputs (tests/data/training/optimizers.json), and how near is equal.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace zood::train::testing {
+
+using Json = nlohmann::json;
+
+inline const Json& TensorFlowResults() {
+  static const Json results = [] {
+    std::ifstream file(ZOOD_TEST_DATA "/training/optimizers.json");
+    return Json::parse(file);
+  }();
+  return results;
+}
+
+inline std::vector<float> Floats(const Json& array) { return array.get<std::vector<float>>(); }
+
+// Each element within 1e-6 of the largest magnitude among the expected ones.
+inline void ExpectNear(std::span<const float> found, std::span<const float> expected,
+                       const std::string& what) {
+  ASSERT_EQ(found.size(), expected.size()) << what;
+  float magnitude = 0;
+  for (const float value : expected) magnitude = std::max(magnitude, std::abs(value));
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    EXPECT_NEAR(found[i], expected[i], 1e-6 * magnitude) << what << ", element " << i;
+  }
+}
+
+}  // namespace zood::train::testing
