@@ -9,6 +9,7 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values(
         At("alexnet_v2", 225, 7), At("alexnet_v2", 230, 101),                   //
         At("cifarnet", 24, 3), At("cifarnet", 48, 100),                         //
+        At("cifar_resnet20", 24, 3), At("cifar_resnet20", 41, 100),             //
         At("lenet", 20, 7, 1), At("lenet", 40, 62, 3),                          //
         At("inception_v1", 96, 5), At("inception_v1", 161, 102),                //
         At("inception_v2", 96, 5), At("inception_v2", 161, 102),                //
