@@ -64,8 +64,7 @@ class SoftmaxLoss final : public Loss {
     double sum = 0;
     for (std::size_t row = 0; row < static_cast<std::size_t>(input.examples); ++row) {
       const Eigen::Map<const Eigen::ArrayXf> logits(&input.logits[row * columns], input.classes);
-      // NaN must not be lost in the maximum.
-      shifted = logits.cast<double>() - logits.maxCoeff<Eigen::PropagateNaN>();
+      shifted = logits.cast<double>() - logits.maxCoeff();
       exponential = shifted.exp();
       const double total = exponential.sum(), log_total = std::log(total);
       for (std::size_t column = 0; column < columns; ++column) {

@@ -131,6 +131,10 @@ TEST(LossTest, MeansAreTensorFlowsDefaultReduction) {
   EXPECT_DOUBLE_EQ(*(*SigmoidCrossEntropy())->Compute(input, gradient),
                    (std::log1p(std::exp(-2.0)) + std::log1p(std::exp(-1.0)) +
                     std::log1p(std::exp(-0.5)) + std::log1p(std::exp(3.0))) / 4);
+  // Smoothed to 0.9 and 0.1, the loss grows by 0.1 * (x for a target of 1, -x for one of 0).
+  const double sharp = *(*SigmoidCrossEntropy())->Compute(input, gradient);
+  EXPECT_NEAR(*(*SigmoidCrossEntropy(0.2f))->Compute(input, gradient),
+              sharp + 0.1 * (2 + 1 + 0.5 - 3) / 4, 1e-7);
 }
 
 TEST(LossTest, LargeLogitsOverflowNothingAndNanIsNotLost) {
