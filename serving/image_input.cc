@@ -1,5 +1,7 @@
 #include "serving/image_input.h"
 
+#include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <utility>
 
@@ -58,6 +60,10 @@ absl::StatusOr<std::vector<float>> FromInput(const NetworkInput& source, const S
   ZOOD_RETURN_IF_ERROR(CheckBytes(source.bytes, source.shape, sizeof(float)));
   std::vector<float> input(source.bytes.size() / sizeof(float));
   std::memcpy(input.data(), source.bytes.data(), source.bytes.size());
+  // A ReLU makes a zero of what is no number: the answer would look like one.
+  if (!std::ranges::all_of(input, [](float x) { return std::isfinite(x); })) {
+    return InvalidArgument("the input tensor holds numbers that are not finite");
+  }
   return input;
 }
 

@@ -100,6 +100,7 @@ void ModelManager::Acquire(const ModelRef& ref, Ready ready) {
       if (servable != nullptr) {
         Await(key, [](const auto&) {}, /*retry=*/false, actions);
       } else {
+        if (!resolved->alias.empty()) routes_[{ref.model, resolved->alias}] = key.second;
         Await(key, ready, /*retry=*/false, actions);
       }
     }

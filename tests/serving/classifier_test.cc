@@ -114,7 +114,7 @@ TEST_F(ClassifierTest, ManyClientsAtOnceEachGetTheirOwnAnswer) {
 
 TEST_F(ClassifierTest, DeliversEndPointsAndKeepsFewPrograms) {
   ClassifyRequest request = Request(0);
-  request.end_points = {"LeNet/pool1", "LeNet/conv1"};
+  request.end_points = {"pool1", "conv1"};
   const auto result = runtime_->classifier().ClassifyAndWait(request);
   ASSERT_TRUE(result.ok()) << result.status();
   const ImageResult& image = result->images.front();

@@ -44,7 +44,7 @@ TEST(EvaluationReportTest, CountsByHand) {
   EXPECT_EQ(report.classes[5].top5_correct, 1);
   EXPECT_EQ(report.confusion[5 * 6 + 1], 1);
   double sum = 0;
-  for (const float logit : logits) sum += std::exp(logit);
+  for (const double logit : logits) sum += std::exp(logit);
   EXPECT_NEAR(report.loss_sum, 3 * std::log(sum) - 5 - 1 - 0, 1e-9);
 }
 

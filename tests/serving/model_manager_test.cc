@@ -68,14 +68,17 @@ class States final : public Observer {
   void OnState(const StateChange& change) override {
     MutexLock lock(mutex_);
     seen_.push_back(change.model + " " + Name(change.state));
+    changed_.NotifyAll();
   }
-  std::vector<std::string> seen() {
+  std::vector<std::string> WaitFor(std::size_t count) {
     MutexLock lock(mutex_);
+    while (seen_.size() < count) changed_.Wait(mutex_);
     return seen_;
   }
 
  private:
   Mutex mutex_;
+  CondVar changed_;
   std::vector<std::string> seen_;
 };
 
@@ -145,7 +148,7 @@ TEST_F(ModelManagerTest, LoadsOnDemandAndTellsEachState) {
   EXPECT_TRUE(*manager_->Unload("small", 1, Clock::now() + kLong));
   EXPECT_EQ(StateOf("small"), VersionState::kUnloaded);
   EXPECT_EQ(budget_.used(), 0u);
-  EXPECT_EQ(states_.seen(), (std::vector<std::string>{"small loading", "small available",
+  EXPECT_EQ(states_.WaitFor(4), (std::vector<std::string>{"small loading", "small available",
                                                       "small unloading", "small unloaded"}));
   EXPECT_FALSE(*manager_->Unload("small", 1, Clock::now() + kLong));
 }
