@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/mutex.h"
+#include "base/status.h"
 #include "server/convert.h"
 #include "server/status.h"
 
@@ -119,13 +120,22 @@ class ClassifyStreamReactor final : public grpc::ServerBidiReactor<StreamRequest
   bool finished_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
+class RefusedStream final : public grpc::ServerBidiReactor<StreamRequest, StreamResponse> {
+ public:
+  explicit RefusedStream(const grpc::Status& status) { Finish(status); }
+  void OnDone() override { delete this; }
+};
+
+absl::Status Draining() { return Unavailable("zood is shutting down"); }
+
 }  // namespace
 
 grpc::ServerUnaryReactor* ClassifierService::Classify(grpc::CallbackServerContext* context,
                                                       const v1::ClassifyRequest* request,
                                                       v1::ClassifyResponse* response) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  absl::StatusOr<serving::ClassifyRequest> call = ToClassifyRequest(*request);
+  absl::StatusOr<serving::ClassifyRequest> call = Draining();
+  if (!draining_) call = ToClassifyRequest(*request);
   if (!call.ok()) {
     reactor->Finish(ToGrpc(call.status()));
     return reactor;
@@ -142,6 +152,7 @@ grpc::ServerUnaryReactor* ClassifierService::Classify(grpc::CallbackServerContex
 
 grpc::ServerBidiReactor<StreamRequest, StreamResponse>* ClassifierService::ClassifyStream(
     grpc::CallbackServerContext* context) {
+  if (draining_) return new RefusedStream(ToGrpc(Draining()));
   return new ClassifyStreamReactor(classifier_, *context);
 }
 

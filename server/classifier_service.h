@@ -3,6 +3,8 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <atomic>
+
 #include "serving/classifier.h"
 #include "zood/v1/classifier.grpc.pb.h"
 
@@ -16,6 +18,9 @@ class ClassifierService final : public v1::Classifier::CallbackService {
   // `classifier` outlives the service.
   explicit ClassifierService(serving::Classifier& classifier) : classifier_(classifier) {}
 
+  // New calls are refused with UNAVAILABLE from now on. Those under way, streams too, go on.
+  void Drain() { draining_ = true; }
+
   grpc::ServerUnaryReactor* Classify(grpc::CallbackServerContext* context,
                                      const v1::ClassifyRequest* request,
                                      v1::ClassifyResponse* response) override;
@@ -25,6 +30,7 @@ class ClassifierService final : public v1::Classifier::CallbackService {
 
  private:
   serving::Classifier& classifier_;
+  std::atomic<bool> draining_ = false;
 };
 
 }  // namespace zood::server

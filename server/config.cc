@@ -133,6 +133,8 @@ void AddDataDirOption(CLI::App& app, std::string& data_dir) {
 
 void AddServeOptions(CLI::App& app, ServeConfig& config) {
   config.server.runtime.classifier.decode_threads = 0;
+  Group(app, "Configuration")
+      .Add("config", config.config_file, "A file of options, one `name = value` a line");
   AddDataDirOption(app, config.data_dir);
   AddListening(app, config);
   AddModels(app, config);
@@ -143,6 +145,25 @@ void AddServeOptions(CLI::App& app, ServeConfig& config) {
       ->check(CLI::IsMember({"debug", "info", "warning", "error"}));
   logging.Add("log-format", config.log_format, "Text for people, JSON lines for programs")
       ->check(CLI::IsMember({"text", "json"}));
+}
+
+// CLI11 reads files for an application's options only, not for a command's.
+void ReadConfigFile(CLI::App& app, const ServeConfig& config) {
+  if (config.config_file.empty()) return;
+  for (const CLI::ConfigItem& item : CLI::ConfigBase().from_file(config.config_file)) {
+    CLI::Option* option = app.get_option_no_throw("--" + item.name);
+    if (option == nullptr || !item.parents.empty()) {
+      throw CLI::ConfigError("'" + config.config_file + "': there is no option '" +
+                             item.fullname() + "'");
+    }
+    if (option->count() > 0) continue;
+    if (option->get_expected_min() == 0) {
+      option->add_result(option->get_flag_value(item.name, CLI::ConfigBase().to_flag(item)));
+    } else {
+      option->add_result(item.inputs);
+    }
+    option->run_callback();
+  }
 }
 
 void Resolve(ServeConfig& config) {

@@ -14,6 +14,7 @@ namespace zood::server {
 
 struct ServeConfig {
   ServerOptions server;
+  std::string config_file;
   std::string data_dir;
   std::string ready_file;
   std::string log_level = "info";
@@ -26,6 +27,10 @@ struct ServeConfig {
 // Adds every option to `app`. --port is ZOOD_PORT in the environment and `port = ` in the file that
 // --config names; a flag beats the environment, which beats the file.
 void AddServeOptions(CLI::App& app, ServeConfig& config);
+
+// After parsing: gives the options that neither flag nor environment set the values of the file
+// that --config names. Throws CLI::ParseError, naming file and option, as parsing does.
+void ReadConfigFile(CLI::App& app, const ServeConfig& config);
 
 // The store's directory, for `serve` and the offline commands alike.
 void AddDataDirOption(CLI::App& app, std::string& data_dir);

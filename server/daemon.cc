@@ -113,8 +113,6 @@ int RunDaemon(int argc, char** argv, const models::Zoo& zoo) {
       "environment and `some-name = value` in the file that --config names; a flag beats the "
       "environment, which beats the file.");
   AddServeOptions(*serve, config);
-  serve->set_config("--config", "", "A file of options, one `name = value` a line")
-      ->envname("ZOOD_CONFIG");
 
   std::string data_dir;
   std::string path;
@@ -129,6 +127,7 @@ int RunDaemon(int argc, char** argv, const models::Zoo& zoo) {
 
   try {
     app.parse(argc, argv);
+    if (serve->parsed()) ReadConfigFile(*serve, config);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
   }

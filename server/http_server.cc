@@ -1,9 +1,14 @@
 #include "server/http_server.h"
 
+#include <arpa/inet.h>
 #include <civetweb.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <array>
+#include <chrono>
 #include <string>
+#include <thread>
 #include <utility>
 
 #include "base/status.h"
@@ -23,6 +28,19 @@ int Answer(mg_connection* connection, void* data) {
             page.content_type.c_str(), page.body.size());
   if (method != "HEAD") mg_write(connection, page.body.data(), page.body.size());
   return page.status;
+}
+
+void Knock(int port) {
+  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (fd < 0) return;
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(static_cast<std::uint16_t>(port));
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  // Whether it succeeds does not matter: on another interface it takes two seconds, that is all.
+  [[maybe_unused]] const int ignored =
+      connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address));
+  close(fd);
 }
 
 }  // namespace
@@ -53,7 +71,15 @@ absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(
 }
 
 HttpServer::~HttpServer() {
-  if (context_ != nullptr) mg_stop(context_);
+  if (context_ == nullptr) return;
+  // civetweb looks up from poll() every two seconds, or when somebody connects.
+  std::jthread knocker([port = port_](const std::stop_token& stopped) {
+    while (!stopped.stop_requested()) {
+      Knock(port);
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    }
+  });
+  mg_stop(context_);
 }
 
 }  // namespace zood::server

@@ -4,7 +4,9 @@
 #include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/resource_quota.h>
 
+#include <algorithm>
 #include <mutex>
+#include <thread>
 #include <utility>
 
 #include "base/status.h"
@@ -14,6 +16,10 @@ namespace {
 
 // Of the blocking services: calls beyond are refused with RESOURCE_EXHAUSTED. Classify needs none.
 constexpr int kMaxThreads = 256;
+
+// A call that reaches gRPC while it shuts down ends as if it had been cancelled. So for a moment
+// before that, calls are refused in a way that clients understand: try elsewhere.
+constexpr std::chrono::milliseconds kRefusing{250};
 
 HttpPage Health(const Events& events) {
   if (events.draining()) return {.status = 503, .body = "draining\n"};
@@ -75,8 +81,11 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
 
 void Server::Stop(std::chrono::milliseconds grace) {
   if (grpc_ == nullptr) return;
+  const auto deadline = std::chrono::system_clock::now() + grace;
   events_.Drain();
-  grpc_->Shutdown(std::chrono::system_clock::now() + grace);
+  classifier_->Drain();
+  std::this_thread::sleep_for(std::min(grace, kRefusing));
+  grpc_->Shutdown(deadline);
   grpc_->Wait();
   http_.reset();
   runtime_->Shutdown();

@@ -62,18 +62,16 @@ absl::StatusOr<std::string> AllowedRoots::Resolve(const std::string& path) const
   } else {
     for (const std::string& root : roots_) candidates.push_back(fs::path(root) / path);
   }
-  bool inside = false;
+  bool leads_outside = false;
   for (const fs::path& candidate : candidates) {
     const std::optional<fs::path> real = RealPath(candidate);
-    if (!real || !std::ranges::any_of(roots_, [&](const std::string& root) {
-          return IsInside(*real, root);
-        })) {
-      continue;
-    }
-    inside = true;
-    if (ExistsAsPrefix(*real)) return real->string();
+    const bool inside = real && std::ranges::any_of(roots_, [&](const std::string& root) {
+                          return IsInside(*real, root);
+                        });
+    if (inside && ExistsAsPrefix(*real)) return real->string();
+    leads_outside = leads_outside || !inside;
   }
-  if (inside) return NotFound("'{}': there is no such file under the model roots", path);
+  if (!leads_outside) return NotFound("'{}': there is no such file under the model roots", path);
   return PermissionDenied("'{}' is outside of the directories that may be read: {}", path,
                           fmt::join(roots_, ", "));
 }

@@ -83,8 +83,6 @@ void BatchScheduler::Loop(int lane) {
     if (!work.batch.empty()) {
       queue->virtual_time_ += seconds;
       queue->seconds_per_image_ = seconds / static_cast<double>(work.batch.size());
-      queue->images_ += static_cast<std::int64_t>(work.batch.size());
-      ++queue->batches_;
     }
     mutex_.Unlock();
     // Only now, and without the lock: a task may be the last that keeps its queue alive.
@@ -195,6 +193,9 @@ BatchScheduler::Work BatchQueue::Take() {
     taken_from.pop_back();
   }
   for (Waiting& waiting : taken) work.batch.push_back(std::move(waiting.task));
+  // Counted now: whoever has an answer finds it counted.
+  images_ += size;
+  ++batches_;
   return work;
 }
 

@@ -149,7 +149,7 @@ class BatchQueue {
 
   struct Statistics {
     std::int64_t waiting = 0;  // reserved and waiting
-    std::int64_t images = 0;   // computed
+    std::int64_t images = 0;   // computed, or being computed
     std::int64_t batches = 0;
   };
   Statistics statistics() const;

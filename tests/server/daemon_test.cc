@@ -275,6 +275,11 @@ TEST_F(ProgramTest, HelpNamesEveryOption) {
   EXPECT_EQ(Run("").code, 2);
   EXPECT_EQ(Run("serve --no-such-option").code, 2);
   EXPECT_EQ(Run("serve --port 99999").code, 2);
+  std::ofstream(directory_ + "/bad.conf") << "prot = 8500\n";
+  const Outcome bad = Run("serve --config " + directory_ + "/bad.conf");
+  EXPECT_EQ(bad.code, 2);
+  EXPECT_THAT(bad.output, HasSubstr("prot"));
+  EXPECT_EQ(Run("serve --config " + directory_ + "/none.conf").code, 2);
   EXPECT_THAT(Run("--version").output, HasSubstr(Build()));
 }
 

@@ -192,7 +192,7 @@ TEST_F(ModelsTest, BadUploadsSayWhatIsWrongAndLeaveNothing) {
   expect(Upload(LeNetSpec(), {{"a.ckpt", whole}, {"a.ckpt", whole}}), grpc::INVALID_ARGUMENT,
          "twice");
   expect(Upload(LeNetSpec(), {{"half.ckpt", whole.substr(0, whole.size() / 3)}}),
-         grpc::DATA_LOSS, "half.ckpt");
+         grpc::INVALID_ARGUMENT, "half.ckpt");
   expect(Upload(LeNetSpec(), {{"big.ckpt", std::string(9 << 20, 'x')}}), grpc::RESOURCE_EXHAUSTED,
          "max-upload-bytes");
   v1::ImportSpec nameless = LeNetSpec("");

@@ -56,6 +56,14 @@ TEST_F(AllowedRootsTest, RefusesWhatLeadsOutside) {
   }
 }
 
+TEST_F(AllowedRootsTest, ALinkUnderTheSecondOfTwoRootsIsJudgedToo) {
+  fs::create_directories(Path("second"));
+  fs::create_symlink(Path("closed/secret"), Path("second/other"));
+  const AllowedRoots two = *AllowedRoots::Create({Path("open"), Path("second")});
+  EXPECT_EQ(two.Resolve("other").status().code(), absl::StatusCode::kPermissionDenied);
+  EXPECT_EQ(two.Resolve("nothing").status().code(), absl::StatusCode::kNotFound);
+}
+
 TEST_F(AllowedRootsTest, TellsWhatIsMissingInsideOnly) {
   EXPECT_EQ(CodeOf("missing"), absl::StatusCode::kNotFound);
   EXPECT_EQ(CodeOf(""), absl::StatusCode::kInvalidArgument);
