@@ -167,7 +167,9 @@ TEST_F(RealNetworksTest, OpenNsfw) {
       EXPECT_NEAR(found[c], probabilities[c], 0.01) << photo["photo"];
     }
     const auto best = AskPhoto("open_nsfw", photo["photo"], 3);
-    if (!best.empty()) EXPECT_EQ(best, Best(probabilities, 3)) << photo["photo"];
+    if (!best.empty()) {
+      EXPECT_EQ(best, Best(probabilities, 3)) << photo["photo"];
+    }
   }
 }
 
@@ -195,7 +197,9 @@ TEST_F(RealNetworksTest, EfficientNetLite0) {
       if (top3.size() < 3) top3.push_back(entry[0]);
     }
     const auto best = AskPhoto("lite0", photo["photo"], 3);
-    if (!best.empty()) EXPECT_EQ(best, top3) << photo["photo"];
+    if (!best.empty()) {
+      EXPECT_EQ(best, top3) << photo["photo"];
+    }
   }
 }
 
@@ -229,7 +233,9 @@ TEST_P(CifarResnetTest, AnswersAsTheOriginal) {
                      32, 3),
                  photo["logits"]);
     const auto best = AskPhoto("cifar", crop.substr(0, crop.find("_32")) + ".jpg", 3);
-    if (!best.empty()) EXPECT_EQ(best, Best(photo["logits"], 3)) << crop;
+    if (!best.empty()) {
+      EXPECT_EQ(best, Best(photo["logits"], 3)) << crop;
+    }
   }
 }
 
