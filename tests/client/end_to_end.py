@@ -125,7 +125,7 @@ class EndToEnd(unittest.TestCase):
         self.zoo("show", "mobilenet@2", code=1)
 
     def test_4_lenet_on_fashion_mnist(self):
-        self.zoo("import", CHECKPOINTS / "lenet12_v2.ckpt", "--arch", "lenet", "--classes", "12")
+        self.zoo("import", CHECKPOINTS / "lenet12_v2.ckpt", "--arch", "lenet", "--size", "12")
         images, labels = (FASHION / f"t10k-{kind}-ubyte.gz"
                           for kind in ("images-idx3", "labels-idx1"))
         if not images.exists():
@@ -137,8 +137,8 @@ class EndToEnd(unittest.TestCase):
         self.assertEqual(sum(int(c["images"]) for c in report["classes"]), 200)
         self.assertIn("top-1", self.zoo("eval", "lenet", "--images", images, "--labels", labels,
                                         "--max", "20", "--confusion"))
-        self.assertIn("--model-root", self.zoo("eval", "lenet", "--remote", "--images", images,
-                                               "--labels", labels, code=1))
+        self.assertIn("outside of the directories", self.zoo("eval", "lenet", "--remote", "--images",
+                                                             images, "--labels", labels, code=1))
 
     def test_5_eval_folder(self):
         for label in ("3", "7"):
