@@ -61,9 +61,8 @@ class ClassifyStreamReactor final : public grpc::ServerBidiReactor<StreamRequest
     if (!call.ok()) return Answer(*request, call.status());
     call->deadline = SteadyDeadline(context_.deadline());
     call->cancelled = [this] { return context_.IsCancelled(); };
-    classifier_.Classify(*std::move(call), [this, request](auto result) {
-      Answer(*request, std::move(result));
-    });
+    classifier_.Classify(*std::move(call),
+                         [this, request](auto result) { Answer(*request, std::move(result)); });
   }
 
   void Answer(const StreamRequest& request, absl::StatusOr<serving::ClassifyResult> result) {

@@ -65,8 +65,9 @@ void AddListening(CLI::App& app, ServeConfig& config) {
       ->check(CLI::Range(-1, 65535));
   group.Add("ready-file", config.ready_file,
             "When serving, write a line `grpc=PORT http=PORT pid=PID` into this file");
-  group.Add("grace-seconds", config.grace_seconds,
-            "After SIGTERM, how long accepted requests may take to be answered")
+  group
+      .Add("grace-seconds", config.grace_seconds,
+           "After SIGTERM, how long accepted requests may take to be answered")
       ->check(CLI::NonNegativeNumber);
 }
 
@@ -80,8 +81,9 @@ void AddModels(CLI::App& app, ServeConfig& config) {
             "`MODEL`, `MODEL@VERSION-OR-ALIAS` or `all`; may be given several times");
   group.AddFlag("load-on-demand", runtime.manager.load_on_demand,
                 "Load a model when a request names it (default)");
-  group.Add("memory-budget", runtime.memory_budget,
-            "Memory for loaded models, like 6GiB; 0: four fifths of the machine's or container's")
+  group
+      .Add("memory-budget", runtime.memory_budget,
+           "Memory for loaded models, like 6GiB; 0: four fifths of the machine's or container's")
       ->transform(kBytes);
   group.Add("loader-threads", runtime.manager.loader_threads, "Models loaded at the same time")
       ->check(CLI::Range(1, 64));
@@ -90,23 +92,27 @@ void AddModels(CLI::App& app, ServeConfig& config) {
 void AddComputing(CLI::App& app, ServeConfig& config) {
   Group group(app, "Computing");
   serving::RuntimeOptions& runtime = config.server.runtime;
-  group.Add("batch-sizes", runtime.servable.batch_sizes,
-            "Batch sizes that networks are compiled for, separated by commas")
+  group
+      .Add("batch-sizes", runtime.servable.batch_sizes,
+           "Batch sizes that networks are compiled for, separated by commas")
       ->delimiter(',')
       ->check(CLI::Range(1, 1024));
-  group.Add("max-batch-wait-ms", config.max_batch_wait_ms,
-            "How long images wait for others of which it is known that they are coming")
+  group
+      .Add("max-batch-wait-ms", config.max_batch_wait_ms,
+           "How long images wait for others of which it is known that they are coming")
       ->check(CLI::Range(0.0, 10000.0));
-  group.Add("queue-capacity", runtime.servable.queue_capacity,
-            "Images of one model that may wait; more are refused")
+  group
+      .Add("queue-capacity", runtime.servable.queue_capacity,
+           "Images of one model that may wait; more are refused")
       ->check(CLI::Range(1, 1 << 20));
-  group.Add("compute-threads", config.compute_threads,
-            "Threads that compute, of all lanes together; 0: one for each core")
+  group
+      .Add("compute-threads", config.compute_threads,
+           "Threads that compute, of all lanes together; 0: one for each core")
       ->check(CLI::Range(0, 4096));
-  group.Add("lanes", runtime.lanes, "Batches computed at the same time")
-      ->check(CLI::Range(1, 256));
-  group.Add("decode-threads", runtime.classifier.decode_threads,
-            "Threads that decode and preprocess; 0: one for every two cores")
+  group.Add("lanes", runtime.lanes, "Batches computed at the same time")->check(CLI::Range(1, 256));
+  group
+      .Add("decode-threads", runtime.classifier.decode_threads,
+           "Threads that decode and preprocess; 0: one for every two cores")
       ->check(CLI::Range(0, 256));
 }
 

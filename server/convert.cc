@@ -158,11 +158,16 @@ absl::StatusOr<serving::ImportRequest> ToImportRequest(const v1::ImportSpec& spe
 
 v1::VersionState ToProto(serving::VersionState state) {
   switch (state) {
-    case serving::VersionState::kUnloaded: return v1::UNLOADED;
-    case serving::VersionState::kLoading: return v1::LOADING;
-    case serving::VersionState::kAvailable: return v1::AVAILABLE;
-    case serving::VersionState::kUnloading: return v1::UNLOADING;
-    case serving::VersionState::kFailed: return v1::FAILED;
+    case serving::VersionState::kUnloaded:
+      return v1::UNLOADED;
+    case serving::VersionState::kLoading:
+      return v1::LOADING;
+    case serving::VersionState::kAvailable:
+      return v1::AVAILABLE;
+    case serving::VersionState::kUnloading:
+      return v1::UNLOADING;
+    case serving::VersionState::kFailed:
+      return v1::FAILED;
   }
   return v1::VERSION_STATE_UNSPECIFIED;
 }

@@ -12,26 +12,41 @@ using image::ResizeFilter;
 absl::StatusOr<ResizeFilter> ToFilter(v1::ResizeFilter filter) {
   switch (filter) {
     case v1::RESIZE_FILTER_UNSPECIFIED:
-    case v1::TF_BILINEAR: return ResizeFilter::kTfBilinear;
-    case v1::TF_BILINEAR_ALIGN_CORNERS: return ResizeFilter::kTfBilinearAlignCorners;
-    case v1::TF_BILINEAR_HALF_PIXEL: return ResizeFilter::kTfBilinearHalfPixel;
-    case v1::PILLOW_BOX: return ResizeFilter::kPillowBox;
-    case v1::PILLOW_BILINEAR: return ResizeFilter::kPillowBilinear;
-    case v1::PILLOW_BICUBIC: return ResizeFilter::kPillowBicubic;
-    case v1::PILLOW_LANCZOS: return ResizeFilter::kPillowLanczos;
-    default: return InvalidArgument("unknown resize filter {}", static_cast<int>(filter));
+    case v1::TF_BILINEAR:
+      return ResizeFilter::kTfBilinear;
+    case v1::TF_BILINEAR_ALIGN_CORNERS:
+      return ResizeFilter::kTfBilinearAlignCorners;
+    case v1::TF_BILINEAR_HALF_PIXEL:
+      return ResizeFilter::kTfBilinearHalfPixel;
+    case v1::PILLOW_BOX:
+      return ResizeFilter::kPillowBox;
+    case v1::PILLOW_BILINEAR:
+      return ResizeFilter::kPillowBilinear;
+    case v1::PILLOW_BICUBIC:
+      return ResizeFilter::kPillowBicubic;
+    case v1::PILLOW_LANCZOS:
+      return ResizeFilter::kPillowLanczos;
+    default:
+      return InvalidArgument("unknown resize filter {}", static_cast<int>(filter));
   }
 }
 
 v1::ResizeFilter ToProto(ResizeFilter filter) {
   switch (filter) {
-    case ResizeFilter::kTfBilinear: return v1::TF_BILINEAR;
-    case ResizeFilter::kTfBilinearAlignCorners: return v1::TF_BILINEAR_ALIGN_CORNERS;
-    case ResizeFilter::kTfBilinearHalfPixel: return v1::TF_BILINEAR_HALF_PIXEL;
-    case ResizeFilter::kPillowBox: return v1::PILLOW_BOX;
-    case ResizeFilter::kPillowBilinear: return v1::PILLOW_BILINEAR;
-    case ResizeFilter::kPillowBicubic: return v1::PILLOW_BICUBIC;
-    case ResizeFilter::kPillowLanczos: return v1::PILLOW_LANCZOS;
+    case ResizeFilter::kTfBilinear:
+      return v1::TF_BILINEAR;
+    case ResizeFilter::kTfBilinearAlignCorners:
+      return v1::TF_BILINEAR_ALIGN_CORNERS;
+    case ResizeFilter::kTfBilinearHalfPixel:
+      return v1::TF_BILINEAR_HALF_PIXEL;
+    case ResizeFilter::kPillowBox:
+      return v1::PILLOW_BOX;
+    case ResizeFilter::kPillowBilinear:
+      return v1::PILLOW_BILINEAR;
+    case ResizeFilter::kPillowBicubic:
+      return v1::PILLOW_BICUBIC;
+    case ResizeFilter::kPillowLanczos:
+      return v1::PILLOW_LANCZOS;
   }
   return v1::RESIZE_FILTER_UNSPECIFIED;
 }
@@ -74,11 +89,16 @@ absl::StatusOr<image::PreprocessStep> ToStep(const v1::PreprocessStep& step) {
       return image::CropOrPad{.height = step.crop_or_pad().height(),
                               .width = step.crop_or_pad().width(),
                               .padding = step.crop_or_pad().padding()};
-    case v1::PreprocessStep::kSubtract: return image::Subtract{ToVector(step.subtract())};
-    case v1::PreprocessStep::kMultiply: return image::Multiply{ToVector(step.multiply())};
-    case v1::PreprocessStep::kDivide: return image::Divide{ToVector(step.divide())};
-    case v1::PreprocessStep::kStandardize: return image::Standardize{};
-    case v1::PreprocessStep::STEP_NOT_SET: break;
+    case v1::PreprocessStep::kSubtract:
+      return image::Subtract{ToVector(step.subtract())};
+    case v1::PreprocessStep::kMultiply:
+      return image::Multiply{ToVector(step.multiply())};
+    case v1::PreprocessStep::kDivide:
+      return image::Divide{ToVector(step.divide())};
+    case v1::PreprocessStep::kStandardize:
+      return image::Standardize{};
+    case v1::PreprocessStep::STEP_NOT_SET:
+      break;
   }
   return InvalidArgument("the step is empty");
 }
@@ -137,11 +157,10 @@ absl::StatusOr<image::PreprocessSpec> ToPreprocessSpec(const v1::Preprocessing& 
   image::PreprocessSpec spec;
   spec.decode.channels = message.channels() == 0 ? 3 : message.channels();
   spec.decode.dct = message.jpeg_dct() == v1::JPEG_DCT_INTEGER ? image::JpegDct::kInteger
-                                                                : image::JpegDct::kIntegerFast;
+                                                               : image::JpegDct::kIntegerFast;
   spec.decode.fancy_upsampling = !message.plain_upsampling();
-  spec.channel_order = message.channel_order() == v1::CHANNEL_ORDER_BGR
-                           ? image::ChannelOrder::kBgr
-                           : image::ChannelOrder::kRgb;
+  spec.channel_order = message.channel_order() == v1::CHANNEL_ORDER_BGR ? image::ChannelOrder::kBgr
+                                                                        : image::ChannelOrder::kRgb;
   for (int i = 0; i < message.steps_size(); ++i) {
     absl::StatusOr<image::PreprocessStep> step = ToStep(message.steps(i));
     if (!step.ok()) return Annotate(step.status(), fmt::format("preprocessing: step {}", i));

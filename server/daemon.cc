@@ -32,8 +32,7 @@ constexpr const char* kMarker = "ZOOD_OPENMP_SET";
 // libgomp reads its environment when it is loaded, before main: so the program starts once more.
 void ExecuteAgainForOpenMp(char** argv) {
   const bool decided = std::getenv("GOMP_SPINCOUNT") != nullptr ||
-                       std::getenv("OMP_WAIT_POLICY") != nullptr ||
-                       std::getenv(kMarker) != nullptr;
+                       std::getenv("OMP_WAIT_POLICY") != nullptr || std::getenv(kMarker) != nullptr;
   if (decided) return;
   setenv("GOMP_SPINCOUNT", kSpinCount, 0);
   setenv(kMarker, "1", 1);

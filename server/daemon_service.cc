@@ -13,18 +13,17 @@ grpc::Status DaemonService::GetStatus(grpc::ServerContext*, const v1::GetStatusR
                                       v1::DaemonStatus* response) {
   using google::protobuf::util::TimeUtil;
   response->set_build(build_);
-  *response->mutable_started_at() =
-      TimeUtil::MicrosecondsToTimestamp(std::chrono::duration_cast<std::chrono::microseconds>(
-                                            started_.time_since_epoch())
-                                            .count());
+  *response->mutable_started_at() = TimeUtil::MicrosecondsToTimestamp(
+      std::chrono::duration_cast<std::chrono::microseconds>(started_.time_since_epoch()).count());
   response->set_draining(events_.draining());
   response->set_memory_budget_bytes(static_cast<std::int64_t>(runtime_.budget().total()));
   response->set_memory_used_bytes(static_cast<std::int64_t>(runtime_.budget().used()));
   const serving::RuntimeOptions& options = runtime_.options();
   const int lanes = options.lanes;
-  const int threads = options.servable.threads_per_lane > 0
-                          ? options.servable.threads_per_lane
-                          : std::max(1, static_cast<int>(std::thread::hardware_concurrency()) / lanes);
+  const int threads =
+      options.servable.threads_per_lane > 0
+          ? options.servable.threads_per_lane
+          : std::max(1, static_cast<int>(std::thread::hardware_concurrency()) / lanes);
   response->set_compute_lanes(lanes);
   response->set_compute_threads(lanes * threads);
   for (const serving::VersionStatus& status : runtime_.manager().Statuses()) {

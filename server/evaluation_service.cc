@@ -12,8 +12,7 @@
 namespace zood::server {
 namespace {
 
-using EvaluateStream =
-    grpc::ServerReaderWriter<v1::EvaluateResponse, v1::EvaluateStreamRequest>;
+using EvaluateStream = grpc::ServerReaderWriter<v1::EvaluateResponse, v1::EvaluateStreamRequest>;
 using Writer = grpc::internal::WriterInterface<v1::EvaluateResponse>;
 
 absl::StatusOr<serving::EvaluationRequest> ToRequest(const v1::EvaluationSpec& spec,
@@ -42,9 +41,9 @@ class StreamedImages final : public serving::LabeledImages {
       }
     }
     const v1::LabeledImage& from = message_->images().images(next_++);
-    serving::LabeledImage image{
-        .label = {}, .id = from.id().empty() ? std::to_string(count_) : from.id(),
-        .owner = message_};
+    serving::LabeledImage image{.label = {},
+                                .id = from.id().empty() ? std::to_string(count_) : from.id(),
+                                .owner = message_};
     ++count_;
     if (from.has_name()) {
       image.label = from.name();
@@ -77,9 +76,9 @@ absl::Status Run(serving::Runtime& runtime, const serving::EvaluationRequest& re
     }
     writer.Write(response);
   };
-  ZOOD_ASSIGN_OR_RETURN(const serving::EvaluationReport report,
-                        serving::Evaluate(runtime.manager(), runtime.classifier(), request,
-                                          images, progress));
+  ZOOD_ASSIGN_OR_RETURN(
+      const serving::EvaluationReport report,
+      serving::Evaluate(runtime.manager(), runtime.classifier(), request, images, progress));
   v1::EvaluateResponse response;
   ToProto(report, response.mutable_report());
   writer.Write(response);
@@ -101,15 +100,19 @@ grpc::Status EvaluationService::Evaluate(grpc::ServerContext* context,
       case v1::EvaluateRequest::kIdx: {
         ZOOD_ASSIGN_OR_RETURN(const std::string images, roots.Resolve(request->idx().images()));
         ZOOD_ASSIGN_OR_RETURN(const std::string labels, roots.Resolve(request->idx().labels()));
-        return Run(runtime_, job, [&](const serving::Servable&) {
-          return serving::OpenIdx(images, labels, limits);
-        }, *writer);
+        return Run(
+            runtime_, job,
+            [&](const serving::Servable&) { return serving::OpenIdx(images, labels, limits); },
+            *writer);
       }
       case v1::EvaluateRequest::kImageFolder: {
         ZOOD_ASSIGN_OR_RETURN(const std::string folder, roots.Resolve(request->image_folder()));
-        return Run(runtime_, job, [&](const serving::Servable& servable) {
-          return serving::OpenImageFolder(folder, servable.labels());
-        }, *writer);
+        return Run(
+            runtime_, job,
+            [&](const serving::Servable& servable) {
+              return serving::OpenImageFolder(folder, servable.labels());
+            },
+            *writer);
       }
       case v1::EvaluateRequest::DATASET_NOT_SET:
         break;
@@ -126,14 +129,13 @@ grpc::Status EvaluationService::EvaluateStream(grpc::ServerContext* context,
     if (!stream->Read(&first) || !first.has_spec()) {
       return InvalidArgument("the first message of an evaluation must hold `spec`");
     }
-    ZOOD_ASSIGN_OR_RETURN(const serving::EvaluationRequest job,
-                          ToRequest(first.spec(), *context));
-    return Run(runtime_, job,
-               [&](const serving::Servable&)
-                   -> absl::StatusOr<std::unique_ptr<serving::LabeledImages>> {
-                 return std::make_unique<StreamedImages>(*stream);
-               },
-               *stream);
+    ZOOD_ASSIGN_OR_RETURN(const serving::EvaluationRequest job, ToRequest(first.spec(), *context));
+    return Run(
+        runtime_, job,
+        [&](const serving::Servable&) -> absl::StatusOr<std::unique_ptr<serving::LabeledImages>> {
+          return std::make_unique<StreamedImages>(*stream);
+        },
+        *stream);
   };
   return ToGrpc(evaluate());
 }

@@ -49,10 +49,14 @@ absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(
     const std::string& host, int port, std::map<std::string, Handler> pages) {
   std::unique_ptr<HttpServer> server(new HttpServer(std::move(pages)));
   const std::string address = fmt::format("{}:{}", host, port);
-  const std::array<const char*, 9> options = {"listening_ports", address.c_str(),
-                                              "num_threads",     "2",
-                                              "request_timeout_ms", "10000",
-                                              "enable_directory_listing", "no",
+  const std::array<const char*, 9> options = {"listening_ports",
+                                              address.c_str(),
+                                              "num_threads",
+                                              "2",
+                                              "request_timeout_ms",
+                                              "10000",
+                                              "enable_directory_listing",
+                                              "no",
                                               nullptr};
   const mg_callbacks callbacks{};
   server->context_ = mg_start(&callbacks, nullptr, const_cast<const char**>(options.data()));

@@ -25,8 +25,8 @@ class HttpServer {
   using Handler = std::function<HttpPage()>;
 
   // Port 0 picks one. Unavailable when the address cannot be had.
-  static absl::StatusOr<std::unique_ptr<HttpServer>> Start(
-      const std::string& host, int port, std::map<std::string, Handler> pages);
+  static absl::StatusOr<std::unique_ptr<HttpServer>> Start(const std::string& host, int port,
+                                                           std::map<std::string, Handler> pages);
   ~HttpServer();
 
   int port() const { return port_; }

@@ -43,8 +43,8 @@ absl::StatusOr<std::unique_ptr<Log>> Log::Create(const std::string& level,
   if (format != "text" && format != "json") {
     return InvalidArgument("log format '{}'; expected text or json", format);
   }
-  auto logger = std::make_shared<spdlog::logger>(
-      "zood", std::make_shared<spdlog::sinks::stderr_sink_mt>());
+  auto logger =
+      std::make_shared<spdlog::logger>("zood", std::make_shared<spdlog::sinks::stderr_sink_mt>());
   logger->set_level(found->level);
   logger->flush_on(spdlog::level::debug);
   logger->set_pattern(format == "json" ? R"({"time":"%Y-%m-%dT%H:%M:%S.%e%z",%v})"

@@ -123,8 +123,8 @@ std::string Metrics::Text(serving::Runtime& runtime) {
   MetricFamily queued = Gauges("zood_queued_images", "Images admitted and not yet computed");
   for (const serving::VersionStatus& status : runtime.manager().Statuses()) {
     const std::string version = std::to_string(status.version);
-    AddGauge(states,
-             {{"model", status.model}, {"version", version}, {"state", Name(status.state)}}, 1);
+    AddGauge(states, {{"model", status.model}, {"version", version}, {"state", Name(status.state)}},
+             1);
     AddGauge(queued, {{"model", status.model}, {"version", version}},
              static_cast<double>(status.queue.waiting));
   }

@@ -32,9 +32,12 @@ v1::ImportModelResponse Progress(v1::ImportProgress::Stage stage, std::int64_t d
 
 v1::ImportProgress::Stage ToProto(serving::ImportStage stage) {
   switch (stage) {
-    case serving::ImportStage::kReading: return v1::ImportProgress::READING;
-    case serving::ImportStage::kChecking: return v1::ImportProgress::CHECKING;
-    case serving::ImportStage::kPublishing: return v1::ImportProgress::PUBLISHING;
+    case serving::ImportStage::kReading:
+      return v1::ImportProgress::READING;
+    case serving::ImportStage::kChecking:
+      return v1::ImportProgress::CHECKING;
+    case serving::ImportStage::kPublishing:
+      return v1::ImportProgress::PUBLISHING;
   }
   return v1::ImportProgress::STAGE_UNSPECIFIED;
 }
@@ -121,8 +124,7 @@ class IncomingFile {
 using UploadStream = grpc::ServerReaderWriter<v1::ImportModelResponse, v1::UploadModelRequest>;
 
 // The upload's files, written to `directory`.
-absl::StatusOr<std::vector<std::string>> Receive(UploadStream& stream,
-                                                 const std::string& directory,
+absl::StatusOr<std::vector<std::string>> Receive(UploadStream& stream, const std::string& directory,
                                                  std::uint64_t max_bytes) {
   std::vector<std::string> paths;
   std::unique_ptr<IncomingFile> file;
@@ -134,7 +136,8 @@ absl::StatusOr<std::vector<std::string>> Receive(UploadStream& stream,
     if (message.has_file()) {
       if (file) ZOOD_RETURN_IF_ERROR(file->Finish());
       const std::int64_t size = message.file().size();
-      if (size < 0 || static_cast<std::uint64_t>(size) > max_bytes - static_cast<std::uint64_t>(announced)) {
+      if (size < 0 ||
+          static_cast<std::uint64_t>(size) > max_bytes - static_cast<std::uint64_t>(announced)) {
         return ResourceExhausted(
             "'{}' has {} bytes; an upload may have {} in all (--max-upload-bytes)",
             message.file().name(), size, max_bytes);
@@ -171,9 +174,9 @@ absl::Status ModelsService::Import(
   const auto progress = [&](serving::ImportStage stage, std::int64_t done, std::int64_t total) {
     writer.Write(Progress(ToProto(stage), done, total));
   };
-  ZOOD_ASSIGN_OR_RETURN(const store::PublishedVersion published,
-                        runtime_.importer().Import(files, request, progress,
-                                                   [&] { return context.IsCancelled(); }));
+  ZOOD_ASSIGN_OR_RETURN(
+      const store::PublishedVersion published,
+      runtime_.importer().Import(files, request, progress, [&] { return context.IsCancelled(); }));
   runtime_.manager().AliasesMoved(request.model);
   if (load) {
     writer.Write(Progress(v1::ImportProgress::LOADING, 0, 0));

@@ -136,8 +136,7 @@ grpc::Status ModelsService::SetAlias(grpc::ServerContext* context,
   return grpc::Status::OK;
 }
 
-grpc::Status ModelsService::DeleteAlias(grpc::ServerContext*,
-                                        const v1::DeleteAliasRequest* request,
+grpc::Status ModelsService::DeleteAlias(grpc::ServerContext*, const v1::DeleteAliasRequest* request,
                                         v1::DeleteAliasResponse* response) {
   const auto before = runtime_.catalogue().DeleteAlias(
       request->model(), request->alias(),
@@ -152,14 +151,14 @@ grpc::Status ModelsService::DeleteVersion(grpc::ServerContext* context,
                                           const v1::DeleteVersionRequest* request,
                                           v1::DeleteVersionResponse*) {
   // From the store first: nobody can ask for it any more. Requests under way keep its memory.
-  const absl::Status status = runtime_.catalogue().DeleteVersion(
-      request->model(), request->version(), request->force());
+  const absl::Status status =
+      runtime_.catalogue().DeleteVersion(request->model(), request->version(), request->force());
   if (!status.ok()) return ToGrpc(status);
   runtime_.manager().AliasesMoved(request->model());
-  return ToGrpc(runtime_.manager()
-                    .Unload(request->model(), request->version(),
-                            SteadyDeadline(context->deadline()))
-                    .status());
+  return ToGrpc(
+      runtime_.manager()
+          .Unload(request->model(), request->version(), SteadyDeadline(context->deadline()))
+          .status());
 }
 
 grpc::Status ModelsService::DeleteModel(grpc::ServerContext* context,
@@ -207,8 +206,8 @@ grpc::Status ModelsService::UnloadModel(grpc::ServerContext* context,
     }
   }
   for (const std::int64_t version : versions) {
-    const auto unloaded = runtime_.manager().Unload(ref->model, version,
-                                                    SteadyDeadline(context->deadline()));
+    const auto unloaded =
+        runtime_.manager().Unload(ref->model, version, SteadyDeadline(context->deadline()));
     if (!unloaded.ok()) return ToGrpc(unloaded.status());
     if (*unloaded) response->add_versions(version);
   }

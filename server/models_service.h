@@ -37,8 +37,7 @@ class ModelsService final : public v1::Models::Service {
                         v1::SetAliasResponse* response) override;
   grpc::Status DeleteAlias(grpc::ServerContext* context, const v1::DeleteAliasRequest* request,
                            v1::DeleteAliasResponse* response) override;
-  grpc::Status DeleteVersion(grpc::ServerContext* context,
-                             const v1::DeleteVersionRequest* request,
+  grpc::Status DeleteVersion(grpc::ServerContext* context, const v1::DeleteVersionRequest* request,
                              v1::DeleteVersionResponse* response) override;
   grpc::Status DeleteModel(grpc::ServerContext* context, const v1::DeleteModelRequest* request,
                            v1::DeleteModelResponse* response) override;

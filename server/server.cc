@@ -39,8 +39,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   });
   std::unique_ptr<Server> server(new Server(Build(), log));
   Server& s = *server;
-  ZOOD_ASSIGN_OR_RETURN(s.runtime_,
-                        serving::Runtime::Open(options.runtime, zoo, s.events_));
+  ZOOD_ASSIGN_OR_RETURN(s.runtime_, serving::Runtime::Open(options.runtime, zoo, s.events_));
   s.classifier_ = std::make_unique<ClassifierService>(s.runtime_->classifier());
   s.models_ = std::make_unique<ModelsService>(*s.runtime_, options.max_upload_bytes);
   s.evaluation_ = std::make_unique<EvaluationService>(*s.runtime_);
@@ -65,14 +64,13 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   }
   if (options.http_port >= 0) {
     ZOOD_ASSIGN_OR_RETURN(
-        s.http_,
-        HttpServer::Start(options.host, options.http_port,
-                          {{"/healthz", [&s] { return Health(s.events_); }},
-                           {"/metrics", [&s] {
-                              return HttpPage{
-                                  .content_type = "text/plain; version=0.0.4; charset=utf-8",
-                                  .body = s.events_.metrics().Text(*s.runtime_)};
-                            }}}));
+        s.http_, HttpServer::Start(
+                     options.host, options.http_port,
+                     {{"/healthz", [&s] { return Health(s.events_); }},
+                      {"/metrics", [&s] {
+                         return HttpPage{.content_type = "text/plain; version=0.0.4; charset=utf-8",
+                                         .body = s.events_.metrics().Text(*s.runtime_)};
+                       }}}));
   }
   ZOOD_RETURN_IF_ERROR(s.runtime_->LoadOnStart(options.load_on_start));
   s.events_.Watch(*s.runtime_, *s.grpc_->GetHealthCheckService());

@@ -44,14 +44,15 @@ BatchQueue* BatchScheduler::Pick(Clock::time_point now, Clock::time_point& look_
     const bool is_interactive = !interactive.empty();
     const Clock::time_point until =
         (is_interactive ? interactive : background).front().since + queue->options_.max_wait;
-    const bool full = queue->ready() >= static_cast<std::size_t>(queue->program_.batch_sizes().back());
+    const bool full =
+        queue->ready() >= static_cast<std::size_t>(queue->program_.batch_sizes().back());
     if (!full && queue->coming_ > 0 && now < until) {
       look_again = std::min(look_again, until);
       continue;
     }
-    const bool better = best == nullptr || is_interactive > best_is_interactive ||
-                        (is_interactive == best_is_interactive &&
-                         queue->virtual_time_ < best->virtual_time_);
+    const bool better =
+        best == nullptr || is_interactive > best_is_interactive ||
+        (is_interactive == best_is_interactive && queue->virtual_time_ < best->virtual_time_);
     if (better) {
       best = queue;
       best_is_interactive = is_interactive;
@@ -161,8 +162,8 @@ int BatchQueue::MaxBatch() const {
   if (!waiting_[static_cast<int>(Priority::kInteractive)].empty() || seconds_per_image_ == 0) {
     return largest;
   }
-  return static_cast<int>(std::clamp(kBackgroundSeconds / seconds_per_image_, 1.0,
-                                     static_cast<double>(largest)));
+  return static_cast<int>(
+      std::clamp(kBackgroundSeconds / seconds_per_image_, 1.0, static_cast<double>(largest)));
 }
 
 BatchScheduler::Work BatchQueue::Take() {

@@ -82,7 +82,7 @@ class BatchProgram {
 };
 
 struct BatchQueueOptions {
-  std::string name;  // for messages: "resnet_v1_50 version 3"
+  std::string name;    // for messages: "resnet_v1_50 version 3"
   int capacity = 256;  // images admitted and not yet begun
   std::chrono::microseconds max_wait{2000};
 };

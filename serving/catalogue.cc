@@ -11,9 +11,7 @@
 namespace zood::serving {
 namespace {
 
-std::string Join(const auto& range) {
-  return fmt::format("{}", fmt::join(range, ", "));
-}
+std::string Join(const auto& range) { return fmt::format("{}", fmt::join(range, ", ")); }
 
 std::vector<std::string> AliasNames(const ModelEntry& entry) {
   std::vector<std::string> names;
@@ -118,8 +116,8 @@ absl::StatusOr<store::PublishedVersion> Catalogue::Publish(const store::NewVersi
   return published;
 }
 
-absl::StatusOr<std::int64_t> Catalogue::SetAlias(const std::string& model,
-                                                 const std::string& alias, std::int64_t version,
+absl::StatusOr<std::int64_t> Catalogue::SetAlias(const std::string& model, const std::string& alias,
+                                                 std::int64_t version,
                                                  std::optional<std::int64_t> expected) {
   MutexLock changing(changing_);
   ZOOD_ASSIGN_OR_RETURN(const std::int64_t before,

@@ -28,7 +28,7 @@ struct ModelRef {
 };
 
 struct ModelEntry {
-  std::vector<std::int64_t> versions;  // ascending
+  std::vector<std::int64_t> versions;           // ascending
   std::map<std::string, std::int64_t> aliases;  // `latest` among them
 };
 
@@ -53,8 +53,7 @@ class Catalogue {
   absl::StatusOr<store::PublishedVersion> Publish(const store::NewVersion& version,
                                                   const TensorMap& weights);
   absl::StatusOr<std::int64_t> SetAlias(const std::string& model, const std::string& alias,
-                                        std::int64_t version,
-                                        std::optional<std::int64_t> expected);
+                                        std::int64_t version, std::optional<std::int64_t> expected);
   absl::StatusOr<std::int64_t> DeleteAlias(const std::string& model, const std::string& alias,
                                            std::optional<std::int64_t> expected);
   absl::Status DeleteVersion(const std::string& model, std::int64_t version, bool force);

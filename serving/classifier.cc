@@ -117,9 +117,8 @@ void Classifier::Call::Prepare(std::size_t index) {
         PrepareImage(request_.images[index], *servable_, classifier_.options_.image_limits,
                      result_.images[index].prepare);
     if (input.ok()) {
-      program_->queue().Push(
-          std::make_unique<Task>(shared_from_this(), index, *std::move(input)),
-          request_.priority);
+      program_->queue().Push(std::make_unique<Task>(shared_from_this(), index, *std::move(input)),
+                             request_.priority);
       return;
     }
     status = Annotate(input.status(), fmt::format("image {}", index));
@@ -135,9 +134,10 @@ void Classifier::Call::Computed(std::size_t index, const absl::StatusOr<BatchOut
   const auto classes = static_cast<std::size_t>(servable_->num_classes());
   const auto logits = output->logits.subspan(static_cast<std::size_t>(row) * classes, classes);
   if (!std::ranges::all_of(logits, [](float x) { return std::isfinite(x); })) {
-    return FailImage(InvalidArgument("image {}: the network's answer is not finite; its "
-                                            "input is out of any sensible range",
-                                            index));
+    return FailImage(
+        InvalidArgument("image {}: the network's answer is not finite; its "
+                        "input is out of any sensible range",
+                        index));
   }
   image.classes = TopK(logits, request_.top_k, request_.threshold);
   for (ClassScore& score : image.classes) score.label = servable_->Label(score.index);
@@ -148,13 +148,13 @@ void Classifier::Call::Computed(std::size_t index, const absl::StatusOr<BatchOut
     Shape shape(std::vector<std::int64_t>(batched.begin() + 1, batched.end()));
     const auto size = static_cast<std::size_t>(shape.num_elements());
     const auto values = output->end_points[i].subspan(static_cast<std::size_t>(row) * size, size);
-    image.end_points.push_back(*Tensor::FromVector(
-        std::move(shape), std::vector<float>(values.begin(), values.end())));
+    image.end_points.push_back(
+        *Tensor::FromVector(std::move(shape), std::vector<float>(values.begin(), values.end())));
   }
   image.batch_size = record.batch_size;
   image.compute_ms = record.compute_ms;
-  image.queue_ms = std::max(0.0, Milliseconds(record.started - arrived_) -
-                                     image.prepare.decode_ms - image.prepare.preprocess_ms);
+  image.queue_ms = std::max(0.0, Milliseconds(record.started - arrived_) - image.prepare.decode_ms -
+                                     image.prepare.preprocess_ms);
   classifier_.observer_.OnImage({.model = result_.model,
                                  .version = result_.version,
                                  .batch_size = image.batch_size,

@@ -154,9 +154,9 @@ absl::StatusOr<EvaluationReport> Evaluate(
   ZOOD_ASSIGN_OR_RETURN(const std::unique_ptr<LabeledImages> images, make_images(*servable));
   const ModelRef version{servable->model(), std::to_string(servable->version())};
   const std::int64_t known = images->total();
-  const std::int64_t total =
-      request.max_images > 0 && (known == 0 || known > request.max_images) ? request.max_images
-                                                                           : known;
+  const std::int64_t total = request.max_images > 0 && (known == 0 || known > request.max_images)
+                                 ? request.max_images
+                                 : known;
 
   Evaluation evaluation(request, *servable);
   servable.reset();  // whoever unloads the version must not have to wait for the whole evaluation

@@ -25,7 +25,7 @@ struct ClassCounts {
   std::int64_t images = 0;        // with this label
   std::int64_t top1_correct = 0;  // of those
   std::int64_t top5_correct = 0;
-  std::int64_t answered = 0;      // images of any label that were answered with this class
+  std::int64_t answered = 0;  // images of any label that were answered with this class
 };
 
 struct BadImage {
@@ -50,8 +50,8 @@ struct EvaluationReport {
   std::vector<BadImage> first_bad_images;  // at most 100
   double seconds = 0;
 
-  // Counts one image. `label` is an index of the model's, or out of its range: then the image counts
-  // as wrong and appears in no class, as TF-slim has it.
+  // Counts one image. `label` is an index of the model's, or out of its range: then the image
+  // counts as wrong and appears in no class, as TF-slim has it.
   void Count(std::span<const float> logits, std::int64_t label);
 };
 

@@ -118,7 +118,8 @@ absl::StatusOr<std::unique_ptr<LabeledImages>> OpenIdx(const std::string& images
   }
   const Shape shape{extents[1], extents[2], extents.size() == 4 ? extents[3] : 1};
   if (extents[1] == 0 || extents[2] == 0 ||
-      static_cast<std::uint64_t>(extents[1]) > limits.max_pixels / static_cast<std::uint64_t>(extents[2])) {
+      static_cast<std::uint64_t>(extents[1]) >
+          limits.max_pixels / static_cast<std::uint64_t>(extents[2])) {
     return InvalidArgument("'{}' holds images of shape {}; 1 to {} pixels are allowed", images,
                            shape.ToString(), limits.max_pixels);
   }

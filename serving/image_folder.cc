@@ -100,8 +100,7 @@ absl::StatusOr<std::unique_ptr<LabeledImages>> OpenImageFolder(
     const std::string& directory, const std::vector<std::string>& labels) {
   ZOOD_ASSIGN_OR_RETURN(const std::vector<std::string> classes, Entries(directory, true));
   if (classes.empty()) {
-    return InvalidArgument("'{}' holds no directories; one for each class was expected",
-                           directory);
+    return InvalidArgument("'{}' holds no directories; one for each class was expected", directory);
   }
   const std::map<std::string, std::int64_t> indices = ClassIndices(classes, labels);
   std::vector<Item> items;

@@ -26,8 +26,9 @@ absl::StatusOr<image::Image> ToImage(const PixelImage& source, int channels,
                                      const image::DecodeLimits& limits) {
   const Shape& shape = source.shape;
   if (shape.rank() != 3 || (shape[2] != 1 && shape[2] != 3)) {
-    return InvalidArgument("pixels have shape {}; expected [height, width, 3] or [height, width, 1]",
-                           shape.ToString());
+    return InvalidArgument(
+        "pixels have shape {}; expected [height, width, 3] or [height, width, 1]",
+        shape.ToString());
   }
   ZOOD_RETURN_IF_ERROR(CheckBytes(source.bytes, shape, 1));
   if (source.bytes.empty() || shape[0] > image::kMaxSide || shape[1] > image::kMaxSide ||
@@ -36,9 +37,10 @@ absl::StatusOr<image::Image> ToImage(const PixelImage& source, int channels,
                            shape[1], limits.max_pixels, image::kMaxSide);
   }
   if (shape[2] == 3 && channels == 1) {
-    return InvalidArgument("pixels have shape {}, but the network takes gray images: expected "
-                           "[height, width, 1]",
-                           shape.ToString());
+    return InvalidArgument(
+        "pixels have shape {}, but the network takes gray images: expected "
+        "[height, width, 1]",
+        shape.ToString());
   }
   image::Image picture({static_cast<int>(shape[0]), static_cast<int>(shape[1])}, channels);
   if (shape[2] == channels) {
@@ -75,8 +77,7 @@ absl::Status AsInvalid(const absl::Status& status) {
 
 }  // namespace
 
-absl::StatusOr<std::vector<float>> PrepareImage(const ImageSource& source,
-                                                const Servable& servable,
+absl::StatusOr<std::vector<float>> PrepareImage(const ImageSource& source, const Servable& servable,
                                                 const image::DecodeLimits& limits,
                                                 PrepareTimes& times) {
   const Shape& batched = servable.graph().input_shape();

@@ -40,8 +40,8 @@ struct PrepareTimes {
 
 // The input of `servable`'s network. InvalidArgument when the image cannot be decoded, has too many
 // bytes or pixels, or is a tensor of another size; the message says what was expected and found.
-absl::StatusOr<std::vector<float>> PrepareImage(const ImageSource& source,
-                                                const Servable& servable,
-                                                const image::DecodeLimits& limits, PrepareTimes& times);
+absl::StatusOr<std::vector<float>> PrepareImage(const ImageSource& source, const Servable& servable,
+                                                const image::DecodeLimits& limits,
+                                                PrepareTimes& times);
 
 }  // namespace zood::serving

@@ -17,8 +17,8 @@ absl::StatusOr<TensorMap> ImportWeights(
   progress(0, total);
   ZOOD_ASSIGN_OR_RETURN(
       const TensorMap file,
-      checkpoint::ReadAll(reader, {.prefer_moving_averages = prefer_moving_averages,
-                                   .training_state = false}));
+      checkpoint::ReadAll(
+          reader, {.prefer_moving_averages = prefer_moving_averages, .training_state = false}));
   progress(total, total);
   const std::string path = reader.files().empty() ? "the file" : reader.files().front();
   const auto map = [&]() -> absl::StatusOr<models::MappedWeights> {
@@ -46,15 +46,13 @@ absl::StatusOr<image::PreprocessSpec> CaffePreprocess(FileSystem& files, const g
   const Shape& input = graph.input_shape();
   image::PreprocessSpec spec;
   spec.decode = {.channels = static_cast<int>(input[3]), .dct = image::JpegDct::kInteger};
-  spec.channel_order =
-      input[3] == 3 ? image::ChannelOrder::kBgr : image::ChannelOrder::kRgb;
+  spec.channel_order = input[3] == 3 ? image::ChannelOrder::kBgr : image::ChannelOrder::kRgb;
   spec.steps.push_back(image::Resize{.height = static_cast<int>(input[1]),
                                      .width = static_cast<int>(input[2]),
                                      .filter = image::ResizeFilter::kPillowBilinear});
   if (mean_path.empty()) return spec;
   ZOOD_ASSIGN_OR_RETURN(const auto contents, files.Open(mean_path));
-  ZOOD_ASSIGN_OR_RETURN(const Tensor mean,
-                        checkpoint::ReadCaffeMean(contents->bytes(), mean_path));
+  ZOOD_ASSIGN_OR_RETURN(const Tensor mean, checkpoint::ReadCaffeMean(contents->bytes(), mean_path));
   if (mean.shape().rank() != 3 || mean.shape()[0] != input[3]) {
     return InvalidArgument("{}: the mean has shape {}, but the network takes {} channels",
                            mean_path, mean.shape().ToString(), input[3]);
@@ -63,8 +61,8 @@ absl::StatusOr<image::PreprocessSpec> CaffePreprocess(FileSystem& files, const g
   const std::int64_t pixels = mean.shape()[1] * mean.shape()[2];
   for (std::int64_t c = 0; c < mean.shape()[0]; ++c) {
     double sum = 0;
-    for (const float value : mean.values<float>().subspan(
-             static_cast<std::size_t>(c * pixels), static_cast<std::size_t>(pixels))) {
+    for (const float value : mean.values<float>().subspan(static_cast<std::size_t>(c * pixels),
+                                                          static_cast<std::size_t>(pixels))) {
       sum += value;
     }
     subtract.values.push_back(static_cast<float>(sum / static_cast<double>(pixels)));

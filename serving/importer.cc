@@ -21,8 +21,8 @@ std::string_view LastComponent(std::string_view path) {
 }
 
 // Where the file of this name is among `files`.
-absl::StatusOr<std::string> FindFile(const std::vector<std::string>& files,
-                                     const std::string& name, const char* what) {
+absl::StatusOr<std::string> FindFile(const std::vector<std::string>& files, const std::string& name,
+                                     const char* what) {
   for (const std::string& file : files) {
     if (file == name || LastComponent(file) == LastComponent(name)) return file;
   }
@@ -45,10 +45,14 @@ std::vector<std::string> Lines(std::string_view text) {
 
 std::string FormatName(checkpoint::Format format) {
   switch (format) {
-    case checkpoint::Format::kTensorFlowV1: return "tensorflow_v1";
-    case checkpoint::Format::kTensorFlowV2: return "tensorflow_v2";
-    case checkpoint::Format::kCaffe: return "caffe";
-    case checkpoint::Format::kPyTorch: return "pytorch";
+    case checkpoint::Format::kTensorFlowV1:
+      return "tensorflow_v1";
+    case checkpoint::Format::kTensorFlowV2:
+      return "tensorflow_v2";
+    case checkpoint::Format::kCaffe:
+      return "caffe";
+    case checkpoint::Format::kPyTorch:
+      return "pytorch";
   }
   return "unknown";
 }
@@ -125,8 +129,7 @@ class Importer::Job {
       network_ = CaffeNetwork{text->text};
     } else {
       const std::string& name = std::get<CaffeFile>(request_.network).file;
-      ZOOD_ASSIGN_OR_RETURN(const std::string path,
-                            FindFile(request_.files, name, "network file"));
+      ZOOD_ASSIGN_OR_RETURN(const std::string path, FindFile(request_.files, name, "network file"));
       ZOOD_ASSIGN_OR_RETURN(std::string prototxt, ReadText(path, "network file"));
       network_ = CaffeNetwork{std::move(prototxt)};
       std::erase(weight_files_, path);
@@ -138,8 +141,7 @@ class Importer::Job {
   }
 
   absl::Status ReadLabels() {
-    const auto classes =
-        static_cast<std::size_t>(graph_->node(graph_->logits()).shape.back());
+    const auto classes = static_cast<std::size_t>(graph_->node(graph_->logits()).shape.back());
     if (const auto* given = std::get_if<std::vector<std::string>>(&request_.labels)) {
       labels_ = *given;
     } else if (const auto* file = std::get_if<LabelFile>(&request_.labels)) {
@@ -154,8 +156,8 @@ class Importer::Job {
       return absl::OkStatus();
     }
     if (labels_.size() != classes) {
-      return InvalidArgument("there are {} labels, but the network has {} classes",
-                             labels_.size(), classes);
+      return InvalidArgument("there are {} labels, but the network has {} classes", labels_.size(),
+                             classes);
     }
     return absl::OkStatus();
   }
@@ -188,18 +190,16 @@ class Importer::Job {
 
   absl::Status ReadVariables() {
     if (weight_files_.empty()) return InvalidArgument("the import names no file with weights");
-    ZOOD_ASSIGN_OR_RETURN(
-        const auto reader,
-        checkpoint::Open(files_, weight_files_.front(), importer_.options_.limits));
+    ZOOD_ASSIGN_OR_RETURN(const auto reader, checkpoint::Open(files_, weight_files_.front(),
+                                                              importer_.options_.limits));
     for (const std::string& file : weight_files_) {
       const bool belongs = std::ranges::any_of(reader->files(), [&](const std::string& part) {
         return LastComponent(part) == LastComponent(file) ||
                LastComponent(part).starts_with(std::string(LastComponent(file)) + ".");
       });
       if (!belongs && file != weight_files_.front()) {
-        return InvalidArgument(
-            "'{}' is no part of the checkpoint '{}', and nothing else names it", file,
-            weight_files_.front());
+        return InvalidArgument("'{}' is no part of the checkpoint '{}', and nothing else names it",
+                               file, weight_files_.front());
       }
     }
     std::uint64_t bytes = 0;
@@ -207,17 +207,16 @@ class Importer::Job {
       bytes += static_cast<std::uint64_t>(variable.shape.num_elements()) * sizeof(float);
     }
     const engine::CompileOptions options{.batch_sizes = {1}};
-    ZOOD_ASSIGN_OR_RETURN(
-        claim_, importer_.budget_.Claim(bytes + engine::EstimateBytes(*graph_, options),
-                                        "the import of " + request_.model));
+    ZOOD_ASSIGN_OR_RETURN(claim_,
+                          importer_.budget_.Claim(bytes + engine::EstimateBytes(*graph_, options),
+                                                  "the import of " + request_.model));
     format_ = FormatName(reader->format());
     weight_paths_.assign(reader->files().begin(), reader->files().end());
-    ZOOD_ASSIGN_OR_RETURN(
-        weights_, ImportWeights(*reader, network_, *graph_, importer_.zoo_,
-                                request_.prefer_moving_averages,
-                                [&](std::int64_t done, std::int64_t total) {
-                                  progress_(ImportStage::kReading, done, total);
-                                }));
+    ZOOD_ASSIGN_OR_RETURN(weights_, ImportWeights(*reader, network_, *graph_, importer_.zoo_,
+                                                  request_.prefer_moving_averages,
+                                                  [&](std::int64_t done, std::int64_t total) {
+                                                    progress_(ImportStage::kReading, done, total);
+                                                  }));
     return graph_->CheckWeights(weights_);
   }
 

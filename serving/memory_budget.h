@@ -21,7 +21,8 @@ class MemoryClaim {
   ~MemoryClaim();
 
   std::uint64_t bytes() const { return bytes_; }
-  // To what is really held, once that is known. May exceed the budget: the memory is in use already.
+  // To what is really held, once that is known. May exceed the budget: the memory is in use
+  // already.
   void Resize(std::uint64_t bytes);
 
  private:

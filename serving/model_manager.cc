@@ -61,9 +61,9 @@ ModelManager::ModelManager(Catalogue& catalogue, VersionLoader& loader, Observer
       observer_(observer),
       options_(options),
       reaper_({.name = "zood-reaper", .threads = 1, .nice = options.loader_nice}),
-      loaders_({.name = "zood-loader",
-                .threads = options.loader_threads,
-                .nice = options.loader_nice}) {}
+      loaders_(
+          {.name = "zood-loader", .threads = options.loader_threads, .nice = options.loader_nice}) {
+}
 
 ModelManager::~ModelManager() { Shutdown(); }
 
@@ -164,8 +164,8 @@ void ModelManager::Await(const Key& key, Ready ready, bool retry, Actions& actio
 
 void ModelManager::SetState(const Key& key, Entry& entry, VersionState state, Actions& actions) {
   entry.state = state;
-  StateChange change{.model = key.first, .version = key.second, .state = state,
-                     .error = entry.error};
+  StateChange change{
+      .model = key.first, .version = key.second, .state = state, .error = entry.error};
   if (entry.servable != nullptr) change.bytes = entry.servable->memory_bytes();
   actions.push_back([this, change = std::move(change)] { observer_.OnState(change); });
   changed_.NotifyAll();
@@ -283,8 +283,8 @@ void ModelManager::Freed(const Key& key) {
   Do(actions);
 }
 
-absl::StatusOr<ModelManager::ServablePtr> ModelManager::AcquireAndWait(
-    const ModelRef& ref, Clock::time_point deadline) {
+absl::StatusOr<ModelManager::ServablePtr> ModelManager::AcquireAndWait(const ModelRef& ref,
+                                                                       Clock::time_point deadline) {
   Waiter waiter;
   Acquire(ref, waiter.Callback());
   return waiter.Wait(deadline);
@@ -332,8 +332,7 @@ absl::StatusOr<bool> ModelManager::Unload(const std::string& model, std::int64_t
 }
 
 absl::StatusOr<std::int64_t> ModelManager::SetAlias(const std::string& model,
-                                                    const std::string& alias,
-                                                    std::int64_t version,
+                                                    const std::string& alias, std::int64_t version,
                                                     std::optional<std::int64_t> expected,
                                                     Clock::time_point deadline) {
   const absl::StatusOr<Resolved> current = catalogue_.Resolve({.model = model, .selector = alias});
@@ -443,9 +442,8 @@ void ModelManager::Shutdown() {
   actions.clear();
   MutexLock lock(mutex_);
   const auto in_memory = [&] {
-    return std::ranges::any_of(entries_, [](const auto& entry) {
-      return entry.second.state != VersionState::kFailed;
-    });
+    return std::ranges::any_of(
+        entries_, [](const auto& entry) { return entry.second.state != VersionState::kFailed; });
   };
   while (in_memory()) changed_.Wait(mutex_);
 }

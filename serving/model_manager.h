@@ -119,11 +119,11 @@ class ModelManager {
 
   struct Entry {
     VersionState state = VersionState::kUnloaded;
-    ServablePtr servable;        // of kAvailable
-    absl::Status error;          // of kFailed
+    ServablePtr servable;  // of kAvailable
+    absl::Status error;    // of kFailed
     Clock::time_point failed_at;
     std::int64_t loaded_at_us = 0;
-    bool pinned = false;          // Load() asked for it
+    bool pinned = false;  // Load() asked for it
     bool unload_when_loaded = false;
     std::vector<Ready> waiters;  // of kLoading, and of kUnloading for the next loading
   };
@@ -144,8 +144,8 @@ class ModelManager {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   absl::StatusOr<ServablePtr> LoadUnpinned(const Key& key, Clock::time_point deadline);
-  void LoadNow(const Key& key);      // on a loader thread
-  void Freed(const Key& key);        // on the reaper's thread
+  void LoadNow(const Key& key);  // on a loader thread
+  void Freed(const Key& key);    // on the reaper's thread
   ServablePtr Share(const Key& key, std::unique_ptr<Servable> servable);
   static void Do(const Actions& actions);
 

@@ -37,8 +37,9 @@ absl::StatusOr<Network> NetworkFromJson(const std::string& text) {
   }
   ZooNetwork network{.architecture = *architecture};
   for (const auto& [name, member] :
-       {std::pair("num_classes", &network.args.num_classes), std::pair("height", &network.args.height),
-        std::pair("width", &network.args.width), std::pair("channels", &network.args.channels)}) {
+       {std::pair("num_classes", &network.args.num_classes),
+        std::pair("height", &network.args.height), std::pair("width", &network.args.width),
+        std::pair("channels", &network.args.channels)}) {
     const auto found = json.find(name);
     if (found == json.end() || !found->is_number_integer()) {
       return InvalidArgument("a version's network has no number '{}'", name);
@@ -50,8 +51,7 @@ absl::StatusOr<Network> NetworkFromJson(const std::string& text) {
 
 absl::StatusOr<graph::Graph> BuildGraph(const Network& network, const models::Zoo& zoo) {
   if (const auto* named = std::get_if<ZooNetwork>(&network)) {
-    ZOOD_ASSIGN_OR_RETURN(const models::Architecture* architecture,
-                          zoo.Find(named->architecture));
+    ZOOD_ASSIGN_OR_RETURN(const models::Architecture* architecture, zoo.Find(named->architecture));
     return models::BuildGraph(*architecture, named->args);
   }
   ZOOD_ASSIGN_OR_RETURN(const models::CaffeNetwork caffe,

@@ -27,7 +27,7 @@ struct StateChange {
   std::string model;
   std::int64_t version = 0;
   VersionState state = VersionState::kUnloaded;
-  absl::Status error;      // of kFailed
+  absl::Status error;       // of kFailed
   std::uint64_t bytes = 0;  // of kAvailable: memory held
 };
 

@@ -31,23 +31,21 @@ Runtime::Runtime(RuntimeOptions options, const models::Zoo& zoo, AllowedRoots ro
       scheduler_(options_.lanes) {}
 
 absl::StatusOr<std::unique_ptr<Runtime>> Runtime::Open(RuntimeOptions options,
-                                                       const models::Zoo& zoo,
-                                                       Observer& observer) {
+                                                       const models::Zoo& zoo, Observer& observer) {
   ZOOD_ASSIGN_OR_RETURN(AllowedRoots roots, AllowedRoots::Create(options.model_roots));
   ZOOD_RETURN_IF_ERROR(FileSystem::Native().CreateDirectories(options.data_dir));
-  ZOOD_ASSIGN_OR_RETURN(auto store, store::Store::Open(FileSystem::Native(),
-                                                       options.data_dir + "/store"));
+  ZOOD_ASSIGN_OR_RETURN(auto store,
+                        store::Store::Open(FileSystem::Native(), options.data_dir + "/store"));
   std::unique_ptr<Runtime> runtime(
       new Runtime(std::move(options), zoo, std::move(roots), std::move(store)));
   Runtime& r = *runtime;
   ZOOD_RETURN_IF_ERROR(EmptyDirectory(r.uploads_dir()));  // the store's lock is ours by now
   ZOOD_ASSIGN_OR_RETURN(r.catalogue_, Catalogue::Open(*r.store_));
-  r.loader_ = std::make_unique<StoreLoader>(*r.store_, zoo, r.options_.servable, r.scheduler_,
-                                            r.budget_);
+  r.loader_ =
+      std::make_unique<StoreLoader>(*r.store_, zoo, r.options_.servable, r.scheduler_, r.budget_);
   r.manager_ =
       std::make_unique<ModelManager>(*r.catalogue_, *r.loader_, observer, r.options_.manager);
-  r.classifier_ =
-      std::make_unique<Classifier>(*r.manager_, observer, r.options_.classifier);
+  r.classifier_ = std::make_unique<Classifier>(*r.manager_, observer, r.options_.classifier);
   r.importer_ = std::make_unique<Importer>(*r.catalogue_, zoo, r.budget_, r.options_.importer);
   return runtime;
 }

@@ -43,8 +43,7 @@ class Runtime {
   // `zoo` and `observer` outlive the runtime. The errors are those of store::Store::Open(), and
   // AllowedRoots's.
   static absl::StatusOr<std::unique_ptr<Runtime>> Open(RuntimeOptions options,
-                                                       const models::Zoo& zoo,
-                                                       Observer& observer);
+                                                       const models::Zoo& zoo, Observer& observer);
 
   // Loads in the background: "model", "model@selector", or "all": the default version of each. A
   // name that does not exist is NotFound and nothing is loaded.

@@ -18,8 +18,7 @@ absl::StatusOr<std::unique_ptr<Program>> Program::Create(
   }
   std::unique_ptr<Program> program(
       new Program(std::move(executable), std::move(executions), std::move(claim)));
-  program->queue_ =
-      std::make_unique<BatchQueue>(scheduler, *program, std::move(queue_options));
+  program->queue_ = std::make_unique<BatchQueue>(scheduler, *program, std::move(queue_options));
   return program;
 }
 
@@ -69,8 +68,7 @@ absl::StatusOr<std::unique_ptr<Servable>> Servable::Create(ServableParts parts,
                                                            const ServableOptions& options,
                                                            BatchScheduler& scheduler,
                                                            MemoryBudget& budget) {
-  std::unique_ptr<Servable> servable(
-      new Servable(std::move(parts), options, scheduler, budget));
+  std::unique_ptr<Servable> servable(new Servable(std::move(parts), options, scheduler, budget));
   const auto num_labels = static_cast<std::int64_t>(servable->labels().size());
   if (num_labels != 0 && num_labels != servable->num_classes()) {
     return InvalidArgument("there are {} labels for {} classes", num_labels,
@@ -100,11 +98,11 @@ absl::StatusOr<std::unique_ptr<Program>> Servable::Compile(
     const std::vector<std::string>& end_points) {
   const int lanes = scheduler_.lanes();
   const int cores = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-  const engine::CompileOptions compile_options{
-      .batch_sizes = options_.batch_sizes,
-      .end_points = end_points,
-      .threads = options_.threads_per_lane > 0 ? options_.threads_per_lane
-                                               : std::max(1, cores / lanes)};
+  const engine::CompileOptions compile_options{.batch_sizes = options_.batch_sizes,
+                                               .end_points = end_points,
+                                               .threads = options_.threads_per_lane > 0
+                                                              ? options_.threads_per_lane
+                                                              : std::max(1, cores / lanes)};
   const std::string name = fmt::format("{} version {}", model(), version());
   // A further program shares the weights of the first.
   const engine::Executable* share_with = program_ ? &program_->executable() : nullptr;
@@ -116,11 +114,10 @@ absl::StatusOr<std::unique_ptr<Program>> Servable::Compile(
                                                                      compile_options, share_with));
   claim.Resize((share_with ? 0 : executable->weight_bytes()) +
                executable->execution_bytes() * static_cast<std::uint64_t>(lanes));
-  return Program::Create(std::move(executable), scheduler_,
-                         {.name = name,
-                          .capacity = options_.queue_capacity,
-                          .max_wait = options_.max_wait},
-                         std::move(claim));
+  return Program::Create(
+      std::move(executable), scheduler_,
+      {.name = name, .capacity = options_.queue_capacity, .max_wait = options_.max_wait},
+      std::move(claim));
 }
 
 std::shared_ptr<Program> Servable::FindProgram(const std::vector<std::string>& end_points) {

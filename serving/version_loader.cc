@@ -9,8 +9,7 @@
 
 namespace zood::serving {
 
-absl::StatusOr<ServableParts> PartsOf(const store::LoadedVersion& version,
-                                      const models::Zoo& zoo) {
+absl::StatusOr<ServableParts> PartsOf(const store::LoadedVersion& version, const models::Zoo& zoo) {
   const store::VersionManifest& manifest = version.manifest;
   ZOOD_ASSIGN_OR_RETURN(const Network network, NetworkFromJson(manifest.network));
   ZOOD_ASSIGN_OR_RETURN(graph::Graph graph, BuildGraph(network, zoo));

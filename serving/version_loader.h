@@ -22,8 +22,7 @@ class VersionLoader {
 };
 
 // The network, input, preprocessing and labels of a stored version, and its weights.
-absl::StatusOr<ServableParts> PartsOf(const store::LoadedVersion& version,
-                                      const models::Zoo& zoo);
+absl::StatusOr<ServableParts> PartsOf(const store::LoadedVersion& version, const models::Zoo& zoo);
 
 class StoreLoader final : public VersionLoader {
  public:

@@ -12,7 +12,8 @@ namespace {
 using ::testing::HasSubstr;
 
 nlohmann::json Golden(const std::string& model) {
-  return nlohmann::json::parse(ReadFile(std::string(ZOOD_TEST_DATA) + "/golden/" + model + ".json"));
+  return nlohmann::json::parse(
+      ReadFile(std::string(ZOOD_TEST_DATA) + "/golden/" + model + ".json"));
 }
 
 double Spread(const std::vector<double>& values) {
@@ -65,10 +66,10 @@ TEST_F(ServerTest, AMobileNetFromAnUploadAnswersWhatTensorFlowAnswers) {
   spec.mutable_zoo()->set_architecture("mobilenet_v1_025");
   spec.set_load(true);
   const std::string name = "mobilenet_v1_025_v2.ckpt";
-  const Imported imported =
-      Upload(spec, {{name + ".index", ReadFile(ckpt_ + "/" + name + ".index")},
-                    {name + ".data-00000-of-00001",
-                     ReadFile(ckpt_ + "/" + name + ".data-00000-of-00001")}});
+  const Imported imported = Upload(
+      spec,
+      {{name + ".index", ReadFile(ckpt_ + "/" + name + ".index")},
+       {name + ".data-00000-of-00001", ReadFile(ckpt_ + "/" + name + ".data-00000-of-00001")}});
   ASSERT_TRUE(imported.status.ok()) << imported.status.error_message();
   EXPECT_EQ(imported.version.status().state(), v1::AVAILABLE);
   EXPECT_EQ(imported.version.num_classes(), 1001);
@@ -215,7 +216,10 @@ TEST_F(ServerTest, BadClassifyRequestsSayWhatIsWrong) {
       {"unknown alias", [](auto& r) { r.mutable_model()->set_alias("beta"); }, NOT_FOUND, "'beta'"},
       {"empty request", [](auto& r) { r.clear_images(); }, INVALID_ARGUMENT, "no image"},
       {"empty image", [](auto& r) { r.mutable_images(0)->Clear(); }, INVALID_ARGUMENT, "image 0"},
-      {"too many images", [](auto& r) { for (int i = 0; i < 4; ++i) *r.add_images() = r.images(0); },
+      {"too many images",
+       [](auto& r) {
+         for (int i = 0; i < 4; ++i) *r.add_images() = r.images(0);
+       },
        INVALID_ARGUMENT, "5 images; 4 are allowed"},
       {"no image file", [](auto& r) { r.mutable_images(0)->set_encoded("%PDF-1.7"); },
        INVALID_ARGUMENT, "image 0"},

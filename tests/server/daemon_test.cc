@@ -46,7 +46,8 @@ grpc::Status CallGeneric(const std::shared_ptr<grpc::Channel>& channel, const st
 // grpc.health.v1.HealthCheckResponse.ServingStatus: 1 SERVING, 2 NOT_SERVING; -1 NOT_FOUND.
 int Health(const std::shared_ptr<grpc::Channel>& channel, const std::string& service) {
   std::string request;
-  if (!service.empty()) request = "\x0a" + std::string(1, static_cast<char>(service.size())) + service;
+  if (!service.empty())
+    request = "\x0a" + std::string(1, static_cast<char>(service.size())) + service;
   std::string response;
   const grpc::Status status =
       CallGeneric(channel, "/grpc.health.v1.Health/Check", request, &response);

@@ -68,8 +68,7 @@ TEST_F(AllowedRootsTest, TellsWhatIsMissingInsideOnly) {
   EXPECT_EQ(CodeOf("missing"), absl::StatusCode::kNotFound);
   EXPECT_EQ(CodeOf(""), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(CodeOf(std::string("weights\0.png", 12)), absl::StatusCode::kInvalidArgument);
-  EXPECT_EQ(AllowedRoots().Resolve("weights").status().code(),
-            absl::StatusCode::kPermissionDenied);
+  EXPECT_EQ(AllowedRoots().Resolve("weights").status().code(), absl::StatusCode::kPermissionDenied);
   EXPECT_EQ(AllowedRoots::Create({Path("nowhere")}).status().code(), absl::StatusCode::kNotFound);
 }
 

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <future>
 #include <set>
@@ -19,15 +20,17 @@ class FakeProgram final : public BatchProgram {
 
   std::span<const int> batch_sizes() const override { return sizes_; }
 
-  absl::StatusOr<BatchOutput> Run(int, std::span<const std::unique_ptr<BatchTask>> tasks) override {
+  absl::StatusOr<BatchOutput> Run(int lane,
+                                  std::span<const std::unique_ptr<BatchTask>> tasks) override {
     MutexLock lock(mutex_);
     ++entered_;
     changed_.NotifyAll();
     while (held_) changed_.Wait(mutex_);
     batches_.push_back(static_cast<int>(tasks.size()));
-    output_.clear();
-    for (const auto& task : tasks) output_.push_back(task->input().front());
-    return BatchOutput{.logits = output_, .end_points = {}};
+    std::vector<float>& output = outputs_[static_cast<std::size_t>(lane)];
+    output.clear();
+    for (const auto& task : tasks) output.push_back(task->input().front());
+    return BatchOutput{.logits = output, .end_points = {}};
   }
 
   void Hold(bool held) {
@@ -51,7 +54,7 @@ class FakeProgram final : public BatchProgram {
   bool held_ = false;
   int entered_ = 0;
   std::vector<int> batches_;
-  std::vector<float> output_;
+  std::array<std::vector<float>, 2> outputs_;  // by lane
 };
 
 // Counts answers; the order in which they came.
@@ -92,8 +95,7 @@ class FakeTask final : public BatchTask {
 };
 
 void Push(BatchQueue& queue, float value, Answers& answers,
-          Priority priority = Priority::kInteractive,
-          const std::atomic<bool>* unwanted = nullptr) {
+          Priority priority = Priority::kInteractive, const std::atomic<bool>* unwanted = nullptr) {
   ASSERT_TRUE(queue.Reserve(1).ok());
   queue.Push(std::make_unique<FakeTask>(value, answers, unwanted), priority);
 }
@@ -164,7 +166,9 @@ TEST(BatchSchedulerTest, WhatNobodyWantsIsNotComputed) {
   program.Hold(true);
   Push(queue, 0, answers);
   program.WaitUntilEntered(1);
-  for (int i = 1; i <= 2; ++i) Push(queue, static_cast<float>(i), answers, Priority::kInteractive, &unwanted);
+  for (const float value : {1.0f, 2.0f}) {
+    Push(queue, value, answers, Priority::kInteractive, &unwanted);
+  }
   Push(queue, 3, answers);
   unwanted = true;
   program.Hold(false);

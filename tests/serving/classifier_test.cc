@@ -50,7 +50,8 @@ TEST_F(ClassifierTest, AnswersWhatTensorFlowAnswers) {
   std::ifstream file(std::string(ZOOD_TEST_DATA) + "/golden/lenet12.json");
   const nlohmann::json golden = nlohmann::json::parse(file);
   for (int i = 0; i < 2; ++i) {
-    const auto expected = golden["logits_f64"][static_cast<std::size_t>(i)].get<std::vector<double>>();
+    const auto expected =
+        golden["logits_f64"][static_cast<std::size_t>(i)].get<std::vector<double>>();
     const auto result = runtime_->classifier().ClassifyAndWait(Request(i));
     ASSERT_TRUE(result.ok()) << result.status();
     const ImageResult& image = result->images.front();
@@ -101,8 +102,8 @@ TEST_F(ClassifierTest, ManyClientsAtOnceEachGetTheirOwnAnswer) {
     clients.emplace_back([&, i] {
       for (int turn = 0; turn < 20; ++turn) {
         const auto result = runtime_->classifier().ClassifyAndWait(Request(i));
-        if (!result.ok() || result->images.front().classes[0].index !=
-                                expected[static_cast<std::size_t>(i)]) {
+        if (!result.ok() ||
+            result->images.front().classes[0].index != expected[static_cast<std::size_t>(i)]) {
           ++wrong;
         }
       }
@@ -166,9 +167,11 @@ TEST_F(ClassifierTest, BadRequestsSayWhatIsWrong) {
        absl::StatusCode::kInvalidArgument, "[12,12,3]; the network takes [12,12,1]"},
       {"bytes", [&](auto& r) { r.images = {PixelImage{"abc", Shape{12, 12, 1}}}; },
        absl::StatusCode::kInvalidArgument, "3 bytes"},
-      {"overflow", [&](auto& r) {
+      {"overflow",
+       [&](auto& r) {
          r.images = {PixelImage{"", Shape{std::int64_t{1} << 40, std::int64_t{1} << 40, 3}}};
-       }, absl::StatusCode::kInvalidArgument, "image 0"},
+       },
+       absl::StatusCode::kInvalidArgument, "image 0"},
       {"negative", [&](auto& r) { r.images = {PixelImage{"", Shape{-1, -1, 1}}}; },
        absl::StatusCode::kInvalidArgument, "image 0"},
       {"not a number", [&](auto& r) { r.images = {NetworkInput{nan, Shape{12, 12, 1}}}; },

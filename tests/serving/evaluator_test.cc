@@ -88,7 +88,9 @@ class EvaluatorTest : public ServingTest {
       answers.push_back(
           runtime_->classifier()
               .ClassifyAndWait({.model = {"digits", ""}, .images = {SmallImage(picture)}})
-              ->images[0].classes[0].index);
+              ->images[0]
+              .classes[0]
+              .index);
     }
     return answers;
   }
@@ -173,13 +175,14 @@ TEST_F(EvaluatorTest, BadDatasetsSayWhatIsWrong) {
     absl::StatusCode code;
     const char* words;
   };
-  for (const Case& c : {Case{"short", "labels", absl::StatusCode::kDataLoss, "short"},
-                        Case{"text", "labels", absl::StatusCode::kInvalidArgument, "text"},
-                        Case{"huge", "one", absl::StatusCode::kInvalidArgument, "huge"},
-                        Case{"images", "many", absl::StatusCode::kInvalidArgument, "[41]"},
-                        Case{"images", "images", absl::StatusCode::kInvalidArgument, "images"},
-                        Case{"images", "none", absl::StatusCode::kNotFound, "none"},
-                        Case{"images", "outside", absl::StatusCode::kInvalidArgument, "label 99"}}) {
+  for (const Case& c :
+       {Case{"short", "labels", absl::StatusCode::kDataLoss, "short"},
+        Case{"text", "labels", absl::StatusCode::kInvalidArgument, "text"},
+        Case{"huge", "one", absl::StatusCode::kInvalidArgument, "huge"},
+        Case{"images", "many", absl::StatusCode::kInvalidArgument, "[41]"},
+        Case{"images", "images", absl::StatusCode::kInvalidArgument, "images"},
+        Case{"images", "none", absl::StatusCode::kNotFound, "none"},
+        Case{"images", "outside", absl::StatusCode::kInvalidArgument, "label 99"}}) {
     const absl::Status status = Run({}, Idx(c.images, c.labels)).status();
     EXPECT_EQ(status.code(), c.code) << c.images << " " << c.labels << ": " << status;
     EXPECT_NE(status.message().find(c.words), std::string::npos) << status;

@@ -21,8 +21,8 @@ class ImporterTest : public ServingTest {
     return {.model = "digits", .network = SmallLeNet(), .files = {CheckpointPath(file)}};
   }
   absl::StatusOr<store::PublishedVersion> Import(const ImportRequest& request) {
-    return runtime_->importer().Import(
-        FileSystem::Native(), request, [](ImportStage, std::int64_t, std::int64_t) {}, {});
+    return runtime_->importer().Import(FileSystem::Native(), request,
+                                       [](ImportStage, std::int64_t, std::int64_t) {}, {});
   }
   std::string Write(const std::string& name, const std::string& bytes) {
     const std::string path = directory_.path() + "/" + name;
@@ -102,37 +102,56 @@ TEST_F(ImporterTest, BadImportsSayWhatIsWrongAndChangeNothing) {
   const std::vector<Case> cases = {
       {"truncated", [&](auto& r) { r.files = {half}; }, {kDataLoss, kInvalidArgument}, {half}},
       {"mislabelled", [&](auto& r) { r.files = {page}; }, {kInvalidArgument}, {page}},
-      {"empty file", [&](auto& r) { r.files = {nothing}; }, {kInvalidArgument, kDataLoss}, {nothing}},
-      {"no such file", [&](auto& r) { r.files = {CheckpointPath("no.ckpt")}; }, {kNotFound},
+      {"empty file",
+       [&](auto& r) { r.files = {nothing}; },
+       {kInvalidArgument, kDataLoss},
+       {nothing}},
+      {"no such file",
+       [&](auto& r) { r.files = {CheckpointPath("no.ckpt")}; },
+       {kNotFound},
        {"no.ckpt"}},
       {"no file", [](auto& r) { r.files.clear(); }, {kInvalidArgument}, {"weights"}},
       {"two checkpoints",
        [](auto& r) { r.files.push_back(CheckpointPath("mobilenet_v1_025_v1.ckpt")); },
-       {kInvalidArgument}, {"mobilenet_v1_025_v1.ckpt", "no part of"}},
+       {kInvalidArgument},
+       {"mobilenet_v1_025_v1.ckpt", "no part of"}},
       {"missing and extra variables",
        [](auto& r) { r.files = {CheckpointPath("mobilenet_v1_025_v1.ckpt")}; },
-       {kInvalidArgument}, {"mobilenet_v1_025_v1.ckpt", "LeNet/conv1/weights"}},
-      {"wrong shape", [](auto& r) { r.network = SmallLeNet(11); }, {kInvalidArgument},
+       {kInvalidArgument},
+       {"mobilenet_v1_025_v1.ckpt", "LeNet/conv1/weights"}},
+      {"wrong shape",
+       [](auto& r) { r.network = SmallLeNet(11); },
+       {kInvalidArgument},
        {"lenet12_v1.ckpt", "[1024,10]", "[1024,11]"}},
-      {"unknown architecture", [](auto& r) { r.network = ZooNetwork{.architecture = "lennet"}; },
-       {kNotFound}, {"lennet", "lenet"}},
+      {"unknown architecture",
+       [](auto& r) { r.network = ZooNetwork{.architecture = "lennet"}; },
+       {kNotFound},
+       {"lennet", "lenet"}},
       {"impossible size",
        [](auto& r) {
          r.network = ZooNetwork{.architecture = "inception_v3", .args = {.height = 5, .width = 5}};
        },
-       {kInvalidArgument}, {}},
+       {kInvalidArgument},
+       {}},
       {"negative argument",
        [](auto& r) { std::get<ZooNetwork>(r.network).args.num_classes = -3; },
-       {kInvalidArgument}, {"negative"}},
-      {"labels", [](auto& r) { r.labels = std::vector<std::string>{"one"}; }, {kInvalidArgument},
+       {kInvalidArgument},
+       {"negative"}},
+      {"labels",
+       [](auto& r) { r.labels = std::vector<std::string>{"one"}; },
+       {kInvalidArgument},
        {"1 labels", "10 classes"}},
-      {"label file", [](auto& r) { r.labels = LabelFile{"labels.txt"}; }, {kInvalidArgument},
+      {"label file",
+       [](auto& r) { r.labels = LabelFile{"labels.txt"}; },
+       {kInvalidArgument},
        {"labels.txt"}},
       {"preprocessing",
        [&](auto& r) {
-         r.preprocess = (*zoo_.Find("lenet"))->preprocess({.height = 28, .width = 28, .channels = 1});
+         r.preprocess =
+             (*zoo_.Find("lenet"))->preprocess({.height = 28, .width = 28, .channels = 1});
        },
-       {kInvalidArgument}, {"[28,28,1]", "[?,12,12,1]"}},
+       {kInvalidArgument},
+       {"[28,28,1]", "[?,12,12,1]"}},
       {"model name", [](auto& r) { r.model = "../digits"; }, {kInvalidArgument}, {"../digits"}},
       {"alias", [](auto& r) { r.aliases = {"latest"}; }, {kInvalidArgument}, {"latest"}},
   };

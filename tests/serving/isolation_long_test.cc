@@ -1,4 +1,5 @@
-// The claim at its full size: while VGG-19 loads and unloads in a loop, ResNet-50 answers throughout.
+// The claim at its full size: while VGG-19 loads and unloads in a loop, ResNet-50 answers
+// throughout.
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -36,8 +37,8 @@ TEST_F(IsolationTest, ResNetAnswersWhileVggComesAndGoes) {
   auto runtime = Runtime::Open(options, zoo_, times);
   ASSERT_TRUE(runtime.ok()) << runtime.status();
   Runtime& serving = **runtime;
-  for (const auto& [model, architecture] : {std::pair("vgg", "vgg_19"),
-                                            std::pair("resnet", "resnet_v1_50")}) {
+  for (const auto& [model, architecture] :
+       {std::pair("vgg", "vgg_19"), std::pair("resnet", "resnet_v1_50")}) {
     PublishFilled(serving.catalogue(), model, *WithDefaults({.architecture = architecture}, zoo_));
   }
   const std::vector<float> zeros(224 * 224 * 3);

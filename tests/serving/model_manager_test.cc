@@ -42,8 +42,10 @@ class HeldLoader final : public VersionLoader {
   }
   void Fail(const std::string& model, bool fail) {
     MutexLock lock(mutex_);
-    if (fail) failing_.insert(model);
-    else failing_.erase(model);
+    if (fail)
+      failing_.insert(model);
+    else
+      failing_.erase(model);
   }
   int loads() {
     MutexLock lock(mutex_);
@@ -86,10 +88,9 @@ class ModelManagerTest : public ServingTest {
  protected:
   void SetUp() override {
     ASSERT_NO_FATAL_FAILURE(Open());  // for its store and catalogue; its manager stays idle
-    loader_ = std::make_unique<StoreLoader>(runtime_->catalogue().store(), zoo_,
-                                            ServableOptions{.batch_sizes = {1, 2},
-                                                            .threads_per_lane = 1},
-                                            scheduler_, budget_);
+    loader_ = std::make_unique<StoreLoader>(
+        runtime_->catalogue().store(), zoo_,
+        ServableOptions{.batch_sizes = {1, 2}, .threads_per_lane = 1}, scheduler_, budget_);
     held_ = std::make_unique<HeldLoader>(*loader_);
     MakeManager({});
     for (const char* model : {"small", "other"}) {
@@ -149,7 +150,7 @@ TEST_F(ModelManagerTest, LoadsOnDemandAndTellsEachState) {
   EXPECT_EQ(StateOf("small"), VersionState::kUnloaded);
   EXPECT_EQ(budget_.used(), 0u);
   EXPECT_EQ(states_.WaitFor(4), (std::vector<std::string>{"small loading", "small available",
-                                                      "small unloading", "small unloaded"}));
+                                                          "small unloading", "small unloaded"}));
   EXPECT_FALSE(*manager_->Unload("small", 1, Clock::now() + kLong));
 }
 
@@ -254,10 +255,9 @@ TEST_F(ModelManagerTest, AnAliasStaysWhereItWasWhenTheNewVersionCannotBeLoaded) 
   EXPECT_EQ(*Ask("small"), 1);
   PublishFilled(runtime_->catalogue(), "small", SmallLeNet(11));
   held_->Fail("small", true);
-  EXPECT_EQ(manager_->SetAlias("small", "stable", 2, std::nullopt, Clock::now() + kLong)
-                .status()
-                .code(),
-            absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(
+      manager_->SetAlias("small", "stable", 2, std::nullopt, Clock::now() + kLong).status().code(),
+      absl::StatusCode::kResourceExhausted);
   EXPECT_EQ(runtime_->catalogue().Resolve({"small", "stable"})->version, 1);
   EXPECT_EQ(*Ask("small"), 1);
 }
@@ -278,8 +278,7 @@ TEST_F(ModelManagerTest, APublishedAliasIsFollowedInTheBackground) {
 TEST_F(ModelManagerTest, UnloadingWaitsForRequestsUnderWay) {
   auto held_servable = manager_->AcquireAndWait({"small", ""}, Clock::now() + kLong);
   ASSERT_TRUE(held_servable.ok());
-  const auto early =
-      manager_->Unload("small", 1, Clock::now() + std::chrono::milliseconds(20));
+  const auto early = manager_->Unload("small", 1, Clock::now() + std::chrono::milliseconds(20));
   EXPECT_EQ(early.status().code(), absl::StatusCode::kDeadlineExceeded);
   EXPECT_EQ(StateOf("small"), VersionState::kUnloading);
   EXPECT_GT(budget_.used(), 0u);
