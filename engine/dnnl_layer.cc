@@ -45,12 +45,9 @@ dnnl::primitive_attr Attributes(const Step& step) {
 }
 
 // Row-major [in, out] seen as oneDNN's [out, in].
-Problem FullyConnectedProblem(const graph::Graph& graph, const Step& step, int batch,
-                              const EffectiveWeights& effective) {
+Problem FullyConnectedProblem(int batch, const EffectiveWeights& effective) {
   const memory::dim out = effective.weights.shape().back();
   const memory::dim in = effective.weights.num_elements() / out;
-  (void)graph;
-  (void)step;
   return {.fully_connected = true,
           .source = {{batch, in}, kF32, Tag::ab},
           .destination = {{batch, out}, kF32, Tag::ab},
@@ -91,12 +88,6 @@ memory::dim TrimmedPadding(memory::dim in, memory::dim out, memory::dim kernel, 
                            memory::dim dilation, memory::dim before) {
   return (out - 1) * stride + (kernel - 1) * (dilation + 1) + 1 - in - before;
 }
-
-template <typename Descriptor>
-struct Described {
-  Descriptor descriptor;
-  std::string implementation;
-};
 
 dnnl::convolution_forward::primitive_desc DescribeConvolution(const Problem& p,
                                                               const memory::desc& weights,
@@ -193,7 +184,7 @@ absl::StatusOr<DnnlLayer> DnnlLayer::Create(const graph::Graph& graph, const Ste
   const std::string key = step.weights->Key() + (step.fully_connected ? "f" : "c");
   try {
     Problem problem = step.fully_connected
-                          ? FullyConnectedProblem(graph, step, batch, effective)
+                          ? FullyConnectedProblem(batch, effective)
                           : ConvolutionProblem(graph, step, batch, effective);
     problem.attributes = Attributes(step);
     DnnlLayer layer;

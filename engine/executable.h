@@ -39,10 +39,6 @@ struct StepTime {
   double gflop = 0;
 };
 
-// Weights in the layouts that an executable's steps want, keyed by variable and layout. Compiling
-// the same version again (for another batch size, or with end points) shares them.
-
-
 // Immutable and thread-safe after Compile().
 class Executable {
  public:
