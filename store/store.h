@@ -2,8 +2,9 @@
 //
 // A version is a manifest (network, preprocessing, labels, where it came from) and named tensors.
 // Each tensor is kept once, whatever versions share it: a fine-tuned head costs two tensors, not a
-// copy of its network. Versions never change; aliases move between them. docs/store_format.md says
-// what lies on disk and why a publish is atomic.
+// copy of its network. Versions never change; aliases move between them. Datasets are kept the same
+// way, and beside them the records of jobs. docs/store_format.md says what lies on disk and why a
+// publish is atomic.
 #pragma once
 
 #include <cstdint>
@@ -22,8 +23,10 @@
 #include "base/tensor.h"
 #include "store/blob_store.h"
 #include "store/catalogue.h"
+#include "store/dataset.h"
 #include "store/fsck.h"
 #include "store/gc.h"
+#include "store/job.h"
 #include "store/lock_file.h"
 #include "store/version.h"
 
@@ -102,6 +105,49 @@ class Store {
   absl::Status DeleteVersion(const std::string& model, std::int64_t version, bool force = false);
   // With all versions and aliases. Its version numbers stay used.
   absl::Status DeleteModel(const std::string& model);
+
+  // Adds a dataset, as atomic and durable as Publish(). A name is given once: AlreadyExists when
+  // another dataset has it; but the very same dataset (by digest) again is OK, so that a call
+  // whose answer was lost can be repeated. InvalidArgument, naming the item, for a label that is no
+  // index into the classes.
+  absl::StatusOr<PublishedDataset> PublishDataset(const NewDataset& dataset);
+
+  // The items lie in mapped files, as in Load().
+  absl::StatusOr<LoadedDataset> LoadDataset(const std::string& name,
+                                            const LoadOptions& options = {});
+  absl::StatusOr<DatasetManifest> GetDataset(const std::string& name);
+  absl::StatusOr<std::vector<DatasetSummary>> ListDatasets();  // by name
+
+  // Whoever has loaded it goes on with it. The store does not know what a job's spec names: whether
+  // a waiting job needs the dataset is for the caller to ask first. The space comes back with Gc().
+  absl::Status DeleteDataset(const std::string& name);
+
+  // Jobs. Whatever these return OK for is durable.
+  //
+  // With an idempotency key that a job has already: that job, if model, spec and metadata are the
+  // same; otherwise AlreadyExists.
+  absl::StatusOr<CreatedJob> CreateJob(const NewJob& job);
+  absl::StatusOr<JobRecord> GetJob(const std::string& id);
+  // Newest first. `page_size` 0 means 50, and no page has more than 1000 jobs or, but for its first
+  // job, more than 16 MiB of specs. `page_token` is empty or a page's next_page_token, of a call
+  // with the same filter; InvalidArgument if it is not one.
+  absl::StatusOr<JobPage> ListJobs(const JobFilter& filter, std::int64_t page_size = 0,
+                                   const std::string& page_token = "");
+  // Gives the record as it is then. With `expected_revision`, Aborted and nothing done unless the
+  // record still has it.
+  absl::StatusOr<JobRecord> UpdateJob(const std::string& id,
+                                      std::optional<std::int64_t> expected_revision,
+                                      const JobChange& change);
+  // Does not change the record. Gives the sequence of the last event.
+  absl::StatusOr<std::int64_t> AppendJobEvents(const std::string& id,
+                                               const std::vector<NewJobEvent>& events);
+  // Those after `after_sequence`, oldest first: at most `limit`, and, but for the first of them, no
+  // more than 16 MiB of payloads. Empty when there are none yet.
+  absl::StatusOr<std::vector<JobEvent>> JobEvents(const std::string& id,
+                                                  std::int64_t after_sequence, std::int64_t limit);
+  // With its events. Its idempotency key is free again.
+  absl::Status DeleteJob(const std::string& id,
+                         std::optional<std::int64_t> expected_revision = std::nullopt);
 
   absl::StatusOr<FsckReport> Fsck(const FsckOptions& options = {});
   absl::StatusOr<GcReport> Gc(const GcOptions& options = {});
