@@ -11,6 +11,7 @@ find_package(Protobuf REQUIRED)
 find_package(SQLite3 REQUIRED)
 find_package(JPEG REQUIRED)
 pkg_check_modules(spng REQUIRED IMPORTED_TARGET spng)
+pkg_check_modules(regex REQUIRED IMPORTED_TARGET re2)  # "re2" itself is what gRPC looks for
 find_package(Snappy CONFIG REQUIRED)
 find_package(ZLIB REQUIRED)
 find_package(CLI11 CONFIG REQUIRED)

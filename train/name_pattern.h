@@ -10,6 +10,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -21,7 +22,7 @@ class NamePatterns {
  public:
   // At most this many patterns, of at most this many characters each.
   static constexpr std::size_t kMaxPatterns = 1000;
-  static constexpr std::size_t kMaxLength = 1000;
+  static constexpr std::size_t kMaxLength = 500;
 
   // InvalidArgument for too many, too long or unsound ones; the message begins with `what`, the
   // name of the option they come from.
@@ -36,6 +37,30 @@ class NamePatterns {
  private:
   struct Compiled;
   explicit NamePatterns(std::shared_ptr<const Compiled> compiled)
+      : compiled_(std::move(compiled)) {}
+  std::shared_ptr<const Compiled> compiled_;
+};
+
+// Variables whose whole name `pattern` matches (RE2's syntax) are called `replacement` elsewhere,
+// in which \1 ... \9 stand for what the groups matched and \0 for the whole name.
+struct Renaming {
+  std::string pattern;
+  std::string replacement;
+};
+
+// A list of renamings, of which the first that matches counts. Immutable, hence thread-safe.
+class NameRenamings {
+ public:
+  // Errors as NamePatterns::Create(); also for a replacement that refers to a missing group.
+  static absl::StatusOr<NameRenamings> Create(std::string_view what,
+                                              std::span<const Renaming> renamings);
+
+  // nullopt where none matches.
+  std::optional<std::string> Rename(std::string_view name) const;
+
+ private:
+  struct Compiled;
+  explicit NameRenamings(std::shared_ptr<const Compiled> compiled)
       : compiled_(std::move(compiled)) {}
   std::shared_ptr<const Compiled> compiled_;
 };

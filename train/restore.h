@@ -15,15 +15,9 @@
 #include "absl/status/statusor.h"
 #include "base/tensor.h"
 #include "graph/graph.h"
+#include "train/name_pattern.h"
 
 namespace zood::train {
-
-// Variables whose whole name `pattern` matches (RE2's syntax) are called `replacement` in the
-// checkpoint, in which \1 ... \9 stand for what the groups matched and \0 for the whole name.
-struct Renaming {
-  std::string pattern;
-  std::string replacement;
-};
 
 // Tensors by the names they have in a file or in a version of the store.
 struct CheckpointSource {

@@ -141,8 +141,9 @@ class Trainer {
 };
 
 // An estimate, made before anything is allocated, of what a Trainer with these options will hold at
-// most. Errors are those that Create() finds in graph and options.
-absl::StatusOr<std::uint64_t> EstimateBytes(const graph::Graph& graph, const Dataset& dataset,
-                                            const TrainerOptions& options);
+// most on so many items. Errors are those that Create() finds in graph and options.
+absl::StatusOr<std::uint64_t> EstimateTrainerBytes(const graph::Graph& graph,
+                                                   std::int64_t training_items,
+                                                   const TrainerOptions& options);
 
 }  // namespace zood::train
