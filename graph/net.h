@@ -261,7 +261,12 @@ class Net {
   Value Finish(Value x, const std::optional<NormalizerPtr>& normalizer,
                const std::optional<ActivationPtr>& activation);
   Value Collect(Value x, bool pooling = false);
-  Guard PushDefaults();
+  template <typename Args>
+  Guard PushDefaults(Args DefaultArgs::*layer, const Args& args);
+  // None where a normaliser stands in for them, or none are wanted.
+  std::optional<VariableId> AddBiases(int length, const NormalizerPtr& normalizer,
+                                      const InitializerPtr& initializer,
+                                      const RegularizerPtr& regularizer);
 
   Graph graph_;
   absl::Status status_;
