@@ -9,7 +9,8 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values(
         At("overfeat", 235, 7), At("overfeat", 240, 101),                        //
         At("vgg_a", 225, 7), At("vgg_a", 255, 101),                              //
-        At("vgg_16", 225, 7), At("vgg_19", 240, 101),                            //
+        At("vgg_16", 225, 7), At("vgg_16", 240, 101),                            //
+        At("vgg_19", 225, 7), At("vgg_19", 240, 101),                            //
         At("resnet_v1_101", 128, 7), At("resnet_v1_152", 128, 7),                //
         At("resnet_v1_200", 128, 7), At("resnet_v2_101", 128, 7),                //
         At("resnet_v2_152", 128, 7), At("resnet_v2_200", 128, 7),                //
