@@ -197,15 +197,18 @@ absl::StatusOr<std::unique_ptr<Execution>> Execution::Create(
   return execution;
 }
 
-std::size_t EstimateBytes(const Graph& graph, const CompileOptions& options) {
-  std::size_t bytes = 0;
+MemoryEstimate EstimateMemory(const Graph& graph, const CompileOptions& options) {
+  MemoryEstimate estimate;
   for (const graph::Variable& variable : graph.variables()) {
-    bytes += static_cast<std::size_t>(variable.shape.num_elements()) * sizeof(float);
+    estimate.weight_bytes +=
+        static_cast<std::size_t>(variable.shape.num_elements()) * sizeof(float);
   }
   const auto results = Results(graph, options);
-  if (!results.ok() || options.batch_sizes.empty()) return bytes;
+  if (!results.ok() || options.batch_sizes.empty()) return estimate;
   // Primitives' scratch memory is small beside the activations.
-  return bytes + PlanArena(graph, Lower(graph, *results), options.batch_sizes.back(), 0).bytes;
+  estimate.execution_bytes =
+      PlanArena(graph, Lower(graph, *results), options.batch_sizes.back(), 0).bytes;
+  return estimate;
 }
 
 }  // namespace zood::engine

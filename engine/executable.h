@@ -61,8 +61,12 @@ class Executable {
   virtual std::size_t execution_bytes() const = 0;
 };
 
-// An estimate, made before anything is allocated, of what Compile() and one Execution will hold.
-std::size_t EstimateBytes(const graph::Graph& graph, const CompileOptions& options);
+// An estimate, made before anything is allocated, of what Compile() will hold, and each Execution.
+struct MemoryEstimate {
+  std::size_t weight_bytes = 0;
+  std::size_t execution_bytes = 0;
+};
+MemoryEstimate EstimateMemory(const graph::Graph& graph, const CompileOptions& options);
 
 // One run at a time; make one Execution for each thread that runs. Keeps its Executable alive.
 class Execution {

@@ -202,14 +202,10 @@ class Importer::Job {
                                file, weight_files_.front());
       }
     }
-    std::uint64_t bytes = 0;
-    for (const graph::Variable& variable : graph_->variables()) {
-      bytes += static_cast<std::uint64_t>(variable.shape.num_elements()) * sizeof(float);
-    }
-    const engine::CompileOptions options{.batch_sizes = {1}};
-    ZOOD_ASSIGN_OR_RETURN(claim_,
-                          importer_.budget_.Claim(bytes + engine::EstimateBytes(*graph_, options),
-                                                  "the import of " + request_.model));
+    // The weights as they are read, and again as they are compiled.
+    const auto [weights, execution] = engine::EstimateMemory(*graph_, {.batch_sizes = {1}});
+    ZOOD_ASSIGN_OR_RETURN(claim_, importer_.budget_.Claim(2 * weights + execution,
+                                                          "the import of " + request_.model));
     format_ = FormatName(reader->format());
     weight_paths_.assign(reader->files().begin(), reader->files().end());
     ZOOD_ASSIGN_OR_RETURN(weights_, ImportWeights(*reader, network_, *graph_, importer_.zoo_,

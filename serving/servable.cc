@@ -106,10 +106,12 @@ absl::StatusOr<std::unique_ptr<Program>> Servable::Compile(
   const std::string name = fmt::format("{} version {}", model(), version());
   // A further program shares the weights of the first.
   const engine::Executable* share_with = program_ ? &program_->executable() : nullptr;
-  const std::uint64_t estimate =
-      share_with ? share_with->execution_bytes() * static_cast<std::uint64_t>(lanes)
-                 : engine::EstimateBytes(graph(), compile_options);
-  ZOOD_ASSIGN_OR_RETURN(MemoryClaim claim, budget_.Claim(estimate, name));
+  const engine::MemoryEstimate estimate = engine::EstimateMemory(graph(), compile_options);
+  ZOOD_ASSIGN_OR_RETURN(
+      MemoryClaim claim,
+      budget_.Claim((share_with ? 0 : estimate.weight_bytes) +
+                        estimate.execution_bytes * static_cast<std::uint64_t>(lanes),
+                    name));
   ZOOD_ASSIGN_OR_RETURN(auto executable, engine::Executable::Compile(parts_.graph, parts_.weights,
                                                                      compile_options, share_with));
   claim.Resize((share_with ? 0 : executable->weight_bytes()) +
