@@ -7,6 +7,7 @@
 #include <cstring>
 #include <span>
 #include <string>
+#include <string_view>
 
 namespace zood::store {
 
@@ -18,6 +19,16 @@ void AppendLittleEndian(std::string& out, T value) {
   char bytes[sizeof(T)];
   std::memcpy(bytes, &value, sizeof(T));
   out.append(bytes, sizeof(T));
+}
+
+// A count and a text as the store's digests take them: uint64, and a uint64 length before the
+// bytes.
+inline void AppendCount(std::string& out, std::size_t count) {
+  AppendLittleEndian<std::uint64_t>(out, count);
+}
+inline void AppendText(std::string& out, std::string_view text) {
+  AppendCount(out, text.size());
+  out += text;
 }
 
 // The number at `offset`; the caller has checked that it lies within `bytes`.

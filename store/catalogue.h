@@ -1,4 +1,5 @@
-// What is known about models, versions and tensors: SQLite now, PostgreSQL for a fleet.
+// What is known about models, versions, datasets, tensors and jobs: SQLite now, PostgreSQL for a
+// fleet.
 #pragma once
 
 #include <cstdint>
@@ -9,6 +10,8 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "store/dataset.h"
+#include "store/job.h"
 #include "store/names.h"
 #include "store/pack.h"
 #include "store/version.h"
@@ -19,6 +22,18 @@ namespace zood::store {
 struct StoredVersion {
   VersionManifest manifest;
   std::map<std::string, TensorLocation> locations;
+};
+
+// A dataset and where its items lie.
+struct StoredItem {
+  std::string name;
+  std::int32_t label = 0;
+  Split split = Split::kTrain;
+  StoredTensor tensor;
+};
+struct StoredDataset {
+  DatasetManifest manifest;
+  std::vector<StoredItem> items;
 };
 
 // A pack that the catalogue speaks of, and the tensors that it takes from it.
@@ -80,10 +95,39 @@ class Catalogue {
                                      bool force) = 0;
   virtual absl::Status DeleteModel(const std::string& model) = 0;
 
-  // Every pack and the tensors that are found in it, used by a version or not.
+  // Adds `pack` as Publish() does, then the dataset, whose items' locations are not looked at.
+  // AlreadyExists when the name is taken. Internal as for Publish().
+  virtual absl::Status PublishDataset(const StoredDataset& dataset,
+                                      const std::optional<Pack>& pack) = 0;
+  // NotFound when there is no such dataset.
+  virtual absl::StatusOr<DatasetManifest> FindDataset(const std::string& name) = 0;
+  virtual absl::StatusOr<StoredDataset> FindDatasetItems(const std::string& name) = 0;
+  virtual absl::StatusOr<std::vector<DatasetSummary>> ListDatasets() = 0;
+  virtual absl::Status DeleteDataset(const std::string& name) = 0;
+
+  // Jobs, by the numbers in their ids; as the methods of the same names in store.h. `now_us` is the
+  // time of what happens.
+  virtual absl::StatusOr<CreatedJob> CreateJob(const NewJob& job, std::int64_t now_us) = 0;
+  virtual absl::StatusOr<JobRecord> FindJob(std::int64_t number) = 0;
+  // Those below number `before`.
+  virtual absl::StatusOr<JobPage> ListJobs(const JobFilter& filter, std::int64_t page_size,
+                                           std::int64_t before) = 0;
+  virtual absl::StatusOr<JobRecord> UpdateJob(std::int64_t number,
+                                              std::optional<std::int64_t> expected_revision,
+                                              const JobChange& change, std::int64_t now_us) = 0;
+  virtual absl::StatusOr<std::int64_t> AppendJobEvents(std::int64_t number,
+                                                       const std::vector<NewJobEvent>& events,
+                                                       std::int64_t now_us) = 0;
+  virtual absl::StatusOr<std::vector<JobEvent>> FindJobEvents(std::int64_t number,
+                                                              std::int64_t after_sequence,
+                                                              std::int64_t limit) = 0;
+  virtual absl::Status DeleteJob(std::int64_t number,
+                                 std::optional<std::int64_t> expected_revision) = 0;
+
+  // Every pack and the tensors that are found in it, used by anything or not.
   virtual absl::StatusOr<std::vector<PackUse>> Packs() = 0;
 
-  // Tensors that no version uses.
+  // Tensors that no version and no dataset uses.
   virtual absl::StatusOr<UnusedTensors> CountUnused() = 0;
 
   // Forgets them, and packs without tensors.

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -32,6 +33,8 @@ struct DatasetProblem {
 
   friend bool operator==(const DatasetProblem&, const DatasetProblem&) = default;
 };
+
+inline constexpr std::size_t kMaxDatasetProblems = 10'000;
 
 // What is given to the store. The items' tensors may view mapped files: they are read twice, to
 // hash and to write them, and never gathered in memory.

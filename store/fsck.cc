@@ -5,6 +5,8 @@
 #include <utility>
 
 #include "base/status.h"
+#include "store/names.h"
+#include "store/new_dataset.h"
 #include "store/tensor_codec.h"
 
 namespace zood::store {
@@ -20,6 +22,7 @@ class Fsck {
     ZOOD_RETURN_IF_ERROR(CheckPacks());
     ZOOD_RETURN_IF_ERROR(CheckFiles());
     ZOOD_RETURN_IF_ERROR(CheckVersions());
+    ZOOD_RETURN_IF_ERROR(CheckDatasets());
     return std::move(report_);
   }
 
@@ -113,7 +116,7 @@ class Fsck {
     ZOOD_ASSIGN_OR_RETURN(const BlobListing listing, blobs_.List());
     for (const auto& [name, bytes] : listing.packs) {
       if (!known_packs_.contains(name)) {
-        Garbage("pack {} ({} bytes) belongs to no version", name, bytes);
+        Garbage("pack {} ({} bytes) belongs to no version and no dataset", name, bytes);
       }
     }
     for (const std::string& file : listing.leftovers) Garbage("{} is an unfinished write", file);
@@ -123,7 +126,8 @@ class Fsck {
     const auto unused = catalogue_.CountUnused();
     if (!unused.ok()) return Reported(unused.status()) ? absl::OkStatus() : unused.status();
     if (unused->tensors > 0) {
-      Garbage("{} tensors ({} bytes) belong to no version", unused->tensors, unused->bytes);
+      Garbage("{} tensors ({} bytes) belong to no version and no dataset", unused->tensors,
+              unused->bytes);
     }
     return absl::OkStatus();
   }
@@ -159,6 +163,42 @@ class Fsck {
              stored->manifest.digest);
     }
     return absl::OkStatus();
+  }
+
+  absl::Status CheckDatasets() {
+    const auto datasets = catalogue_.ListDatasets();
+    if (!datasets.ok()) return Reported(datasets.status()) ? absl::OkStatus() : datasets.status();
+    for (const DatasetSummary& summary : *datasets) {
+      if (const absl::Status legal = CheckDatasetName(summary.name); !legal.ok()) {
+        report_.damage.emplace_back(legal.message());
+      }
+      ++report_.datasets;
+      const auto stored = catalogue_.FindDatasetItems(summary.name);
+      if (absl::IsNotFound(stored.status())) continue;  // deleted since it was listed
+      if (stored.ok()) {
+        CheckDataset(*stored);
+      } else if (!Reported(stored.status())) {
+        return stored.status();
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  void CheckDataset(const StoredDataset& dataset) {
+    const DatasetManifest& manifest = dataset.manifest;
+    const std::string digest = DatasetDigest(manifest.classes, dataset.items);
+    if (digest != manifest.summary.digest) {
+      Damage("dataset {} has digest {}; {} was published", manifest.summary.name, digest,
+             manifest.summary.digest);
+    }
+    const DatasetCounts counts = CountItems(dataset.items, manifest.classes.size());
+    if (counts != DatasetCounts{.items = manifest.summary.items,
+                                .class_items = manifest.class_items,
+                                .bytes = manifest.summary.bytes}) {
+      Damage("dataset {} says {} items of {} bytes and has {} of {}, or miscounts its classes",
+             manifest.summary.name, manifest.summary.item_count(), manifest.summary.bytes,
+             dataset.items.size(), counts.bytes);
+    }
   }
 
   BlobStore& blobs_;

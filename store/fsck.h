@@ -16,12 +16,13 @@ struct FsckOptions {
 };
 
 struct FsckReport {
-  // Sentences. Damage is a promise broken: some version cannot be trusted or loaded.
+  // Sentences. Damage is a promise broken: some version or dataset cannot be trusted or loaded.
   std::vector<std::string> damage;
   // Garbage costs space and nothing else: an interrupted publish leaves it, Gc() removes it.
   std::vector<std::string> garbage;
 
   std::int64_t versions = 0;
+  std::int64_t datasets = 0;
   std::int64_t tensors = 0;
   std::int64_t packs = 0;
   std::uint64_t bytes = 0;  // of the packs
@@ -29,9 +30,9 @@ struct FsckReport {
   bool clean() const { return damage.empty(); }
 };
 
-// Checks without changing anything. Nothing may be published or collected meanwhile; versions may
-// be deleted. An error means that the check itself could not be done; whatever is wrong with the
-// store is in the report.
+// Checks without changing anything. Nothing may be published or collected meanwhile; versions and
+// datasets may be deleted. An error means that the check itself could not be done; whatever is
+// wrong with the store is in the report.
 absl::StatusOr<FsckReport> CheckConsistency(BlobStore& blobs, Catalogue& catalogue,
                                             const FsckOptions& options);
 

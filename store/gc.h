@@ -1,4 +1,4 @@
-// Gives back the space of what no version uses.
+// Gives back the space of what no version and no dataset uses.
 #pragma once
 
 #include <cstdint>
@@ -23,10 +23,11 @@ struct GcReport {
   std::uint64_t bytes_freed = 0;
 };
 
-// Forgets tensors of no version, removes packs that are then unused and what interrupted publishes
-// left, and rewrites packs that are mostly unused. Nothing may be published meanwhile, but versions
-// may be loaded: `unlinking` is held while files are removed, and by readers from asking for a
-// location to opening its file. Killed at any moment, it has lost nothing; run it again.
+// Forgets tensors of no version and no dataset, removes packs that are then unused and what
+// interrupted publishes left, and rewrites packs that are mostly unused. Nothing may be published
+// meanwhile, but versions and datasets may be loaded: `unlinking` is held while files are removed,
+// and by readers from asking for a location to opening its file. Killed at any moment, it has lost
+// nothing; run it again.
 absl::StatusOr<GcReport> CollectGarbage(BlobStore& blobs, Catalogue& catalogue, Mutex& unlinking,
                                         const GcOptions& options);
 

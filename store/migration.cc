@@ -113,11 +113,107 @@ CREATE TABLE lineage (
 ) STRICT;
 )sql";
 
+// Datasets and jobs. What a table of many datasets shows is kept with each, so that a list does not
+// count a million items.
+constexpr const char* kSchema2 = R"sql(
+CREATE TABLE datasets (
+  id INTEGER PRIMARY KEY,
+  name TEXT NOT NULL UNIQUE,
+  digest TEXT NOT NULL CHECK (length(digest) = 64),
+  created_at_us INTEGER NOT NULL,
+  build TEXT NOT NULL,
+  note TEXT NOT NULL,
+  train_items INTEGER NOT NULL CHECK (train_items >= 0),
+  validation_items INTEGER NOT NULL CHECK (validation_items >= 0),
+  test_items INTEGER NOT NULL CHECK (test_items >= 0),
+  bytes INTEGER NOT NULL CHECK (bytes >= 0),
+  problem_count INTEGER NOT NULL CHECK (problem_count >= 0)
+) STRICT;
+
+CREATE TABLE dataset_classes (
+  dataset_id INTEGER NOT NULL REFERENCES datasets (id) ON DELETE CASCADE,
+  position INTEGER NOT NULL,
+  name TEXT NOT NULL,
+  train_items INTEGER NOT NULL CHECK (train_items >= 0),
+  validation_items INTEGER NOT NULL CHECK (validation_items >= 0),
+  test_items INTEGER NOT NULL CHECK (test_items >= 0),
+  PRIMARY KEY (dataset_id, position)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE dataset_items (
+  dataset_id INTEGER NOT NULL REFERENCES datasets (id) ON DELETE CASCADE,
+  position INTEGER NOT NULL,
+  name TEXT NOT NULL,
+  label INTEGER NOT NULL,
+  split INTEGER NOT NULL CHECK (split BETWEEN 0 AND 2),
+  tensor_id INTEGER NOT NULL REFERENCES tensors (id),
+  PRIMARY KEY (dataset_id, position)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX dataset_items_by_tensor ON dataset_items (tensor_id);
+
+CREATE TABLE dataset_sources (
+  dataset_id INTEGER NOT NULL REFERENCES datasets (id) ON DELETE CASCADE,
+  position INTEGER NOT NULL,
+  uri TEXT NOT NULL,
+  sha256 TEXT NOT NULL,
+  bytes INTEGER NOT NULL,
+  format TEXT NOT NULL,
+  PRIMARY KEY (dataset_id, position)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE dataset_problems (
+  dataset_id INTEGER NOT NULL REFERENCES datasets (id) ON DELETE CASCADE,
+  position INTEGER NOT NULL,
+  item TEXT NOT NULL,
+  reason TEXT NOT NULL,
+  PRIMARY KEY (dataset_id, position)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE jobs (
+  number INTEGER PRIMARY KEY AUTOINCREMENT,
+  state TEXT NOT NULL,
+  idempotency_key TEXT UNIQUE,
+  model TEXT NOT NULL,
+  progress BLOB NOT NULL,
+  error_code INTEGER NOT NULL,
+  error TEXT NOT NULL,
+  created_at_us INTEGER NOT NULL,
+  started_at_us INTEGER NOT NULL,
+  finished_at_us INTEGER NOT NULL,
+  updated_at_us INTEGER NOT NULL,
+  revision INTEGER NOT NULL CHECK (revision > 0),
+  last_event INTEGER NOT NULL CHECK (last_event >= 0)
+) STRICT;
+
+CREATE TABLE job_specs (
+  job_number INTEGER PRIMARY KEY REFERENCES jobs (number) ON DELETE CASCADE,
+  spec BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE job_metadata (
+  job_number INTEGER NOT NULL REFERENCES jobs (number) ON DELETE CASCADE,
+  key TEXT NOT NULL,
+  value TEXT NOT NULL,
+  PRIMARY KEY (job_number, key)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE job_events (
+  job_number INTEGER NOT NULL REFERENCES jobs (number) ON DELETE CASCADE,
+  sequence INTEGER NOT NULL CHECK (sequence > 0),
+  kind TEXT NOT NULL CHECK (kind IN ('state', 'metrics', 'log')),
+  at_us INTEGER NOT NULL,
+  payload BLOB NOT NULL,
+  PRIMARY KEY (job_number, sequence)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX job_events_by_kind ON job_events (job_number, kind, sequence);
+)sql";
+
 }  // namespace
 
 std::span<const Migration> Migrations() {
-  static const std::array<Migration, 1> steps = {{
+  static const std::array<Migration, 2> steps = {{
       {.to = 1, .apply = [](Database& database) { return database.Execute(kSchema1); }},
+      {.to = 2, .apply = [](Database& database) { return database.Execute(kSchema2); }},
   }};
   return steps;
 }

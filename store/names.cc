@@ -23,16 +23,6 @@ bool AllDigits(std::string_view text) {
   return !text.empty() && std::ranges::all_of(text, IsDigit);
 }
 
-// A name for an error message: hostile names are shortened and made printable.
-std::string Shown(std::string_view name) {
-  std::string shown;
-  for (const char c : name.substr(0, 80)) {
-    shown += c >= 0x20 && c < 0x7f ? std::string(1, c)
-                                   : fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
-  }
-  return name.size() > 80 ? shown + "..." : shown;
-}
-
 // Bytes of the UTF-8 sequence that `text` starts with; 0 when it is none (RFC 3629: no overlong
 // forms, no surrogates, nothing above U+10FFFF).
 std::size_t Utf8Length(std::string_view text) {
@@ -48,9 +38,7 @@ std::size_t Utf8Length(std::string_view text) {
   return length;
 }
 
-}  // namespace
-
-absl::Status CheckModelName(std::string_view name) {
+absl::Status CheckName(std::string_view what, std::string_view name) {
   const bool legal = !name.empty() && name.size() <= kMaxModelName &&
                      (IsLower(name[0]) || IsDigit(name[0])) &&
                      std::ranges::all_of(name, [](char c) {
@@ -58,9 +46,31 @@ absl::Status CheckModelName(std::string_view name) {
                      });
   if (legal) return absl::OkStatus();
   return InvalidArgument(
-      "model name \"{}\": expected 1 to {} of a-z 0-9 _ . - starting with a letter or digit",
-      Shown(name), kMaxModelName);
+      "{} name \"{}\": expected 1 to {} of a-z 0-9 _ . - starting with a letter or digit", what,
+      Printable(name), kMaxModelName);
 }
+
+}  // namespace
+
+std::string Printable(std::string_view name) {
+  std::string shown;
+  for (const char c : name.substr(0, 80)) {
+    shown += c >= 0x20 && c < 0x7f ? std::string(1, c)
+                                   : fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
+  }
+  return name.size() > 80 ? shown + "..." : shown;
+}
+
+std::optional<std::int64_t> ParseNumber(std::string_view text) {
+  std::int64_t number = 0;
+  if (!AllDigits(text)) return std::nullopt;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  return error == std::errc() && number > 0 ? std::optional(number) : std::nullopt;
+}
+
+absl::Status CheckModelName(std::string_view name) { return CheckName("model", name); }
+
+absl::Status CheckDatasetName(std::string_view name) { return CheckName("dataset", name); }
 
 absl::Status CheckAlias(std::string_view alias) {
   const bool legal = !alias.empty() && alias.size() <= kMaxAlias && !IsDigit(alias[0]) &&
@@ -68,14 +78,14 @@ absl::Status CheckAlias(std::string_view alias) {
   if (!legal) {
     return InvalidArgument(
         "alias \"{}\": expected 1 to {} of a-z A-Z 0-9 _ - starting with a letter or _",
-        Shown(alias), kMaxAlias);
+        Printable(alias), kMaxAlias);
   }
   if (alias == kLatest) {
     return InvalidArgument("alias \"latest\" always means the newest version; choose another name");
   }
   if (alias[0] == 'v' && AllDigits(alias.substr(1))) {
     return InvalidArgument("alias \"{}\" means a version number; choose another name",
-                           Shown(alias));
+                           Printable(alias));
   }
   return absl::OkStatus();
 }
@@ -99,15 +109,12 @@ absl::StatusOr<Selector> ParseSelector(std::string_view text) {
   if (text.empty()) return Selector{};
   const std::string_view digits = text[0] == 'v' ? text.substr(1) : text;
   if (AllDigits(digits)) {
-    std::int64_t version = 0;
-    const auto [end, error] =
-        std::from_chars(digits.data(), digits.data() + digits.size(), version);
-    if (error == std::errc() && version > 0) return Selector{.version = version};
-    return InvalidArgument("version \"{}\": versions are numbered from 1", Shown(text));
+    if (const auto version = ParseNumber(digits)) return Selector{.version = *version};
+    return InvalidArgument("version \"{}\": versions are numbered from 1", Printable(text));
   }
   if (text != kLatest) {
     if (const absl::Status legal = CheckAlias(text); !legal.ok()) {
-      return InvalidArgument("\"{}\" is neither a version number nor an alias: {}", Shown(text),
+      return InvalidArgument("\"{}\" is neither a version number nor an alias: {}", Printable(text),
                              std::string(legal.message()));
     }
   }

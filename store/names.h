@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -16,11 +17,19 @@ inline constexpr std::string_view kStable = "stable";  // set by the first publi
 // [a-z0-9][a-z0-9_.-]{0,127}
 absl::Status CheckModelName(std::string_view name);
 
+absl::Status CheckDatasetName(std::string_view name);  // the same rule
+
 // [a-zA-Z_][a-zA-Z0-9_-]{0,63}, but neither `latest` nor `v` and digits, which mean versions.
 absl::Status CheckAlias(std::string_view alias);
 
 // Valid UTF-8 without NUL, of at most `max_bytes`. `what` names the text in the error.
 absl::Status CheckText(std::string_view what, std::string_view text, std::size_t max_bytes);
+
+// A name for an error message: hostile ones are shortened and made printable.
+std::string Printable(std::string_view name);
+
+// A number above 0, in decimal digits and nothing else; nullopt for any other text.
+std::optional<std::int64_t> ParseNumber(std::string_view text);
 
 // How people name a version: "3" or "v3" (a number), an alias, or nothing.
 struct Selector {

@@ -2,47 +2,20 @@
 
 #include <cmath>
 #include <limits>
-#include <string_view>
 
 #include "base/status.h"
+#include "store/limits.h"
 #include "store/names.h"
 
 namespace zood::store {
 namespace {
 
-constexpr std::size_t kMaxDocument = 64 << 20;  // a network's source, a plan
-constexpr std::size_t kMaxLine = 4096;          // a label, a uri, a tag
-constexpr std::size_t kMaxNote = 1 << 20;
-constexpr std::size_t kMaxTensors = 100'000;
-constexpr std::size_t kMaxLabels = 1'000'000;
-constexpr std::size_t kMaxEntries = 10'000;  // sources, tags, metrics, aliases
-
-absl::Status CheckCount(std::string_view what, std::size_t count, std::size_t most) {
-  if (count <= most) return absl::OkStatus();
-  return InvalidArgument("{} {}; at most {} are kept with a version", count, what, most);
-}
-
 absl::Status CheckCounts(const NewVersion& version, const TensorMap& weights) {
   ZOOD_RETURN_IF_ERROR(CheckCount("tensors", weights.size(), kMaxTensors));
   ZOOD_RETURN_IF_ERROR(CheckCount("labels", version.labels.size(), kMaxLabels));
-  ZOOD_RETURN_IF_ERROR(CheckCount("sources", version.provenance.sources.size(), kMaxEntries));
   ZOOD_RETURN_IF_ERROR(CheckCount("tags", version.tags.size(), kMaxEntries));
   ZOOD_RETURN_IF_ERROR(CheckCount("metrics", version.metrics.size(), kMaxEntries));
   return CheckCount("aliases", version.aliases.size(), kMaxEntries);
-}
-
-absl::Status CheckProvenance(const Provenance& provenance) {
-  ZOOD_RETURN_IF_ERROR(CheckText("the build", provenance.build, kMaxLine));
-  ZOOD_RETURN_IF_ERROR(CheckText("the note", provenance.note, kMaxNote));
-  for (const Source& source : provenance.sources) {
-    ZOOD_RETURN_IF_ERROR(CheckText("a source's uri", source.uri, kMaxLine));
-    ZOOD_RETURN_IF_ERROR(CheckText("a source's sha256", source.sha256, kMaxLine));
-    ZOOD_RETURN_IF_ERROR(CheckText("a source's format", source.format, kMaxLine));
-    if (source.bytes > std::numeric_limits<std::int64_t>::max()) {
-      return InvalidArgument("source {} says {} bytes", source.uri, source.bytes);
-    }
-  }
-  return absl::OkStatus();
 }
 
 absl::Status CheckLineage(const Lineage& lineage) {
@@ -66,6 +39,21 @@ absl::Status CheckTagsAndMetrics(const NewVersion& version) {
 }
 
 }  // namespace
+
+absl::Status CheckProvenance(const Provenance& provenance) {
+  ZOOD_RETURN_IF_ERROR(CheckCount("sources", provenance.sources.size(), kMaxEntries));
+  ZOOD_RETURN_IF_ERROR(CheckText("the build", provenance.build, kMaxLine));
+  ZOOD_RETURN_IF_ERROR(CheckText("the note", provenance.note, kMaxNote));
+  for (const Source& source : provenance.sources) {
+    ZOOD_RETURN_IF_ERROR(CheckText("a source's uri", source.uri, kMaxLine));
+    ZOOD_RETURN_IF_ERROR(CheckText("a source's sha256", source.sha256, kMaxLine));
+    ZOOD_RETURN_IF_ERROR(CheckText("a source's format", source.format, kMaxLine));
+    if (source.bytes > std::numeric_limits<std::int64_t>::max()) {
+      return InvalidArgument("source {} says {} bytes", source.uri, source.bytes);
+    }
+  }
+  return absl::OkStatus();
+}
 
 absl::Status CheckNewVersion(const NewVersion& version, const TensorMap& weights) {
   ZOOD_RETURN_IF_ERROR(CheckModelName(version.model));

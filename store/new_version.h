@@ -11,6 +11,9 @@ namespace zood::store {
 // or for more of anything than it keeps.
 absl::Status CheckNewVersion(const NewVersion& version, const TensorMap& weights);
 
+// The same for the part that datasets have, too.
+absl::Status CheckProvenance(const Provenance& provenance);
+
 // The manifest of `version`, without number, time, digest and tensors.
 VersionManifest ManifestOf(const NewVersion& version);
 

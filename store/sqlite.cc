@@ -60,6 +60,15 @@ void Statement::BindOne(int index, std::string_view value) {
                            SQLITE_UTF8));
 }
 
+void Statement::BindOne(int index, Blob value) {
+  const char* data = value.bytes.data() == nullptr ? "" : value.bytes.data();
+  Note(sqlite3_bind_blob64(statement_.get(), index, data, value.bytes.size(), SQLITE_TRANSIENT));
+}
+
+void Statement::BindOne(int index, std::nullptr_t) {
+  Note(sqlite3_bind_null(statement_.get(), index));
+}
+
 absl::StatusOr<bool> Statement::Step() {
   if (bind_error_ != SQLITE_OK) return database_->Error(bind_error_, "bind a parameter");
   const int result = sqlite3_step(statement_.get());
@@ -86,6 +95,13 @@ std::string Statement::Text(int column) const {
   if (text == nullptr) return {};
   const int bytes = sqlite3_column_bytes(statement_.get(), column);
   return {reinterpret_cast<const char*>(text), static_cast<std::size_t>(bytes)};
+}
+
+std::string Statement::Bytes(int column) const {
+  const void* bytes = sqlite3_column_blob(statement_.get(), column);
+  if (bytes == nullptr) return {};  // NULL, or no bytes
+  const int size = sqlite3_column_bytes(statement_.get(), column);
+  return {static_cast<const char*>(bytes), static_cast<std::size_t>(size)};
 }
 
 absl::StatusOr<std::unique_ptr<Database>> Database::Open(const std::string& path,

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <concepts>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -22,6 +23,11 @@ struct sqlite3_stmt;
 namespace zood::store {
 
 class Database;
+
+// Bytes that are no text: bound as a BLOB.
+struct Blob {
+  std::string_view bytes;
+};
 
 // One prepared statement with its parameters. Not thread-safe; must not outlive its database.
 class Statement {
@@ -44,6 +50,7 @@ class Statement {
   std::int64_t Int(int column) const;
   double Real(int column) const;
   std::string Text(int column) const;
+  std::string Bytes(int column) const;  // of a BLOB
 
  private:
   friend class Database;
@@ -60,6 +67,8 @@ class Statement {
   }
   void BindOne(int index, double value);
   void BindOne(int index, std::string_view value);
+  void BindOne(int index, Blob value);
+  void BindOne(int index, std::nullptr_t);
   void BindInt(int index, std::int64_t value);
   void Note(int result);
 
@@ -92,6 +101,17 @@ class Database {
   absl::Status Run(std::string_view sql, const Args&... args) {
     ZOOD_ASSIGN_OR_RETURN(Statement statement, Prepare(sql, args...));
     return statement.Run();
+  }
+
+  // Calls `read` with every row.
+  template <typename Read, typename... Args>
+  absl::Status Each(Read&& read, std::string_view sql, const Args&... args) {
+    ZOOD_ASSIGN_OR_RETURN(Statement statement, Prepare(sql, args...));
+    for (;;) {
+      ZOOD_ASSIGN_OR_RETURN(const bool row, statement.Step());
+      if (!row) return absl::OkStatus();
+      read(std::as_const(statement));
+    }
   }
 
   // The first column of the first row; 0 when there is no row.

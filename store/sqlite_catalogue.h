@@ -36,6 +36,27 @@ class SqliteCatalogue : public Catalogue {
                                            std::optional<std::int64_t> expected) override;
   absl::Status DeleteVersion(const std::string& model, std::int64_t version, bool force) override;
   absl::Status DeleteModel(const std::string& model) override;
+  absl::Status PublishDataset(const StoredDataset& dataset,
+                              const std::optional<Pack>& pack) override;
+  absl::StatusOr<DatasetManifest> FindDataset(const std::string& name) override;
+  absl::StatusOr<StoredDataset> FindDatasetItems(const std::string& name) override;
+  absl::StatusOr<std::vector<DatasetSummary>> ListDatasets() override;
+  absl::Status DeleteDataset(const std::string& name) override;
+  absl::StatusOr<CreatedJob> CreateJob(const NewJob& job, std::int64_t now_us) override;
+  absl::StatusOr<JobRecord> FindJob(std::int64_t number) override;
+  absl::StatusOr<JobPage> ListJobs(const JobFilter& filter, std::int64_t page_size,
+                                   std::int64_t before) override;
+  absl::StatusOr<JobRecord> UpdateJob(std::int64_t number,
+                                      std::optional<std::int64_t> expected_revision,
+                                      const JobChange& change, std::int64_t now_us) override;
+  absl::StatusOr<std::int64_t> AppendJobEvents(std::int64_t number,
+                                               const std::vector<NewJobEvent>& events,
+                                               std::int64_t now_us) override;
+  absl::StatusOr<std::vector<JobEvent>> FindJobEvents(std::int64_t number,
+                                                      std::int64_t after_sequence,
+                                                      std::int64_t limit) override;
+  absl::Status DeleteJob(std::int64_t number,
+                         std::optional<std::int64_t> expected_revision) override;
   absl::StatusOr<std::vector<PackUse>> Packs() override;
   absl::StatusOr<UnusedTensors> CountUnused() override;
   absl::StatusOr<UnusedTensors> Sweep() override;
@@ -85,6 +106,33 @@ class SqliteCatalogue : public Catalogue {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::StatusOr<bool> IsFirstModelVersion(const VersionRow& row)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  absl::StatusOr<std::int64_t> AddDatasetRow(const DatasetManifest& manifest)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status AddDatasetLists(std::int64_t dataset_id, const DatasetManifest& manifest)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status AddItems(std::int64_t dataset_id, const StoredDataset& dataset)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::StatusOr<std::int64_t> DatasetId(const std::string& name)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::StatusOr<DatasetManifest> ReadDataset(std::int64_t dataset_id)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::StatusOr<std::vector<StoredItem>> ReadItems(std::int64_t dataset_id,
+                                                    const std::string& name)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  absl::StatusOr<JobRecord> ReadJob(std::int64_t number) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status ReadJobParts(std::int64_t number, JobRecord& job)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::StatusOr<std::int64_t> AddJob(const NewJob& job, std::int64_t now_us)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // NotFound without the job, Aborted unless it has `expected`.
+  absl::Status CheckRevision(std::int64_t number, std::optional<std::int64_t> expected)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::StatusOr<std::int64_t> AddEvents(std::int64_t number,
+                                         const std::vector<NewJobEvent>& events,
+                                         std::int64_t now_us) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status DropOldEvents(std::int64_t number) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   absl::StatusOr<UnusedTensors> CountUnusedLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status NextGeneration() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

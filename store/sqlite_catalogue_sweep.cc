@@ -8,8 +8,9 @@ namespace zood::store {
 namespace {
 
 constexpr std::string_view kUnused =
-    "FROM tensors WHERE NOT EXISTS (SELECT 1 FROM version_tensors v WHERE v.tensor_id = "
-    "tensors.id)";
+    "FROM tensors WHERE "
+    "NOT EXISTS (SELECT 1 FROM version_tensors v WHERE v.tensor_id = tensors.id) AND "
+    "NOT EXISTS (SELECT 1 FROM dataset_items i WHERE i.tensor_id = tensors.id)";
 
 constexpr std::string_view kForgetEmptyPacks =
     "DELETE FROM packs WHERE NOT EXISTS (SELECT 1 FROM tensors t WHERE t.pack_id = packs.id)";

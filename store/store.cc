@@ -1,10 +1,8 @@
 #include "store/store.h"
 
-#include <algorithm>
 #include <chrono>
-#include <map>
-#include <set>
-#include <span>
+#include <string_view>
+#include <unordered_set>
 #include <utility>
 
 #include "base/status.h"
@@ -22,16 +20,15 @@ std::int64_t SystemClock() {
   return std::chrono::duration_cast<std::chrono::microseconds>(now).count();
 }
 
-using EncodedTensors = std::map<std::string, EncodedTensor>;  // by digest
-
-// Hashes the weights: fills the manifest's tensors and gives each distinct one once.
-absl::StatusOr<EncodedTensors> Encode(const TensorMap& weights, VersionManifest& manifest) {
-  EncodedTensors encoded;
+// Hashes the weights, in the order of their names, and fills the manifest's tensors.
+absl::StatusOr<std::vector<EncodedTensor>> Encode(const TensorMap& weights,
+                                                  VersionManifest& manifest) {
+  std::vector<EncodedTensor> encoded;
   for (const auto& [name, tensor] : weights) {
     auto one = EncodeTensor(tensor);
     if (!one.ok()) return Annotate(one.status(), "tensor " + name);
     manifest.tensors.emplace(name, one->ref);
-    encoded.try_emplace(one->ref.digest, *std::move(one));
+    encoded.push_back(*std::move(one));
   }
   manifest.digest = ManifestDigest(manifest);
   return encoded;
@@ -63,56 +60,66 @@ absl::StatusOr<PublishedVersion> Store::Publish(const NewVersion& version,
                                                 const TensorMap& weights) {
   ZOOD_RETURN_IF_ERROR(CheckNewVersion(version, weights));
   VersionManifest manifest = ManifestOf(version);
-  ZOOD_ASSIGN_OR_RETURN(const EncodedTensors encoded, Encode(weights, manifest));
-  std::vector<std::string> digests;
-  for (const auto& [digest, tensor] : encoded) digests.push_back(digest);
+  ZOOD_ASSIGN_OR_RETURN(const std::vector<EncodedTensor> encoded, Encode(weights, manifest));
+  const std::string what = "publish " + version.model;
 
   const MutexLock lock(writing_);
   manifest.created_at_us = clock_();
+  auto written = WriteMissing(encoded);
+  if (!written.ok()) return Annotate(written.status(), what);
+  const auto number = catalogue_->Publish(manifest, version.aliases, written->pack);
+  if (!number.ok()) {
+    if (written->pack) DiscardPack(written->pack->name);
+    return Annotate(number.status(), what);
+  }
+  return PublishedVersion{.version = *number,
+                          .digest = manifest.digest,
+                          .new_tensors = written->tensors,
+                          .new_bytes = written->bytes};
+}
+
+absl::StatusOr<Store::Written> Store::WriteMissing(std::span<const EncodedTensor> encoded) {
+  std::vector<std::string> digests;
+  for (const EncodedTensor& tensor : encoded) digests.push_back(tensor.ref.digest);
   ZOOD_ASSIGN_OR_RETURN(const auto known, catalogue_->FindTensors(digests));
+  Written written;
   std::vector<TensorRef> missing;
   std::vector<std::span<const std::byte>> elements;
-  std::map<std::string, Pack> packs;
-  std::set<std::string> taken;
-  PublishedVersion published{.digest = manifest.digest};
-  for (const auto& [name, ref] : manifest.tensors) {  // in name order, which a load reads in
-    if (!taken.insert(ref.digest).second) continue;
-    if (const auto it = known.find(ref.digest); it != known.end()) {
-      // A tensor whose pack is gone or cut short is written anew, which heals older versions too.
+  PackContents packs;
+  std::unordered_set<std::string_view> taken;
+  for (const EncodedTensor& tensor : encoded) {
+    if (!taken.insert(tensor.ref.digest).second) continue;
+    if (const auto it = known.find(tensor.ref.digest); it != known.end()) {
+      // A tensor whose pack is gone or cut short is written anew, which heals whatever uses it.
       ZOOD_ASSIGN_OR_RETURN(const bool healthy, IsHealthy(it->second, packs));
       if (healthy) continue;
     }
-    missing.push_back(ref);
-    elements.push_back(encoded.at(ref.digest).bytes);
-    ++published.new_tensors;
-    published.new_bytes += ref.bytes;
+    missing.push_back(tensor.ref);
+    elements.push_back(tensor.bytes);
+    ++written.tensors;
+    written.bytes += tensor.ref.bytes;
   }
-  std::optional<Pack> pack;
-  if (!missing.empty()) {
-    pack = LayOutPack(missing);
-    ZOOD_RETURN_IF_ERROR(Annotate(WritePack(*pack, elements), "publish " + version.model));
-  }
-  const auto number = catalogue_->Publish(manifest, version.aliases, pack);
-  if (!number.ok()) {
-    if (pack) DiscardPack(pack->name);
-    return Annotate(number.status(), "publish " + version.model);
-  }
-  published.version = *number;
-  return published;
+  if (missing.empty()) return written;
+  written.pack = LayOutPack(missing);
+  ZOOD_RETURN_IF_ERROR(WritePack(*written.pack, elements));
+  return written;
 }
 
-absl::StatusOr<bool> Store::IsHealthy(const StoredTensor& tensor,
-                                      std::map<std::string, Pack>& packs) {
-  const auto [it, added] = packs.try_emplace(tensor.location.pack);
+absl::StatusOr<bool> Store::IsHealthy(const StoredTensor& tensor, PackContents& packs) {
+  const std::string& name = tensor.location.pack;
+  const auto [it, added] = packs.try_emplace(name);
   if (added) {
-    const auto file = blobs_->Open(tensor.location.pack);
+    const auto file = blobs_->Open(name);
     if (!file.ok() && !absl::IsNotFound(file.status())) return file.status();
     // A pack that is gone or damaged counts as one without tensors.
-    if (file.ok()) it->second = ReadPack(tensor.location.pack, (*file)->bytes()).value_or(Pack{});
+    Pack pack = file.ok() ? ReadPack(name, (*file)->bytes()).value_or(Pack{}) : Pack{};
+    for (StoredTensor& in_pack : pack.tensors) {
+      it->second.emplace(in_pack.ref.digest, std::move(in_pack));
+    }
   }
-  return std::ranges::any_of(it->second.tensors, [&](const StoredTensor& in_pack) {
-    return in_pack.ref == tensor.ref && in_pack.location == tensor.location;
-  });
+  const auto in_pack = it->second.find(tensor.ref.digest);
+  return in_pack != it->second.end() && in_pack->second.ref == tensor.ref &&
+         in_pack->second.location == tensor.location;
 }
 
 absl::Status Store::WritePack(const Pack& pack,
@@ -140,42 +147,55 @@ absl::StatusOr<LoadedVersion> Store::Load(const std::string& model, const std::s
   ZOOD_RETURN_IF_ERROR(CheckModelName(model));
   ZOOD_ASSIGN_OR_RETURN(const Selector parsed, ParseSelector(selector));
   StoredVersion stored;
-  std::map<std::string, std::shared_ptr<const FileContents>> files;
+  PackFiles files;
   {
     const MutexLock lock(unlinking_);
     ZOOD_ASSIGN_OR_RETURN(stored, catalogue_->Find(model, parsed));
     for (const auto& [digest, location] : stored.locations) {
-      auto& file = files[location.pack];
-      if (file != nullptr) continue;
-      auto opened = blobs_->Open(location.pack);
-      if (absl::IsNotFound(opened.status())) {
-        return DataLoss("version {} of {}: pack {} is missing; run fsck", stored.manifest.version,
-                        model, location.pack);
+      const absl::Status opened = OpenPack(location.pack, files);
+      if (!opened.ok()) {
+        return Annotate(opened, fmt::format("version {} of {}", stored.manifest.version, model));
       }
-      ZOOD_ASSIGN_OR_RETURN(file, std::move(opened));
     }
   }
   LoadedVersion loaded;
   for (const auto& [name, ref] : stored.manifest.tensors) {
-    const TensorLocation& location = stored.locations.at(ref.digest);
-    const auto& file = files.at(location.pack);
-    const auto bytes = file->bytes();
-    const std::string where = fmt::format("version {} of {}, tensor {}, pack {}",
-                                          stored.manifest.version, model, name, location.pack);
-    if (location.offset > bytes.size() || location.bytes > bytes.size() - location.offset) {
-      return DataLoss("{}: expected {} bytes at {}, but the file has {}; run fsck", where,
-                      location.bytes, location.offset, bytes.size());
+    auto tensor = ReadTensor({ref, stored.locations.at(ref.digest)}, files, options);
+    if (!tensor.ok()) {
+      return Annotate(tensor.status(), fmt::format("version {} of {}, tensor {}",
+                                                   stored.manifest.version, model, name));
     }
-    const auto elements = bytes.subspan(location.offset, location.bytes);
-    if (options.verify_digests) {
-      ZOOD_RETURN_IF_ERROR(Annotate(VerifyDigest(ref, elements), where));
-    }
-    auto tensor = DecodeTensor(ref, elements, file);
-    if (!tensor.ok()) return Annotate(tensor.status(), where);
     loaded.weights.emplace(name, *std::move(tensor));
   }
   loaded.manifest = std::move(stored.manifest);
   return loaded;
+}
+
+absl::Status Store::OpenPack(const std::string& name, PackFiles& files) {
+  auto& file = files[name];
+  if (file != nullptr) return absl::OkStatus();
+  auto opened = blobs_->Open(name);
+  if (absl::IsNotFound(opened.status())) return DataLoss("pack {} is missing; run fsck", name);
+  ZOOD_ASSIGN_OR_RETURN(file, std::move(opened));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Tensor> Store::ReadTensor(const StoredTensor& tensor, const PackFiles& files,
+                                         const LoadOptions& options) {
+  const auto& [pack, offset, length] = tensor.location;
+  const auto& file = files.at(pack);
+  const std::span<const std::byte> bytes = file->bytes();
+  if (offset > bytes.size() || length > bytes.size() - offset) {
+    return DataLoss("pack {}: expected {} bytes at {}, but the file has {}; run fsck", pack, length,
+                    offset, bytes.size());
+  }
+  const auto elements = bytes.subspan(offset, length);
+  const absl::Status verified =
+      options.verify_digests ? VerifyDigest(tensor.ref, elements) : absl::OkStatus();
+  if (!verified.ok()) return Annotate(verified, "pack " + pack);
+  auto read = DecodeTensor(tensor.ref, elements, file);
+  if (!read.ok()) return Annotate(read.status(), "pack " + pack);
+  return read;
 }
 
 absl::StatusOr<std::int64_t> Store::Resolve(const std::string& model, const std::string& selector) {

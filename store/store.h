@@ -14,6 +14,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -28,6 +29,7 @@
 #include "store/gc.h"
 #include "store/job.h"
 #include "store/lock_file.h"
+#include "store/tensor_codec.h"
 #include "store/version.h"
 
 namespace zood::store {
@@ -128,9 +130,9 @@ class Store {
   // same; otherwise AlreadyExists.
   absl::StatusOr<CreatedJob> CreateJob(const NewJob& job);
   absl::StatusOr<JobRecord> GetJob(const std::string& id);
-  // Newest first. `page_size` 0 means 50, and no page has more than 1000 jobs or, but for its first
-  // job, more than 16 MiB of specs. `page_token` is empty or a page's next_page_token, of a call
-  // with the same filter; InvalidArgument if it is not one.
+  // Newest first. `page_size` 0 means 50. A page ends after 1000 jobs, or after the one that brings
+  // its specs above 16 MiB. `page_token` is empty or a page's next_page_token, of a call with the
+  // same filter; InvalidArgument if it is not one.
   absl::StatusOr<JobPage> ListJobs(const JobFilter& filter, std::int64_t page_size = 0,
                                    const std::string& page_token = "");
   // Gives the record as it is then. With `expected_revision`, Aborted and nothing done unless the
@@ -141,8 +143,8 @@ class Store {
   // Does not change the record. Gives the sequence of the last event.
   absl::StatusOr<std::int64_t> AppendJobEvents(const std::string& id,
                                                const std::vector<NewJobEvent>& events);
-  // Those after `after_sequence`, oldest first: at most `limit`, and, but for the first of them, no
-  // more than 16 MiB of payloads. Empty when there are none yet.
+  // Those after `after_sequence`, oldest first: at most `limit`, and none after the one that brings
+  // the payloads above 16 MiB. Empty when there are none yet.
   absl::StatusOr<std::vector<JobEvent>> JobEvents(const std::string& id,
                                                   std::int64_t after_sequence, std::int64_t limit);
   // With its events. Its idempotency key is free again.
@@ -156,8 +158,27 @@ class Store {
   absl::Status WritePack(const Pack& pack, const std::vector<std::span<const std::byte>>& elements)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(writing_);
   void DiscardPack(const std::string& name) ABSL_EXCLUSIVE_LOCKS_REQUIRED(writing_);
-  absl::StatusOr<bool> IsHealthy(const StoredTensor& tensor, std::map<std::string, Pack>& packs)
+
+  // What a publish adds to the packs; nullopt when the store has everything.
+  struct Written {
+    std::optional<Pack> pack;
+    std::int64_t tensors = 0;
+    std::uint64_t bytes = 0;
+  };
+  // Writes those tensors that the store lacks, each once and in their order, which a load reads in.
+  absl::StatusOr<Written> WriteMissing(std::span<const EncodedTensor> encoded)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(writing_);
+
+  // Tensors by digest, of packs by name.
+  using PackContents = std::map<std::string, std::unordered_map<std::string, StoredTensor>>;
+  absl::StatusOr<bool> IsHealthy(const StoredTensor& tensor, PackContents& packs)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(writing_);
+
+  using PackFiles = std::unordered_map<std::string, std::shared_ptr<const FileContents>>;
+  absl::Status OpenPack(const std::string& name, PackFiles& files)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(unlinking_);
+  static absl::StatusOr<Tensor> ReadTensor(const StoredTensor& tensor, const PackFiles& files,
+                                           const LoadOptions& options);
 
   // Constant after construction. The lock goes last when the store closes.
   const std::unique_ptr<LockFile> lock_;

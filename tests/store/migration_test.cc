@@ -57,5 +57,32 @@ TEST_F(MigrationTest, StepsAreNumberedOneByOne) {
   for (const Migration& step : Migrations()) EXPECT_EQ(step.to, ++expected);
 }
 
+// tests/data/store/schema1 was written by the zood that had only schema 1: a model with a version
+// and a checkpoint, which share a tensor.
+TEST_F(MigrationTest, AStoreOfSchema1OpensWhole) {
+  const std::string root = scratch_.path() + "/store";
+  std::filesystem::copy(ZOOD_TEST_DATA "/store/schema1", root,
+                        std::filesystem::copy_options::recursive);
+  const auto store = OpenStore(root);
+  ASSERT_NE(store, nullptr);
+  const auto report = store->Fsck();
+  EXPECT_THAT(report->damage, ::testing::IsEmpty());
+  EXPECT_THAT(report->garbage, ::testing::IsEmpty());
+  EXPECT_EQ(report->versions, 2);
+  const auto loaded = store->Load("net", "1", {.verify_digests = true});
+  ASSERT_TRUE(loaded.ok()) << loaded.status();
+  EXPECT_EQ(loaded->weights.at("conv/weights").values<float>()[3], 3.5f);
+  EXPECT_EQ(loaded->manifest.labels, (std::vector<std::string>{"cat", "dog"}));
+  EXPECT_EQ(loaded->manifest.provenance.note, "the first");
+  const auto checkpoint = store->GetVersion("net", "best");
+  EXPECT_EQ(checkpoint->version, 2);
+  EXPECT_EQ(checkpoint->lineage->seed, ~std::uint64_t{0});
+  // And the new parts work on it.
+  ASSERT_TRUE(store->PublishDataset(Photos("flowers", 1, 5)).ok());
+  ASSERT_TRUE(store->CreateJob({.state = "QUEUED", .spec = "{}"}).ok());
+  EXPECT_TRUE(store->Fsck()->clean());
+  EXPECT_EQ(store->Gc()->tensors_forgotten, 0);
+}
+
 }  // namespace
 }  // namespace zood::store

@@ -78,6 +78,29 @@ inline bool SameWeights(const TensorMap& a, const TensorMap& b) {
          });
 }
 
+// A dataset of three classes and all splits; `seed` decides the items' contents, of various sizes.
+inline NewDataset Photos(const std::string& name, std::uint64_t seed, int items) {
+  NewDataset dataset{.name = name, .classes = {"rose", "tulip", "daisy"}};
+  for (int i = 0; i < items; ++i) {
+    std::mt19937_64 random(seed * 1'000'000 + static_cast<std::uint64_t>(i));
+    std::vector<std::uint8_t> bytes(16 + random() % 200);
+    for (std::uint8_t& byte : bytes) byte = static_cast<std::uint8_t>(random());
+    const auto count = static_cast<std::int64_t>(bytes.size());
+    dataset.items.push_back({.name = "photo-" + std::to_string(i),
+                             .label = i % 3,
+                             .split = static_cast<Split>(i % 4 % 3),
+                             .data = Tensor::FromVector({count}, std::move(bytes)).value()});
+  }
+  return dataset;
+}
+
+inline bool SameItems(const std::vector<DatasetItem>& a, const std::vector<DatasetItem>& b) {
+  return std::ranges::equal(a, b, [](const DatasetItem& x, const DatasetItem& y) {
+    return x.name == y.name && x.label == y.label && x.split == y.split &&
+           SameTensor(x.data, y.data);
+  });
+}
+
 inline std::unique_ptr<Store> OpenStore(const std::string& root) {
   auto store = Store::Open(FileSystem::Native(), root);
   EXPECT_TRUE(store.ok()) << store.status();
