@@ -68,21 +68,50 @@ absl::Status OptimizerState::Apply(std::string_view variable, std::int64_t step,
     return InvalidArgument("variable '{}' has {} elements; found a gradient of {} and values of {}",
                            variable, count, gradient.size(), values.size());
   }
+  return ApplyPiece(variable, step, learning_rate, 0, gradient, values);
+}
+
+absl::Status OptimizerState::ApplyPiece(std::string_view variable, std::int64_t step,
+                                        float learning_rate, std::size_t first,
+                                        std::span<const float> gradient, std::span<float> values) {
+  const auto found = slots_.find(variable);
+  if (found == slots_.end()) {
+    return NotFound("variable '{}' has no slots: it is not among the {} trained variables",
+                    variable, slots_.size());
+  }
+  const auto count = static_cast<std::size_t>(found->second.shape.num_elements());
+  if (first > count || gradient.size() > count - first || values.size() != gradient.size()) {
+    return InvalidArgument(
+        "variable '{}' has {} elements; found a gradient of {} and values of {} from element {} on",
+        variable, count, gradient.size(), values.size(), first);
+  }
+  std::vector<std::span<float>> slots;
+  for (const std::span<float> slot : found->second.views) {
+    slots.push_back(slot.subspan(first, gradient.size()));
+  }
   optimizer_->Apply({.step = step,
                      .learning_rate = learning_rate,
                      .gradient = gradient,
                      .variable = values,
-                     .slots = found->second.views,
+                     .slots = slots,
                      .scalars = scalars_});
   return absl::OkStatus();
+}
+
+std::uint64_t OptimizerState::bytes() const {
+  std::uint64_t floats = scalars_.size();
+  for (const auto& [name, slots] : slots_) {
+    for (const std::vector<float>& values : slots.values) floats += values.size();
+  }
+  return floats * sizeof(float);
 }
 
 absl::StatusOr<TensorMap> OptimizerState::Save() const {
   TensorMap saved;
   const auto save = [&](const std::string& name, const Shape& shape,
                         std::span<const float> elements) -> absl::Status {
-    ZOOD_ASSIGN_OR_RETURN(saved[name], Tensor::FromVector<float>(
-                                           shape, {elements.begin(), elements.end()}));
+    ZOOD_ASSIGN_OR_RETURN(saved[name],
+                          Tensor::FromVector<float>(shape, {elements.begin(), elements.end()}));
     return absl::OkStatus();
   };
   ZOOD_RETURN_IF_ERROR(Visit(*this, save));

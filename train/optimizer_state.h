@@ -1,6 +1,7 @@
 // The slots of an optimizer for a set of variables, under the names that checkpoints give them.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -34,10 +35,19 @@ class OptimizerState {
   absl::Status Apply(std::string_view variable, std::int64_t step, float learning_rate,
                      std::span<const float> gradient, std::span<float> values);
 
+  // The same for some elements only, the first of which is the variable's element `first`, so that
+  // several threads can share a variable. InvalidArgument where they reach beyond it.
+  absl::Status ApplyPiece(std::string_view variable, std::int64_t step, float learning_rate,
+                          std::size_t first, std::span<const float> gradient,
+                          std::span<float> values);
+
   // Ends a step: call once when all variables were updated.
   void FinishStep() { optimizer_->FinishStep(scalars_); }
 
   const Optimizer& optimizer() const { return *optimizer_; }
+
+  // Of slots and scalars.
+  std::uint64_t bytes() const;
 
   // A copy of everything: "<variable>/<slot>" in the variable's shape, and the scalars.
   absl::StatusOr<TensorMap> Save() const;

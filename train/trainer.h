@@ -45,7 +45,8 @@ struct TrainerOptions {
   // Keeps "<variable>/ExponentialMovingAverage" of every variable, with the step as num_updates.
   std::optional<double> moving_average_decay;
 
-  // Instead of the scale of every L2 term of the network; 0 switches them off.
+  // Instead of the network's own regularisers: an L2 term of this scale wherever it has one; 0
+  // switches them off.
   std::optional<float> weight_decay;
   // Instead of every dropout's and every batch norm's own.
   std::optional<float> keep_probability;
@@ -106,9 +107,8 @@ class Trainer {
   virtual double steps_per_epoch() const = 0;
 
   // Features still to be computed before an epoch costs only what is trained; 0 where none are
-  // kept. Step() computes what it needs by itself: with a shuffled epoch the first one nearly all.
-  // To show progress, or to stop in between, call ComputeFeatures() until none are pending; each
-  // call computes one chunk of batch_size items.
+  // kept. The first Step() computes them all. To show progress, or to stop in between, call
+  // ComputeFeatures() until none are pending; each call computes one chunk of batch_size items.
   virtual std::int64_t pending_features() const = 0;
   virtual absl::Status ComputeFeatures() = 0;
 
