@@ -1,7 +1,10 @@
 // Publishing, loading, aliasing, deleting, collecting and checking at the same time.
 #include <atomic>
+#include <chrono>
 #include <thread>
 
+#include "store/local_blob_store.h"
+#include "store/sqlite_catalogue.h"
 #include "store_testing.h"
 
 namespace zood::store {
@@ -66,6 +69,42 @@ TEST(StoreConcurrencyTest, EveryoneAtOnce) {
   for (std::thread& thread : others) thread.join();
   EXPECT_EQ(*store->Resolve("a", "latest"), kRounds);
   EXPECT_EQ(store->ListVersions("b")->size(), 3u);
+}
+
+// A pack store that takes its time between being asked for a pack and opening it.
+class SlowToOpen : public LocalBlobStore {
+ public:
+  using LocalBlobStore::LocalBlobStore;
+  absl::StatusOr<std::shared_ptr<const FileContents>> Open(const std::string& name) override {
+    if (slow.exchange(false)) {
+      asked = true;
+      std::this_thread::sleep_for(std::chrono::milliseconds(200));
+    }
+    return LocalBlobStore::Open(name);
+  }
+  std::atomic<bool> slow = false;
+  std::atomic<bool> asked = false;
+};
+
+TEST(StoreConcurrencyTest, GcWaitsForALoadThatIsAboutToOpenAPack) {
+  const ScratchDirectory scratch;
+  auto packs = std::make_unique<SlowToOpen>(FileSystem::Native(), scratch.path());
+  SlowToOpen& opening = *packs;
+  Store store(std::move(packs), SqliteCatalogue::Open(scratch.path() + "/catalogue.db", "").value(),
+              nullptr);
+  const TensorMap part = {{"conv0/weights", NetworkWeights(1, 1)["conv0/weights"]}};
+  ASSERT_TRUE(store.Publish({.model = "whole"}, NetworkWeights(1, 1)).ok());
+  ASSERT_TRUE(store.Publish({.model = "part"}, part).ok());
+  ASSERT_TRUE(store.DeleteModel("whole").ok());
+  opening.slow = true;
+  absl::StatusOr<LoadedVersion> loaded;
+  std::thread loader([&] { loaded = store.Load("part", ""); });
+  while (!opening.asked) std::this_thread::yield();
+  const auto report = store.Gc();  // moves the tensor and removes the pack that `loader` wants
+  loader.join();
+  EXPECT_EQ(report->packs_rewritten, 1);
+  ASSERT_TRUE(loaded.ok()) << loaded.status();
+  EXPECT_TRUE(SameWeights(loaded->weights, part));
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
 // Whatever operation of the disk fails, and whatever a loss of power then takes away: the store
-// opens, fsck finds no damage, every acknowledged version is whole, and nothing is half there.
+// opens, fsck finds no damage, everything acknowledged is whole, and nothing is half there.
 #include <functional>
 #include <map>
 
@@ -13,6 +13,11 @@ namespace {
 struct Expectation {
   std::map<std::pair<std::string, std::int64_t>, TensorMap> acknowledged;
   std::map<std::pair<std::string, std::int64_t>, TensorMap> perhaps;  // errors without an answer
+  std::map<std::string, NewDataset> datasets;
+  std::map<std::string, NewDataset> perhaps_datasets;
+  // Of the only job, whose progress and newest event name its revision.
+  std::int64_t revision = 0;
+  std::int64_t perhaps_revision = 0;
 };
 
 class FaultTest : public ::testing::Test {
@@ -57,9 +62,49 @@ class FaultTest : public ::testing::Test {
     return absl::IsNotFound(status) ? absl::OkStatus() : status;
   }
 
-  // A life of a store: versions that share tensors, aliases, a deletion whose pack is rewritten,
-  // and a restart, which writes SQLite's log back. Each step is repeated by `attempt`.
-  absl::Status Live(const std::function<absl::Status(std::function<absl::Status()>)>& attempt) {
+  absl::Status PublishDataset(Store& store, const NewDataset& dataset) {
+    const absl::Status status = store.PublishDataset(dataset).status();
+    if (status.ok()) expected_.perhaps_datasets.erase(dataset.name);
+    (status.ok() ? expected_.datasets : expected_.perhaps_datasets)[dataset.name] = dataset;
+    return status;
+  }
+
+  absl::Status DeleteDataset(Store& store, const std::string& name) {
+    const auto it = expected_.datasets.find(name);
+    if (it != expected_.datasets.end()) {
+      expected_.perhaps_datasets.insert(expected_.datasets.extract(it));
+    }
+    const absl::Status status = store.DeleteDataset(name);
+    if (status.ok()) expected_.perhaps_datasets.erase(name);
+    return absl::IsNotFound(status) ? absl::OkStatus() : status;
+  }
+
+  absl::Status CreateJob(Store& store) {
+    expected_.perhaps_revision = 1;
+    const absl::Status status =
+        store.CreateJob({.state = "QUEUED", .spec = "spec", .idempotency_key = "key"}).status();
+    if (status.ok()) expected_.revision = 1;
+    return status;
+  }
+
+  absl::Status UpdateJob(Store& store) {
+    const std::int64_t next = expected_.perhaps_revision = expected_.revision + 1;
+    const absl::Status status =
+        store
+            .UpdateJob("job-1", expected_.revision,
+                       {.progress = std::to_string(next),
+                        .events = {{.payload = "one"}, {.payload = std::to_string(next)}}})
+            .status();
+    if (status.ok()) expected_.revision = next;
+    return status;
+  }
+
+  using Attempt = std::function<absl::Status(std::function<absl::Status()>)>;
+
+  // A life of a store: versions that share tensors, aliases, a deletion whose pack, still used in
+  // part, is rewritten, and a restart, which writes SQLite's log back. Each step is repeated by
+  // `attempt`.
+  virtual absl::Status Live(const Attempt& attempt) {
     std::unique_ptr<Store> store;
     const auto open = [&] {
       return attempt([&]() -> absl::Status {
@@ -72,13 +117,17 @@ class FaultTest : public ::testing::Test {
     ZOOD_RETURN_IF_ERROR(attempt([&] { return Publish(*store, "a", 1, 1, 1); }));
     ZOOD_RETURN_IF_ERROR(attempt([&] { return Publish(*store, "a", 2, 1, 2); }));
     ZOOD_RETURN_IF_ERROR(attempt([&] { return store->SetAlias("a", "stable", 2).status(); }));
-    ZOOD_RETURN_IF_ERROR(attempt([&] { return Publish(*store, "b", 1, 2, 1); }));
+    ZOOD_RETURN_IF_ERROR(attempt([&] { return Publish(*store, "b", 1, 2, 4); }));
     ZOOD_RETURN_IF_ERROR(open());
-    ZOOD_RETURN_IF_ERROR(attempt([&] { return Publish(*store, "c", 1, 3, 3); }));
+    ZOOD_RETURN_IF_ERROR(attempt([&] { return Publish(*store, "c", 1, 2, 3); }));
     ZOOD_RETURN_IF_ERROR(attempt([&] { return Delete(*store, "b", 1); }));
     ZOOD_RETURN_IF_ERROR(attempt([&] { return Delete(*store, "a", 2); }));
-    ZOOD_RETURN_IF_ERROR(attempt([&] { return store->Gc({.compact_at_most = 0.99}).status(); }));
-    ZOOD_RETURN_IF_ERROR(attempt([&] { return Publish(*store, "b", 2, 2, 1); }));
+    ZOOD_RETURN_IF_ERROR(attempt([&]() -> absl::Status {
+      ZOOD_ASSIGN_OR_RETURN(const GcReport report, store->Gc({.compact_at_most = 0.99}));
+      rewritten_ += report.packs_rewritten;
+      return absl::OkStatus();
+    }));
+    ZOOD_RETURN_IF_ERROR(attempt([&] { return Publish(*store, "b", 2, 2, 4); }));
     return absl::OkStatus();
   }
 
@@ -87,6 +136,7 @@ class FaultTest : public ::testing::Test {
     Reset();
     const std::int64_t before = disk_.operations();
     EXPECT_TRUE(Live([](const auto& step) { return step(); }).ok());
+    EXPECT_GT(rewritten_, 0);
     return disk_.operations() - before;
   }
 
@@ -101,6 +151,8 @@ class FaultTest : public ::testing::Test {
       ASSERT_TRUE(loaded.ok()) << loaded.status();
       ASSERT_TRUE(SameWeights(loaded->weights, weights));
     }
+    ASSERT_NO_FATAL_FAILURE(ExpectDatasets(**store));
+    ASSERT_NO_FATAL_FAILURE(ExpectJob(**store));
     const auto models = (*store)->ListModels();
     ASSERT_TRUE(models.ok()) << models.status();
     for (const ModelSummary& model : *models) {
@@ -119,6 +171,38 @@ class FaultTest : public ::testing::Test {
     ASSERT_THAT((*store)->Fsck()->damage, ::testing::IsEmpty());
     ASSERT_THAT((*store)->Fsck()->garbage, ::testing::IsEmpty());
     ASSERT_TRUE((*store)->Publish({.model = "after"}, NetworkWeights(9, 9, 16)).ok());
+  }
+
+  void ExpectDatasets(Store& store) {
+    const auto datasets = store.ListDatasets();
+    ASSERT_TRUE(datasets.ok()) << datasets.status();
+    std::size_t acknowledged = 0;
+    for (const DatasetSummary& dataset : *datasets) {
+      const bool sure = expected_.datasets.contains(dataset.name);
+      acknowledged += sure ? 1 : 0;
+      const auto& among = sure ? expected_.datasets : expected_.perhaps_datasets;
+      ASSERT_TRUE(among.contains(dataset.name)) << dataset.name;
+      const auto loaded = store.LoadDataset(dataset.name, {.verify_digests = true});
+      ASSERT_TRUE(loaded.ok()) << loaded.status();
+      ASSERT_TRUE(SameItems(loaded->items, among.at(dataset.name).items));
+    }
+    ASSERT_EQ(acknowledged, expected_.datasets.size());
+  }
+
+  void ExpectJob(Store& store) {
+    const auto page = store.ListJobs({});
+    ASSERT_TRUE(page.ok()) << page.status();
+    const std::int64_t found = page->jobs.empty() ? 0 : page->jobs[0].revision;
+    ASSERT_GE(found, expected_.revision);
+    ASSERT_LE(found, expected_.perhaps_revision);
+    if (found == 0) return;
+    ASSERT_EQ(page->jobs[0].spec, "spec");
+    const auto events = store.JobEvents("job-1", 0, 100);
+    ASSERT_TRUE(events.ok()) << events.status();
+    ASSERT_EQ(events->size(), static_cast<std::size_t>(2 * (found - 1)));
+    if (found == 1) return;
+    ASSERT_EQ(page->jobs[0].progress, std::to_string(found));
+    ASSERT_EQ(events->back().payload, std::to_string(found));
   }
 
   // The power goes at operation n, for every n.
@@ -159,6 +243,7 @@ class FaultTest : public ::testing::Test {
       disk_.LosePower(PowerLoss::kLoseUnsynced, 0);
       ASSERT_NO_FATAL_FAILURE(ExpectWhole());
       ASSERT_TRUE(expected_.perhaps.empty());
+      ASSERT_TRUE(expected_.perhaps_datasets.empty());
     }
   }
 
@@ -166,6 +251,7 @@ class FaultTest : public ::testing::Test {
   std::string root_ = scratch_.path() + "/store";
   FaultDisk disk_;
   Expectation expected_;
+  std::int64_t rewritten_ = 0;  // packs, by Gc()
 };
 
 TEST_F(FaultTest, PowerLossThatForgetsTheUnsynced) { TestPowerLoss(PowerLoss::kLoseUnsynced, 0); }
@@ -179,6 +265,46 @@ TEST_F(FaultTest, PowerLossThatForgetsThere) { TestPowerLoss(PowerLoss::kMix, 2)
 TEST_F(FaultTest, DiskFullOnce) { TestOneFailure(Fault::kNoSpace); }
 
 TEST_F(FaultTest, InputOutputErrorOnce) { TestOneFailure(Fault::kIoError); }
+
+// The same with datasets, which share items with one another, and a job that changes meanwhile.
+class DatasetFaultTest : public FaultTest {
+ protected:
+  absl::Status Live(const Attempt& attempt) override {
+    std::unique_ptr<Store> store;
+    const auto open = [&] {
+      return attempt([&]() -> absl::Status {
+        store.reset();
+        ZOOD_ASSIGN_OR_RETURN(store, Open());
+        return absl::OkStatus();
+      });
+    };
+    const NewDataset first = Photos("first", 1, 9);
+    const NewDataset part = Photos("part", 1, 4);
+    ZOOD_RETURN_IF_ERROR(open());
+    ZOOD_RETURN_IF_ERROR(attempt([&] { return CreateJob(*store); }));
+    ZOOD_RETURN_IF_ERROR(attempt([&] { return PublishDataset(*store, first); }));
+    ZOOD_RETURN_IF_ERROR(attempt([&] { return UpdateJob(*store); }));
+    ZOOD_RETURN_IF_ERROR(attempt([&] { return PublishDataset(*store, part); }));
+    ZOOD_RETURN_IF_ERROR(open());
+    ZOOD_RETURN_IF_ERROR(attempt([&] { return UpdateJob(*store); }));
+    ZOOD_RETURN_IF_ERROR(attempt([&] { return DeleteDataset(*store, "first"); }));
+    ZOOD_RETURN_IF_ERROR(attempt([&]() -> absl::Status {
+      ZOOD_ASSIGN_OR_RETURN(const GcReport report, store->Gc({.compact_at_most = 0.99}));
+      rewritten_ += report.packs_rewritten;
+      return absl::OkStatus();
+    }));
+    ZOOD_RETURN_IF_ERROR(attempt([&] { return PublishDataset(*store, first); }));
+    return attempt([&] { return UpdateJob(*store); });
+  }
+};
+
+TEST_F(DatasetFaultTest, PowerLossThatForgetsTheUnsynced) {
+  TestPowerLoss(PowerLoss::kLoseUnsynced, 0);
+}
+
+TEST_F(DatasetFaultTest, PowerLossThatForgetsHereAndThere) { TestPowerLoss(PowerLoss::kMix, 1); }
+
+TEST_F(DatasetFaultTest, InputOutputErrorOnce) { TestOneFailure(Fault::kIoError); }
 
 // A commit that fails in its last sync may lie whole in SQLite's log. Its pack must not be taken
 // away before that is settled, neither by the publish that failed nor by a later Gc().

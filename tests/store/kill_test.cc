@@ -1,5 +1,6 @@
 // Killed (-9) at random moments, the store opens, fsck is clean, and every version that was
-// acknowledged is whole.
+// acknowledged is whole; and so is the dataset that each version names, and the job that counts
+// them.
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -16,6 +17,7 @@ namespace {
 
 constexpr std::int64_t kScale = 50'000;  // 3.8 MB a network: most kills fall into a publish
 constexpr int kKept = 6;
+constexpr int kItems = 200;
 
 // What the child tells, before it deletes and after it published. Written whole: it is shorter
 // than PIPE_BUF.
@@ -34,17 +36,30 @@ void Tell(int pipe, const Message& message) {
 [[noreturn]] void PublishForever(const std::string& root, std::uint64_t round, int pipe) {
   auto store = Store::Open(FileSystem::Native(), root);
   if (!store.ok()) ::_exit(1);
+  if (!(*store)->CreateJob({.state = "RUNNING", .idempotency_key = "only"}).ok()) ::_exit(8);
   for (std::uint64_t i = 0;; ++i) {
     const std::uint64_t base = round * 1000 + i / 3;
     const auto published =
         (*store)->Publish({.model = "net", .labels = {"cat", "dog"}, .aliases = {"stable"}},
                           NetworkWeights(base, i, kScale));
     if (!published.ok()) ::_exit(2);
+    const std::string dataset = "data-" + std::to_string(published->version);
+    if (!(*store)->PublishDataset(Photos(dataset, i, kItems)).ok()) ::_exit(5);
+    const auto job = (*store)->GetJob("job-1");
+    if (!job.ok()) ::_exit(6);
+    const std::string progress = std::to_string(published->version);
+    if (!(*store)
+             ->UpdateJob("job-1", job->revision,
+                         {.progress = progress, .events = {{.payload = progress}}})
+             .ok()) {
+      ::_exit(7);
+    }
     Tell(pipe, {Message::kPublished, published->version, base, i});
     if (published->version <= kKept) continue;
     const std::int64_t old = published->version - kKept;
     Tell(pipe, {Message::kWillDelete, old, 0, 0});
     (*store)->DeleteVersion("net", old).IgnoreError();  // an earlier process may have done it
+    (*store)->DeleteDataset("data-" + std::to_string(old)).IgnoreError();
     if (i % 2 == 1 && !(*store)->Gc().ok()) ::_exit(4);
   }
 }
@@ -87,6 +102,18 @@ std::vector<Message> PublishAndKill(const std::string& root, std::uint64_t round
   return messages;
 }
 
+// The job's progress and its newest event name one version, none older than the newest
+// acknowledged.
+void ExpectJobCounts(Store& store, std::int64_t newest) {
+  const auto job = store.GetJob("job-1");
+  ASSERT_TRUE(job.ok()) << job.status();
+  const auto events = store.JobEvents("job-1", 0, 1'000'000);
+  ASSERT_TRUE(events.ok()) << events.status();
+  ASSERT_EQ(static_cast<std::int64_t>(events->size()), job->revision - 1);
+  ASSERT_EQ(events->back().payload, job->progress);
+  ASSERT_GE(std::stoll(job->progress), newest);
+}
+
 TEST(StoreKillTest, EveryAcknowledgedVersionIsWhole) {
   const ScratchDirectory scratch;
   const std::string root = scratch.path() + "/store";
@@ -114,7 +141,11 @@ TEST(StoreKillTest, EveryAcknowledgedVersionIsWhole) {
       ASSERT_TRUE(loaded.ok()) << loaded.status();
       ASSERT_TRUE(SameWeights(loaded->weights, NetworkWeights(message.base, message.head, kScale)));
       ASSERT_EQ(loaded->manifest.labels.size(), 2u);
+      const auto dataset = store->LoadDataset("data-" + std::to_string(version));
+      ASSERT_TRUE(dataset.ok()) << dataset.status();
+      ASSERT_TRUE(SameItems(dataset->items, Photos("", message.head, kItems).items));
     }
+    if (!acknowledged.empty()) ExpectJobCounts(*store, acknowledged.rbegin()->first);
     ASSERT_TRUE(store->Gc().ok());
     ASSERT_THAT(store->Fsck()->garbage, ::testing::IsEmpty());
   }
