@@ -1,26 +1,16 @@
 #include "engine/arena.h"
 
 #include <algorithm>
-#include <limits>
 #include <numeric>
+
+#include "engine/lifetime_plan.h"
 
 namespace zood::engine {
 namespace {
 
 using graph::Graph;
 
-constexpr std::size_t kAlignment = 64;  // a cache line, and the widest vector
-
-std::size_t RoundUp(std::size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 std::size_t Index(NodeId id) { return static_cast<std::size_t>(id); }
-
-// A stretch of memory, the steps during which it is in use, and where it was put.
-struct Block {
-  std::size_t bytes = 0;
-  int first = std::numeric_limits<int>::max();
-  int last = -1;
-  std::size_t offset = 0;
-};
 
 class Planner {
  public:
@@ -45,12 +35,12 @@ class Planner {
     JoinConcatenations();
     JoinInPlace();
     MakeBlocks();
-    PlaceBlocks();
+    plan_.bytes = PlaceBlocks(blocks_);
     for (NodeId id = 0; id < static_cast<NodeId>(block_of_.size()); ++id) {
       plan_.places[Index(id)].offset =
           blocks_[Index(Root(id))].offset + inside_[Index(id)] * sizeof(float);
     }
-    plan_.bytes += RoundUp(scratch_bytes);
+    plan_.bytes += RoundUpToAlignment(scratch_bytes);
     return std::move(plan_);
   }
 
@@ -131,13 +121,11 @@ class Planner {
   void MakeBlocks() {
     blocks_.resize(graph_.nodes().size());
     const auto touch = [this](NodeId id, int step) {
-      Block& block = blocks_[Index(Root(id))];
-      block.first = std::min(block.first, step);
-      block.last = std::max(block.last, step);
+      blocks_[Index(Root(id))].Touch(step);
     };
     const auto size = [this](NodeId id) {
       Block& block = blocks_[Index(id)];
-      block.bytes = RoundUp(ElementsPerImage(graph_, id) * batch_ * sizeof(float));
+      block.bytes = RoundUpToAlignment(ElementsPerImage(graph_, id) * batch_ * sizeof(float));
     };
     size(graph_.input());
     touch(graph_.input(), -1);
@@ -151,28 +139,6 @@ class Planner {
     }
     for (NodeId id : lowered_.results) {
       touch(ValueOf(id), static_cast<int>(lowered_.steps.size()));
-    }
-  }
-
-  void PlaceBlocks() {
-    std::vector<Block*> order;
-    for (Block& block : blocks_) {
-      if (block.bytes > 0 && block.last >= block.first) order.push_back(&block);
-    }
-    std::ranges::stable_sort(order, std::greater{}, [](const Block* block) { return block->bytes; });
-    std::vector<const Block*> placed;  // by offset
-    for (Block* block : order) {
-      std::size_t offset = 0;
-      for (const Block* other : placed) {
-        if (other->last < block->first || other->first > block->last) continue;
-        if (offset + block->bytes <= other->offset) break;
-        offset = std::max(offset, other->offset + other->bytes);
-      }
-      block->offset = offset;
-      plan_.bytes = std::max(plan_.bytes, offset + block->bytes);
-      placed.insert(std::ranges::upper_bound(placed, offset, {},
-                                             [](const Block* other) { return other->offset; }),
-                    block);
     }
   }
 

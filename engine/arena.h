@@ -28,9 +28,7 @@ struct ArenaPlan {
 // Places every value of `lowered` for batches of `batch` images. `scratch_bytes` more are set aside
 // at the end, at offset `bytes - scratch_bytes`.
 //
-// Values are placed largest first, each at the lowest offset where no value with an overlapping
-// lifetime is in the way (greedy by size; Pisarchyk and Lee, 2020). It costs the square of the
-// number of values, a few hundred.
+// PlaceBlocks() does the placing.
 ArenaPlan PlanArena(const graph::Graph& graph, const LoweredGraph& lowered, int batch,
                     std::size_t scratch_bytes);
 

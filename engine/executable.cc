@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/status.h"
+#include "engine/lifetime_plan.h"
 #include "engine/program.h"
 #include "engine/threads.h"
 
@@ -17,7 +18,6 @@ namespace {
 using graph::Graph;
 
 constexpr int kMaxBatch = 1024;
-constexpr std::size_t kArenaAlignment = 64;
 
 class CompiledExecutable final : public Executable {
  public:
@@ -52,8 +52,7 @@ class ArenaExecution final : public Execution {
       : executable_(std::move(executable)), stream_(CpuEngine()) {}
 
   absl::Status Allocate() {
-    const std::size_t bytes =
-        (executable_->execution_bytes() + kArenaAlignment - 1) / kArenaAlignment * kArenaAlignment;
+    const std::size_t bytes = RoundUpToAlignment(executable_->execution_bytes());
     arena_.reset(static_cast<std::byte*>(std::aligned_alloc(kArenaAlignment, bytes)));
     if (arena_ == nullptr) return ResourceExhausted("no memory for an arena of {} bytes", bytes);
     std::memset(arena_.get(), 0, bytes);

@@ -4,13 +4,7 @@
 #include <cmath>
 #include <cstring>
 
-// One body, compiled for AVX-512, AVX2 and the baseline; the loader picks. Sanitizers start too
-// late for the picking.
-#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-#define ZOOD_MULTIVERSION __attribute__((target_clones("avx512f", "avx2", "default")))
-#else
-#define ZOOD_MULTIVERSION
-#endif
+#include "engine/kernel_loops.h"
 
 namespace zood::engine {
 namespace {
@@ -88,35 +82,6 @@ void ActivateRow(std::span<const Eltwise> activations, float* y, std::size_t n) 
   for (const Eltwise& eltwise : activations) ActivateRow(eltwise, y, n);
 }
 
-// Too little work for a team: waking it costs more.
-constexpr std::size_t kSerialElements = 4096;
-
-// Calls `work(pixel)` for each pixel, on all threads where that pays.
-template <typename Work>
-void ForPixels(std::size_t pixels, std::size_t channels, const Work& work) {
-  const auto count = static_cast<std::ptrdiff_t>(pixels);
-#pragma omp parallel for schedule(static) if (pixels * channels > kSerialElements)
-  for (std::ptrdiff_t pixel = 0; pixel < count; ++pixel) work(static_cast<std::size_t>(pixel));
-}
-
-// The part of a pooling window that lies inside the map, along one axis.
-struct Window {
-  std::size_t begin = 0;
-  std::size_t end = 0;
-  int padded = 0;  // extent with padding counted, Caffe's divisor
-};
-
-Window WindowAt(std::size_t position, int stride, int kernel, int before, int counted_after,
-                std::size_t extent) {
-  const auto size = static_cast<std::ptrdiff_t>(extent);
-  const std::ptrdiff_t start =
-      static_cast<std::ptrdiff_t>(position) * stride - before;
-  const std::ptrdiff_t stop = start + kernel;
-  return {.begin = static_cast<std::size_t>(std::max<std::ptrdiff_t>(start, 0)),
-          .end = static_cast<std::size_t>(std::min(stop, size)),
-          .padded = static_cast<int>(std::min(stop, size + counted_after) - start)};
-}
-
 template <typename Pixel>
 void Pool(const graph::PoolOp& op, MapSize x_size, MapSize y_size, std::size_t channels,
           const Pixel& pixel) {
@@ -124,10 +89,8 @@ void Pool(const graph::PoolOp& op, MapSize x_size, MapSize y_size, std::size_t c
     const std::size_t column = at % y_size.width;
     const std::size_t row = at / y_size.width % y_size.height;
     const std::size_t image = at / y_size.width / y_size.height;
-    const Window rows = WindowAt(row, op.stride.height, op.kernel.height, op.padding.top,
-                                 op.counted_bottom, x_size.height);
-    const Window columns = WindowAt(column, op.stride.width, op.kernel.width, op.padding.left,
-                                    op.counted_right, x_size.width);
+    const Window rows = RowsAt(op, row, x_size.height);
+    const Window columns = ColumnsAt(op, column, x_size.width);
     pixel(at, image, rows, columns);
   });
 }
@@ -165,11 +128,7 @@ void AveragePool(const graph::PoolOp& op, View x, MapSize x_size, View y, MapSiz
              AddInto(x.data + (line + column) * x.stride, to, x.channels);
            }
          }
-         const std::size_t valid = (rows.end - rows.begin) * (columns.end - columns.begin);
-         const int padded = rows.padded * columns.padded;
-         DivideBy(op.divisor == graph::PoolOp::Divisor::kValid ? static_cast<float>(valid)
-                                                               : static_cast<float>(padded),
-                  to, x.channels);
+         DivideBy(DivisorOf(op, rows, columns), to, x.channels);
        });
 }
 

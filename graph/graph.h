@@ -34,7 +34,7 @@ struct Node {
   Shape shape;  // the first extent is Shape::kAnyBatch
 };
 
-// Immutable; made by Net (net.h). Nodes are in topological order: inputs come before users. Node 0
+// Immutable; made by Net (net.h), or from another one (cut.h). Nodes are in topological order: inputs come before users. Node 0
 // is the input.
 class Graph {
  public:
@@ -69,6 +69,7 @@ class Graph {
 
  private:
   friend class Net;
+  friend class GraphPart;  // cut.cc
 
   std::vector<Node> nodes_;
   std::vector<Variable> variables_;
