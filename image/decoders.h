@@ -29,7 +29,4 @@ inline std::uint8_t Luma(const std::uint8_t* rgb) {
                                    16);
 }
 
-// An RGB picture as gray.
-Image ToGray(const Image& rgb);
-
 }  // namespace zood::image

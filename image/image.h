@@ -51,4 +51,7 @@ struct BasicImage {
 using Image = BasicImage<std::uint8_t>;
 using FloatImage = BasicImage<float>;
 
+// An RGB picture as gray, by the luma 0.299 R + 0.587 G + 0.114 B, as decoding makes it.
+Image ToGray(const Image& rgb);
+
 }  // namespace zood::image

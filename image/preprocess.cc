@@ -64,6 +64,12 @@ class Runner {
         bytes_(image.pixels.data()),
         stride_(image.row_length()),
         size_(image.size()) {}
+  Runner(const FloatImage& image, ChannelOrder order)
+      : channels_(image.channels),
+        is_bgr_(order == ChannelOrder::kBgr && image.channels == 3),
+        floats_(image.pixels.data()),
+        stride_(image.row_length()),
+        size_(image.size()) {}
 
   // Applies steps[i] and returns the index of the first step that is still to be done.
   absl::StatusOr<std::size_t> Step(const std::vector<PreprocessStep>& steps, std::size_t i) {
@@ -271,6 +277,27 @@ absl::Status Preprocess(const PreprocessSpec& spec, const Image& image, std::spa
     const absl::StatusOr<std::size_t> next = runner.Step(spec.steps, i);
     if (!next.ok()) return Annotate(next.status(), Place(i, spec.steps[i]));
     i = *next;
+  }
+  runner.Write(out.data());
+  return absl::OkStatus();
+}
+
+absl::Status Normalize(const PreprocessSpec& spec, const FloatImage& image, std::span<float> out) {
+  ZOOD_ASSIGN_OR_RETURN(const Shape shape, OutputShape(spec));
+  const Shape found{image.height, image.width, image.channels};
+  if (found != shape || image.pixels.size() != out.size() ||
+      out.size() != static_cast<std::size_t>(shape.num_elements())) {
+    return InvalidArgument(
+        "the picture is {} with {} values, the buffer has room for {}; expected {}",
+        found.ToString(), image.pixels.size(), out.size(), shape.ToString());
+  }
+  Runner runner(image, spec.channel_order);
+  for (std::size_t i = 0; i < spec.steps.size(); ++i) {
+    if (IsResize(spec.steps[i]) || IsCrop(spec.steps[i]) ||
+        std::holds_alternative<CropOrPad>(spec.steps[i])) {
+      continue;
+    }
+    ZOOD_RETURN_IF_ERROR(runner.Step(spec.steps, i).status());
   }
   runner.Write(out.data());
   return absl::OkStatus();

@@ -138,6 +138,12 @@ absl::StatusOr<Shape> OutputShape(const PreprocessSpec& spec);
 // more than 2^26 pixels.
 absl::Status Preprocess(const PreprocessSpec& spec, const Image& image, std::span<float> out);
 
+// Applies the arithmetic steps alone (Subtract, Multiply, Divide, Standardize), in their order, to
+// a picture of the result's size with values of 0 to 255, and writes it in the spec's order of
+// channels: for pictures that were resized and cropped in another way, as training does. Errors are
+// those of Preprocess.
+absl::Status Normalize(const PreprocessSpec& spec, const FloatImage& image, std::span<float> out);
+
 // Decodes and preprocesses. Errors are those of Decode and Preprocess.
 absl::Status PreprocessEncoded(const PreprocessSpec& spec, std::span<const std::byte> bytes,
                                const DecodeLimits& limits, std::span<float> out);

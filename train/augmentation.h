@@ -70,9 +70,11 @@ struct CifarnetTrain {
 // A value type.
 using Augmentation = std::variant<NoAugmentation, VggTrain, InceptionTrain, CifarnetTrain>;
 
-// The pipeline that slim trains a network with whose evaluation is `spec`, told by the spec's first
-// geometric step: CentralCropFraction or CentralSquare: InceptionTrain; ResizeShorterSide:
-// VggTrain; CropOrPad before a Standardize: CifarnetTrain; anything else: NoAugmentation.
+// The pipeline that fits a network whose evaluation is `spec`, told by its steps: InceptionTrain
+// where they take a central fraction or square (InceptionEval, EfficientNetLiteEval), VggTrain
+// where they resize and take a central crop (VggEval, CaffeEval, TorchvisionEval), CifarnetTrain
+// where they crop or pad and standardize (CifarnetEval), else NoAugmentation. For slim's networks
+// that is what slim trains them with.
 Augmentation DefaultAugmentation(const image::PreprocessSpec& spec);
 
 // False when an item always becomes the same input, so that its features may be kept.

@@ -11,6 +11,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -132,9 +133,12 @@ struct CheckOptions {
   image::DecodeLimits decode;
   int threads = 2;
   std::int64_t max_problems = 1000;
+  // Called on the calling thread now and then, with the number of items that are done; false stops.
+  std::function<bool(std::int64_t done)> progress;
 };
 
 struct DatasetCheck {
+  bool complete = true;  // false when progress() stopped it; then nothing else counts
   // Items that no job can use: undecodable, too large, with a label out of range.
   std::vector<std::int32_t> unusable;  // ascending
   std::vector<Problem> problems;       // the first of them, with the reason
