@@ -1,67 +1,20 @@
 #include "base/file.h"
 
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 #include <filesystem>
 #include <system_error>
 #include <utility>
 
+#include "base/posix_file.h"
 #include "base/status.h"
 
 namespace zood {
 namespace {
-
-absl::Status SystemError(int error, const char* action, const std::string& path) {
-  const std::string message =
-      fmt::format("cannot {} {}: {}", action, path, std::generic_category().message(error));
-  switch (error) {
-    case ENOENT:
-    case ENOTDIR: return absl::NotFoundError(message);
-    case EACCES:
-    case EPERM:
-    case EROFS: return absl::PermissionDeniedError(message);
-    case ENOSPC:
-    case EDQUOT: return absl::ResourceExhaustedError(message);
-    case EEXIST: return absl::AlreadyExistsError(message);
-    default: return absl::UnavailableError(message);
-  }
-}
-
-class FileDescriptor {
- public:
-  explicit FileDescriptor(int fd) : fd_(fd) {}
-  ~FileDescriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  FileDescriptor(const FileDescriptor&) = delete;
-  FileDescriptor& operator=(const FileDescriptor&) = delete;
-  int get() const { return fd_; }
-  bool valid() const { return fd_ >= 0; }
-
- private:
-  int fd_;
-};
-
-class MappedFile : public FileContents {
- public:
-  MappedFile(void* address, std::size_t size) : address_(address), size_(size) {}
-  ~MappedFile() override {
-    if (size_ > 0) ::munmap(address_, size_);
-  }
-  std::span<const std::byte> bytes() const override {
-    return {static_cast<const std::byte*>(address_), size_};
-  }
-
- private:
-  void* address_;
-  std::size_t size_;
-};
 
 class StringContents : public FileContents {
  public:
@@ -89,16 +42,9 @@ int WriteAll(int fd, std::span<const std::byte> bytes) {
 class NativeFileSystem : public FileSystem {
  public:
   absl::StatusOr<std::shared_ptr<const FileContents>> Open(const std::string& path) override {
-    const FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    const FileDescriptor file(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
     if (!file.valid()) return SystemError(errno, "open", path);
-    struct stat info{};
-    if (::fstat(file.get(), &info) != 0) return SystemError(errno, "inspect", path);
-    if (!S_ISREG(info.st_mode)) return InvalidArgument("{} is not a regular file", path);
-    const auto size = static_cast<std::size_t>(info.st_size);
-    if (size == 0) return std::make_shared<const MappedFile>(nullptr, 0);
-    void* address = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.get(), 0);
-    if (address == MAP_FAILED) return SystemError(errno, "map", path);
-    return std::make_shared<const MappedFile>(address, size);
+    return ReadOrMap(file.get(), path);
   }
 
   absl::Status WriteNew(const std::string& path,

@@ -13,8 +13,9 @@
 
 namespace zood {
 
-// A whole file as read-only memory. Mapped, so that only what is looked at is read.
-// The bytes live as long as the object.
+// A whole file as read-only memory: a small one is read, a large one is mapped, so that only what
+// is looked at is read. The bytes live as long as the object. If the file is cut short meanwhile,
+// the lost bytes read as zeros: see MappingWatch in base/mapping.h.
 class FileContents {
  public:
   virtual ~FileContents() = default;
@@ -50,6 +51,11 @@ class FileSystem {
 
   // The machine's own file system. Lives forever.
   static FileSystem& Native();
+
+  // The same for reading only, and along no symbolic link: PermissionDenied when any component of a
+  // path is one, or is "..". For paths that were resolved and judged before: whoever puts a link
+  // into the path afterwards leads nobody astray.
+  static FileSystem& NativeWithoutLinks();
 };
 
 // Bytes that are already in memory, as FileContents: what a reader gets for an upload.
