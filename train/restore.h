@@ -69,7 +69,7 @@ struct RestoredVariable {
   Shape source_shape;  // the shape there
   bool reshaped = false;
 };
-// "InceptionV3/Logits/Conv2d_1c_1x1/biases: initialised by zeros"
+// "InceptionV3/Logits/Conv2d_1c_1x1/biases: initialised by constant(0)"
 std::string Describe(const RestoredVariable& restored);
 
 struct Restored {
