@@ -1,4 +1,4 @@
-// What the file systems of this room share. Private to base/.
+// What is shared by those who open files themselves: the file systems of this room, train/.
 #pragma once
 
 #include <unistd.h>

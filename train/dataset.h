@@ -34,7 +34,7 @@ struct Item {
   std::int32_t label = 0;  // an index into Dataset::classes
   Split split = Split::kTrain;
   // uint8: [n] is a file as it was (JPEG, PNG, BMP), [height, width, 1 or 3] are pixels (gray or
-  // RGB). May view a mapped file, which must not be changed while it does.
+  // RGB). May view a mapped file (base/mapping.h).
   Tensor image;
 };
 
@@ -80,6 +80,9 @@ struct DatasetOptions {
   // The names of the classes, in order. Empty: those of the source. Where given, a label is the
   // name of one of them or else an index, and anything else is a problem of that item.
   std::vector<std::string> classes;
+  // False: also none of the folders that lead to the dataset may be a link (for a path that was
+  // resolved and judged before). Within it links are passed over in any case.
+  bool follow_links = true;
   DatasetLimits limits;
 };
 
@@ -97,7 +100,8 @@ struct DatasetOptions {
 // An empty dataset is InvalidArgument that names the first problem.
 //
 // `path` is the caller's to have checked; nothing outside of it is read, but the files beside an
-// index or an IDX file. Mapped files stay open as long as an item that views them.
+// index or an IDX file. Mapped files stay open as long as an item that views them; one that becomes
+// shorter meanwhile reads as zeros (base/mapping.h), which is DataLoss if it happens in here.
 absl::StatusOr<DatasetScan> ReadDataset(const std::string& path,
                                         const DatasetOptions& options = {});
 

@@ -26,6 +26,13 @@ std::string ErrorOf(archive* a) {
   return message == nullptr ? "unknown error" : Printable(message);
 }
 
+// Why not even the first entry can be read. libarchive has an error number of its own, below 0, for
+// a compressed stream that is damaged.
+absl::Status Unreadable(archive* a, const std::string& path) {
+  if (archive_errno(a) < 0) return DataLoss("{} is damaged: {}", path, ErrorOf(a));
+  return InvalidArgument("{} is no archive that can be read: {}", path, ErrorOf(a));
+}
+
 // Names are UTF-8 in pax headers and newer zips; elsewhere bytes of unknown encoding.
 std::string NameOf(archive_entry* entry) {
   const char* name = archive_entry_pathname_utf8(entry);
@@ -48,6 +55,7 @@ class ArchiveTree final : public FileTree {
       const int result = archive_read_next_header(a, &entry);
       if (result == ARCHIVE_EOF) break;
       if (result == ARCHIVE_RETRY && ++retries < kMaxIdleReads) continue;
+      if (result == ARCHIVE_FATAL && entries_ == 0) return Unreadable(a, name());
       if (result == ARCHIVE_FATAL || result == ARCHIVE_RETRY) return Broken(a);
       if (++entries_ > limits_.max_files) {
         return ResourceExhausted("{} holds more than {} entries", name(), limits_.max_files);
@@ -72,9 +80,6 @@ class ArchiveTree final : public FileTree {
 
  private:
   absl::Status Broken(archive* a) const {
-    if (entries_ == 0 && archive_format(a) == 0) {
-      return InvalidArgument("{} is no archive that can be read: {}", name(), ErrorOf(a));
-    }
     return DataLoss("{} is damaged after {} entries: {}", name(), entries_, ErrorOf(a));
   }
 
@@ -101,8 +106,10 @@ class ArchiveTree final : public FileTree {
     const bool hidden = path && IsHidden(*path);
     // A tar made with "tar c ." begins with an entry for "." itself.
     const bool is_root = is_directory && !path && raw_name.find("..") == std::string::npos;
+    // A hard link has the type of a file, or none.
+    const bool counts = is_file || is_directory || archive_entry_hardlink(entry) != nullptr;
     std::string refusal;
-    if (!hidden && !is_root && (is_file || is_directory)) {
+    if (!hidden && !is_root && counts) {
       refusal = Refusal(entry, raw_name, path);
     }
     if (!refusal.empty()) problems_.Add(raw_name, refusal);
@@ -249,7 +256,7 @@ absl::StatusOr<std::unique_ptr<FileTree>> OpenArchiveTree(const std::string& pat
     archive_read_support_format_tar(a.get());
   }
   if (archive_read_open_memory(a.get(), file.bytes.data(), file.bytes.size()) != ARCHIVE_OK) {
-    return InvalidArgument("{} is no archive that can be read: {}", path, ErrorOf(a.get()));
+    return Unreadable(a.get(), path);
   }
   auto tree = std::make_unique<ArchiveTree>(path, kind, file, limits, budget);
   ZOOD_RETURN_IF_ERROR(tree->Read(a.get()));

@@ -2,17 +2,19 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <filesystem>
 #include <string>
 #include <system_error>
 #include <utility>
 
 #include "base/file.h"
+#include "base/mapping.h"
+#include "base/posix_file.h"
 #include "base/status.h"
 
 namespace zood::train {
@@ -22,30 +24,11 @@ namespace {
 constexpr std::size_t kSmallFile = 64 << 10;
 constexpr std::int64_t kMaxMappings = 40'000;
 
-class Descriptor {
- public:
-  explicit Descriptor(int fd = -1) : fd_(fd) {}
-  Descriptor(Descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  Descriptor& operator=(Descriptor&& other) noexcept {
-    std::swap(fd_, other.fd_);
-    return *this;
-  }
-  ~Descriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  int get() const { return fd_; }
-  bool valid() const { return fd_ >= 0; }
-  int Release() { return std::exchange(fd_, -1); }
-
- private:
-  int fd_;
-};
-
 std::string Reason(int error) { return std::generic_category().message(error); }
 
 // Not through a link, and without waiting for the other end of a FIFO.
-Descriptor OpenAt(int directory, const char* name, int flags) {
-  return Descriptor(::openat(directory, name, flags | O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
+FileDescriptor OpenAt(int directory, const char* name, int flags) {
+  return FileDescriptor(::openat(directory, name, flags | O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
 }
 
 absl::StatusOr<FileBytes> ReadSmall(int fd, std::size_t size) {
@@ -61,25 +44,33 @@ absl::StatusOr<FileBytes> ReadSmall(int fd, std::size_t size) {
   return FileBytes{std::span(*bytes).first(done), bytes};
 }
 
-absl::StatusOr<FileBytes> Map(int fd, std::size_t size) {
-  void* address = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd, 0);
-  if (address == MAP_FAILED) return Unavailable("cannot be mapped: {}", Reason(errno));
-  const std::shared_ptr<const void> owner(
-      address, [size](const void* mapped) { ::munmap(const_cast<void*>(mapped), size); });
-  return FileBytes{{static_cast<const std::byte*>(address), size}, owner};
+absl::StatusOr<FileBytes> Map(int fd, std::size_t size, const std::string& path) {
+  ZOOD_ASSIGN_OR_RETURN(std::shared_ptr<const Mapping> mapping, Mapping::Map(fd, size, path));
+  return FileBytes{mapping->bytes(), mapping};
+}
+
+// The directory itself, which the caller vouches for.
+FileDescriptor OpenRoot(const std::string& path, bool follow_links) {
+  constexpr int kFlags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
+  if (follow_links) return FileDescriptor(::open(path.c_str(), kFlags));
+  FileDescriptor at(::open(path.starts_with('/') ? "/" : ".", kFlags));
+  for (const auto& part : std::filesystem::path(path).relative_path()) {
+    if (at.valid() && !part.empty()) at = OpenAt(at.get(), part.c_str(), O_DIRECTORY);
+  }
+  return at;
 }
 
 class DirectoryTree final : public FileTree {
  public:
   DirectoryTree(const std::string& path, const DatasetLimits& limits, ReadBudget& budget,
-                Descriptor root)
+                FileDescriptor root)
       : FileTree(path, "", limits.max_problems),
         limits_(limits),
         budget_(budget),
         root_(std::move(root)) {}
 
   absl::Status List() {
-    Descriptor root(::dup(root_.get()));
+    FileDescriptor root(::dup(root_.get()));
     if (!root.valid()) return Unavailable("{} cannot be listed: {}", name(), Reason(errno));
     ZOOD_RETURN_IF_ERROR(List(std::move(root), "", 1));
     std::ranges::sort(files_);
@@ -89,7 +80,7 @@ class DirectoryTree final : public FileTree {
 
   absl::StatusOr<FileBytes> Open(std::size_t file, std::uint64_t max_bytes) override {
     const std::string& path = files_[file];
-    Descriptor folder;
+    FileDescriptor folder;
     std::size_t begin = 0;
     for (std::size_t slash; (slash = path.find('/', begin)) != std::string::npos;
          begin = slash + 1) {
@@ -97,7 +88,7 @@ class DirectoryTree final : public FileTree {
       folder = OpenAt(begin == 0 ? root_.get() : folder.get(), part.c_str(), O_DIRECTORY);
       if (!folder.valid()) return Unavailable("cannot be opened: {}", Reason(errno));
     }
-    const Descriptor opened =
+    const FileDescriptor opened =
         OpenAt(begin == 0 ? root_.get() : folder.get(), path.c_str() + begin, O_NONBLOCK);
     if (!opened.valid()) return Unavailable("cannot be opened: {}", Reason(errno));
     struct stat info{};
@@ -111,7 +102,7 @@ class DirectoryTree final : public FileTree {
     ZOOD_RETURN_IF_ERROR(budget_.TakeTotal(size));
     if (size > kSmallFile && mappings_ < kMaxMappings) {
       ++mappings_;
-      return Map(opened.get(), size);
+      return Map(opened.get(), size, name() + "/" + path);
     }
     ZOOD_RETURN_IF_ERROR(budget_.TakeHeap(size));
     return ReadSmall(opened.get(), size);
@@ -122,7 +113,7 @@ class DirectoryTree final : public FileTree {
     void operator()(DIR* directory) const { ::closedir(directory); }
   };
 
-  absl::Status List(Descriptor folder, const std::string& prefix, int depth) {
+  absl::Status List(FileDescriptor folder, const std::string& prefix, int depth) {
     const int fd = folder.get();
     const std::unique_ptr<DIR, DirectoryCloser> entries(::fdopendir(folder.Release()));
     if (entries == nullptr) {
@@ -164,7 +155,7 @@ class DirectoryTree final : public FileTree {
       problems_.Add(path, fmt::format("lies deeper than {} folders", limits_.max_depth));
       return absl::OkStatus();
     }
-    Descriptor inner = OpenAt(folder, entry.d_name, O_DIRECTORY);
+    FileDescriptor inner = OpenAt(folder, entry.d_name, O_DIRECTORY);
     if (!inner.valid()) {
       problems_.Add(path, "cannot be opened: " + Reason(errno));
       return absl::OkStatus();
@@ -174,7 +165,7 @@ class DirectoryTree final : public FileTree {
 
   const DatasetLimits limits_;
   ReadBudget& budget_;
-  const Descriptor root_;
+  const FileDescriptor root_;
   std::int64_t entries_ = 0;
   std::int64_t mappings_ = 0;
 };
@@ -240,22 +231,22 @@ std::optional<std::size_t> FileTree::Find(std::string_view file) const {
 }
 
 absl::StatusOr<std::unique_ptr<FileTree>> OpenDirectoryTree(const std::string& path,
-                                                            const DatasetLimits& limits,
+                                                            const DatasetOptions& options,
                                                             ReadBudget& budget) {
-  // The path itself is the caller's word: it may lead through links.
-  Descriptor root(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  FileDescriptor root = OpenRoot(path, options.follow_links);
   if (!root.valid()) {
     const int error = errno;
     if (error == EACCES) return PermissionDenied("{} cannot be opened: {}", path, Reason(error));
     return InvalidArgument("{} cannot be listed: {}", path, Reason(error));
   }
-  auto tree = std::make_unique<DirectoryTree>(path, limits, budget, std::move(root));
+  auto tree = std::make_unique<DirectoryTree>(path, options.limits, budget, std::move(root));
   ZOOD_RETURN_IF_ERROR(tree->List());
   return tree;
 }
 
-absl::StatusOr<FileBytes> MapFile(const std::string& path) {
-  ZOOD_ASSIGN_OR_RETURN(const auto contents, FileSystem::Native().Open(path));
+absl::StatusOr<FileBytes> MapFile(const std::string& path, bool follow_links) {
+  FileSystem& files = follow_links ? FileSystem::Native() : FileSystem::NativeWithoutLinks();
+  ZOOD_ASSIGN_OR_RETURN(const auto contents, files.Open(path));
   return FileBytes{contents->bytes(), contents};
 }
 

@@ -94,7 +94,7 @@ class FileTree {
 // Files are opened when they are asked for, never through a link: small ones are read, others
 // mapped.
 absl::StatusOr<std::unique_ptr<FileTree>> OpenDirectoryTree(const std::string& path,
-                                                            const DatasetLimits& limits,
+                                                            const DatasetOptions& options,
                                                             ReadBudget& budget);
 
 // Of a tar (plain, gzip, xz) or a zip: entries are read into memory, or viewed in `file` where they
@@ -105,7 +105,7 @@ absl::StatusOr<std::unique_ptr<FileTree>> OpenArchiveTree(const std::string& pat
                                                           ReadBudget& budget);
 
 // One file, mapped.
-absl::StatusOr<FileBytes> MapFile(const std::string& path);
+absl::StatusOr<FileBytes> MapFile(const std::string& path, bool follow_links);
 
 // `path` without "." and empty parts; nothing where it is absolute, has "..", or is empty.
 std::optional<std::string> CleanPath(std::string_view path);

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/mapping.h"
 #include "base/status.h"
 #include "train/dataset_readers.h"
 
@@ -113,7 +114,7 @@ absl::StatusOr<DatasetScan> ReadIndexFile(const std::string& path, const Dataset
                                           ReadBudget& budget) {
   const auto [folder, name] = SplitPath(path);
   ZOOD_ASSIGN_OR_RETURN(const std::unique_ptr<FileTree> tree,
-                        OpenDirectoryTree(folder, options.limits, budget));
+                        OpenDirectoryTree(folder, options, budget));
   const std::optional<std::size_t> index = tree->Find(name);
   if (!index) return InvalidArgument("{} is a link or hidden; give the file itself", path);
   return ReadCsvIndex(*tree, "", *index, options);
@@ -123,7 +124,7 @@ absl::StatusOr<DatasetScan> ReadIdxFile(const std::string& path, const FileBytes
                                         const DatasetOptions& options, ReadBudget& budget) {
   const auto [folder, name] = SplitPath(path);
   for (const std::string& labels : IdxLabelsNames(name)) {
-    absl::StatusOr<FileBytes> file = MapFile(folder + "/" + labels);
+    absl::StatusOr<FileBytes> file = MapFile(folder + "/" + labels, options.follow_links);
     if (absl::IsNotFound(file.status())) continue;
     if (!file.ok()) return file.status();
     SingleFiles tree(path, options);
@@ -139,7 +140,7 @@ absl::StatusOr<DatasetScan> ReadIdxFile(const std::string& path, const FileBytes
 
 absl::StatusOr<DatasetScan> ReadFile(const std::string& path, const DatasetOptions& options,
                                      ReadBudget& budget) {
-  ZOOD_ASSIGN_OR_RETURN(const FileBytes file, MapFile(path));
+  ZOOD_ASSIGN_OR_RETURN(const FileBytes file, MapFile(path, options.follow_links));
   if (file.bytes.empty()) return InvalidArgument("{} is empty", path);
   SingleFiles single(path, options);
   single.Add(SplitPath(path).second, file);
@@ -157,6 +158,17 @@ absl::StatusOr<DatasetScan> ReadFile(const std::string& path, const DatasetOptio
   }
   if (!tree.ok()) return tree.status();
   return ReadTree(**tree, options, budget);
+}
+
+absl::StatusOr<DatasetScan> ReadAny(const std::string& path, const DatasetOptions& options) {
+  ReadBudget budget(options.limits);
+  struct stat info{};
+  if (::stat(path.c_str(), &info) != 0 || !S_ISDIR(info.st_mode)) {
+    return ReadFile(path, options, budget);
+  }
+  ZOOD_ASSIGN_OR_RETURN(const std::unique_ptr<FileTree> tree,
+                        OpenDirectoryTree(path, options, budget));
+  return ReadTree(*tree, options, budget);
 }
 
 }  // namespace
@@ -195,14 +207,10 @@ absl::Status ReadLabelsFile(FileTree& tree, std::string_view folder,
 }
 
 absl::StatusOr<DatasetScan> ReadDataset(const std::string& path, const DatasetOptions& options) {
-  ReadBudget budget(options.limits);
-  struct stat info{};
-  if (::stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode)) {
-    ZOOD_ASSIGN_OR_RETURN(const std::unique_ptr<FileTree> tree,
-                          OpenDirectoryTree(path, options.limits, budget));
-    return ReadTree(*tree, options, budget);
-  }
-  return ReadFile(path, options, budget);
+  const MappingWatch watch;
+  absl::StatusOr<DatasetScan> scan = ReadAny(path, options);
+  ZOOD_RETURN_IF_ERROR(watch.Check());
+  return scan;
 }
 
 }  // namespace zood::train

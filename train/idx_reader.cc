@@ -226,8 +226,8 @@ absl::StatusOr<DatasetScan> ReadIdx(const std::string& images, const std::string
                                     Split split, const DatasetOptions& options) {
   ReadBudget budget(options.limits);
   DatasetBuilder builder(options);
-  ZOOD_ASSIGN_OR_RETURN(const FileBytes image_bytes, MapFile(images));
-  ZOOD_ASSIGN_OR_RETURN(const FileBytes label_bytes, MapFile(labels));
+  ZOOD_ASSIGN_OR_RETURN(const FileBytes image_bytes, MapFile(images, options.follow_links));
+  ZOOD_ASSIGN_OR_RETURN(const FileBytes label_bytes, MapFile(labels, options.follow_links));
   ZOOD_RETURN_IF_ERROR(
       ReadIdxPair(images, image_bytes, labels, label_bytes, split, options, budget, builder));
   return builder.Finish(images, "idx");
