@@ -172,7 +172,7 @@ ZOOD_MULTIVERSION void GradientRowOfTwo(const float* x, const float* dy, const f
 
 }  // namespace
 
-std::size_t ChannelScratchFloats(std::size_t, std::size_t channels) {
+std::size_t ChannelScratchFloats(std::size_t channels) {
   return (kMaxParts * kPartialFloats + 4) * channels;
 }
 

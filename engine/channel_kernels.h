@@ -15,8 +15,8 @@
 
 namespace zood::engine {
 
-// Floats of scratch memory that the functions below need for maps of `rows` x `channels`.
-std::size_t ChannelScratchFloats(std::size_t rows, std::size_t channels);
+// Floats of scratch memory that the functions below need for maps of `channels`.
+std::size_t ChannelScratchFloats(std::size_t channels);
 
 // An activation that a map passes through: y = z inside (low, high), low or high outside; or, with
 // a slope, slope * z where z <= low = 0.

@@ -12,26 +12,20 @@ using dnnl::memory;
 using Tag = memory::format_tag;
 constexpr auto kF32 = memory::data_type::f32;
 
-// What the primitive is asked for, whatever the layout of its weights.
-struct Problem {
-  bool fully_connected = false;
-  memory::desc source, destination, plain_weights, any_weights, biases;
-  memory::dims strides, dilations, padding_before, padding_after;
+// What the primitive is asked for, and what it does beside.
+struct Problem : LayerProblem {
   dnnl::primitive_attr attributes;
 };
 
-void AppendEltwise(dnnl::post_ops& ops, const graph::Eltwise& eltwise) {
-  using graph::Eltwise;
-  using dnnl::algorithm;
-  const auto [kind, a, b] = eltwise;
-  switch (kind) {
-    case Eltwise::Kind::kRelu: ops.append_eltwise(algorithm::eltwise_relu, a, b); break;
-    case Eltwise::Kind::kClip: ops.append_eltwise(algorithm::eltwise_clip, a, b); break;
-    case Eltwise::Kind::kElu: ops.append_eltwise(algorithm::eltwise_elu, a, b); break;
-    case Eltwise::Kind::kTanh: ops.append_eltwise(algorithm::eltwise_tanh, a, b); break;
-    case Eltwise::Kind::kLogistic: ops.append_eltwise(algorithm::eltwise_logistic, a, b); break;
-    case Eltwise::Kind::kLinear: ops.append_eltwise(algorithm::eltwise_linear, a, b); break;
+Problem MakeProblem(const graph::Graph& graph, const Step& step, int batch,
+                    const EffectiveWeights& effective) {
+  const Shape& weights = effective.weights.shape();
+  if (!step.fully_connected) {
+    return {ConvolutionProblem(graph, step.node, batch, weights, effective.groups), {}};
   }
+  return {FullyConnectedProblem(batch, effective.weights.num_elements() / weights.back(),
+                                weights.back()),
+          {}};
 }
 
 dnnl::primitive_attr Attributes(const Step& step) {
@@ -42,51 +36,6 @@ dnnl::primitive_attr Attributes(const Step& step) {
   attributes.set_post_ops(ops);
   attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
   return attributes;
-}
-
-// Row-major [in, out] seen as oneDNN's [out, in].
-Problem FullyConnectedProblem(int batch, const EffectiveWeights& effective) {
-  const memory::dim out = effective.weights.shape().back();
-  const memory::dim in = effective.weights.num_elements() / out;
-  return {.fully_connected = true,
-          .source = {{batch, in}, kF32, Tag::ab},
-          .destination = {{batch, out}, kF32, Tag::ab},
-          .plain_weights = {{out, in}, kF32, Tag::ba},
-          .any_weights = {{out, in}, kF32, Tag::any},
-          .biases = {{out}, kF32, Tag::a}};
-}
-
-Problem ConvolutionProblem(const graph::Graph& graph, const Step& step, int batch,
-                           const EffectiveWeights& effective) {
-  const auto& conv = std::get<graph::ConvOp>(graph.node(step.node).op);
-  const Shape& in = graph.node(graph.node(step.node).inputs.front()).shape;
-  const Shape& out = graph.node(step.node).shape;
-  const Shape& w = effective.weights.shape();  // [height, width, in / groups, out]
-  const memory::dim g = effective.groups, o = w[3], i = w[2], kh = w[0], kw = w[1];
-  Problem problem{
-      .source = {{batch, in[3], in[1], in[2]}, kF32, Tag::nhwc},
-      .destination = {{batch, o, out[1], out[2]}, kF32, Tag::nhwc},
-      .biases = {{o}, kF32, Tag::a},
-      .strides = {conv.stride.height, conv.stride.width},
-      .dilations = {conv.dilation.height - 1, conv.dilation.width - 1},
-      .padding_before = {conv.padding.top, conv.padding.left},
-      .padding_after = {conv.padding.bottom, conv.padding.right}};
-  if (g == 1) {
-    problem.plain_weights = {{o, i, kh, kw}, kF32, memory::dims{1, o, kw * i * o, i * o}};
-    problem.any_weights = {{o, i, kh, kw}, kF32, Tag::any};
-  } else {
-    problem.plain_weights = {
-        {g, o / g, i, kh, kw}, kF32, memory::dims{o / g, 1, o, kw * i * o, i * o}};
-    problem.any_weights = {{g, o / g, i, kh, kw}, kF32, Tag::any};
-  }
-  return problem;
-}
-
-// oneDNN checks that the padding after is what the output extent implies; TensorFlow's VALID rows
-// that no window reaches are negative padding there.
-memory::dim TrimmedPadding(memory::dim in, memory::dim out, memory::dim kernel, memory::dim stride,
-                           memory::dim dilation, memory::dim before) {
-  return (out - 1) * stride + (kernel - 1) * (dilation + 1) + 1 - in - before;
 }
 
 dnnl::convolution_forward::primitive_desc DescribeConvolution(const Problem& p,
@@ -127,11 +76,6 @@ auto Choose(const memory::desc& any, const memory::desc& held, const Describe& d
 }
 
 }  // namespace
-
-dnnl::engine& CpuEngine() {
-  static dnnl::engine* const engine = new dnnl::engine(dnnl::engine::kind::cpu, 0);
-  return *engine;
-}
 
 memory::desc PackedWeights::HeldLayout(const std::string& key) const {
   const MutexLock lock(mutex_);
@@ -183,9 +127,7 @@ absl::StatusOr<DnnlLayer> DnnlLayer::Create(const graph::Graph& graph, const Ste
   const bool has_biases = !effective.biases.empty();
   const std::string key = step.weights->Key() + (step.fully_connected ? "f" : "c");
   try {
-    Problem problem = step.fully_connected
-                          ? FullyConnectedProblem(batch, effective)
-                          : ConvolutionProblem(graph, step, batch, effective);
+    Problem problem = MakeProblem(graph, step, batch, effective);
     problem.attributes = Attributes(step);
     DnnlLayer layer;
     const auto finish = [&](const auto& descriptor, auto primitive) {
@@ -204,13 +146,6 @@ absl::StatusOr<DnnlLayer> DnnlLayer::Create(const graph::Graph& graph, const Ste
       });
       finish(descriptor, dnnl::inner_product_forward(descriptor));
     } else {
-      const auto in = problem.source.get_dims(), out = problem.destination.get_dims();
-      const Shape& w = effective.weights.shape();
-      for (std::size_t axis = 0; axis < 2; ++axis) {
-        problem.padding_after[axis] = TrimmedPadding(
-            in[axis + 2], out[axis + 2], w[static_cast<int>(axis)], problem.strides[axis],
-            problem.dilations[axis], problem.padding_before[axis]);
-      }
       const auto descriptor = Choose(problem.any_weights, held, [&](const memory::desc& wd) {
         return DescribeConvolution(problem, wd, has_biases);
       });

@@ -12,13 +12,12 @@
 #include "absl/status/statusor.h"
 #include "base/mutex.h"
 #include "base/tensor.h"
+#include "engine/dnnl_problem.h"
 #include "engine/effective_weights.h"
 #include "engine/lowering.h"
 #include "graph/graph.h"
 
 namespace zood::engine {
-
-dnnl::engine& CpuEngine();
 
 // Weights in the layouts that primitives want, each kept once. Thread-safe.
 class PackedWeights {

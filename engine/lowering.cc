@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "engine/dnnl_problem.h"
+
 namespace zood::engine {
 namespace {
 
@@ -103,12 +105,7 @@ class Lowering {
   }
 
   bool IsFullyConnected(const Node& node) const {
-    const auto* conv = std::get_if<graph::ConvOp>(&node.op);
-    if (conv == nullptr) return true;
-    const Shape& in = graph_.node(node.inputs.front()).shape;
-    return conv->groups == 1 && conv->padding == graph::Padding2d{} &&
-           conv->dilation == graph::Size2d{} && conv->kernel.height == in[1] &&
-           conv->kernel.width == in[2];
+    return std::holds_alternative<graph::FullyConnectedOp>(node.op) || CoversWholeMap(graph_, node);
   }
 
   void Absorb(Step& step, NodeId id) {

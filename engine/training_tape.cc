@@ -55,6 +55,10 @@ void Tape::Plan() {
   for (std::size_t i = 0; i < steps_.size(); ++i) {
     for (const BufferId id : steps_[i].touched) Get(id).block.Touch(static_cast<int>(i));
   }
+  for (const BufferId id : kept_) {
+    Get(id).block.Touch(0);
+    Get(id).block.Touch(static_cast<int>(steps_.size()));
+  }
   ShareInPlace();
   std::vector<Block> blocks;
   for (const Buffer& buffer : buffers_) {

@@ -78,6 +78,9 @@ class Tape {
   Place AddPlace(std::size_t rows, std::size_t channels);
   std::size_t SizeOf(BufferId id) const;  // in floats
 
+  // A transient buffer is in use during all steps.
+  void Keep(BufferId id) { kept_.push_back(id); }
+
   void Add(TapeStep step) { steps_.push_back(std::move(step)); }
   std::span<const TapeStep> steps() const { return steps_; }
 
@@ -103,6 +106,7 @@ class Tape {
 
   std::vector<Buffer> buffers_;
   std::vector<TapeStep> steps_;
+  std::vector<BufferId> kept_;
   std::size_t persistent_bytes_ = 0;
   std::size_t transient_bytes_ = 0;
 };

@@ -1,0 +1,174 @@
+#include "tests/training/training_golden.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <regex>
+
+#include "base/status.h"
+
+namespace zood::testing {
+namespace {
+
+using nlohmann::json;
+
+std::map<std::string, Statistics> StatisticsOf(const json& from) {
+  std::map<std::string, Statistics> all;
+  for (const auto& [name, tensor] : from.items()) {
+    all[name] = {.rms = tensor.at("rms"), .mean = tensor.at("mean"), .first = tensor.at("first")};
+  }
+  return all;
+}
+
+std::vector<float> NumbersIn(const std::string& text) {
+  static const std::regex number("[0-9]+\\.?[0-9]*(e-?[0-9]+)?");
+  std::vector<float> numbers;
+  for (std::sregex_iterator it(text.begin(), text.end(), number), end; it != end; ++it) {
+    numbers.push_back(std::stof(it->str()));
+  }
+  return numbers;
+}
+
+// "MomentumOptimizer(0.0005, 0.9)": TensorFlow's constructor with its arguments.
+absl::Status ReadOptimizer(const std::string& text, TrainingGolden& golden) {
+  const std::string name = text.substr(0, text.find('('));
+  const std::vector<float> n = NumbersIn(text);
+  if (n.empty()) return InvalidArgument("no learning rate in '{}'", text);
+  golden.learning_rate = n[0];
+  if (name == "GradientDescentOptimizer") {
+    golden.optimizer = train::Sgd();
+  } else if (name == "MomentumOptimizer" && n.size() == 2) {
+    ZOOD_ASSIGN_OR_RETURN(golden.optimizer, train::Momentum({.momentum = n[1]}));
+  } else if (name == "AdamOptimizer" && n.size() == 4) {
+    ZOOD_ASSIGN_OR_RETURN(golden.optimizer,
+                          train::Adam({.beta1 = n[1], .beta2 = n[2], .epsilon = n[3]}));
+  } else if (name == "RMSPropOptimizer" && n.size() == 4) {
+    ZOOD_ASSIGN_OR_RETURN(golden.optimizer,
+                          train::RmsProp({.decay = n[1], .momentum = n[2], .epsilon = n[3]}));
+  } else {
+    return InvalidArgument("no optimizer '{}'", text);
+  }
+  return absl::OkStatus();
+}
+
+// The optimizers of small_networks.json, whose arguments the oracle's README gives.
+absl::Status TakeSmallOptimizer(const std::string& name, TrainingGolden& golden) {
+  golden.learning_rate = 0.01f;
+  absl::StatusOr<train::OptimizerPtr> optimizer = train::Sgd();
+  if (name == "momentum") optimizer = train::Momentum({.momentum = 0.9f});
+  if (name == "adagrad") optimizer = train::Adagrad({.initial_accumulator_value = 0.1f});
+  if (name == "adadelta") optimizer = train::Adadelta({.rho = 0.95f, .epsilon = 1});
+  if (name == "adam") optimizer = train::Adam({.beta1 = 0.9f, .beta2 = 0.999f, .epsilon = 1});
+  if (name == "ftrl") optimizer = train::Ftrl({});
+  if (name == "rmsprop") {
+    optimizer = train::RmsProp({.decay = 0.9f, .momentum = 0.9f, .epsilon = 1});
+  }
+  ZOOD_ASSIGN_OR_RETURN(golden.optimizer, std::move(optimizer));
+  return absl::OkStatus();
+}
+
+void ReadRun(const json& from, TrainingGolden& golden) {
+  golden.regularized_variables = from.at("reg_variables");
+  for (const json& step : from.at("steps")) {
+    golden.steps.push_back({.cross_entropy = step.at("cross_entropy"),
+                            .auxiliary = step.value("auxiliary", 0.0),
+                            .regularization = step.at("regularization"),
+                            .total = step.at("total")});
+  }
+  golden.gradients = StatisticsOf(from.at("gradients_of_step_0"));
+  golden.after = StatisticsOf(from.at("after"));
+}
+
+void ReadTask(const json& from, TrainingGolden& golden) {
+  golden.labels = from.at("labels").get<std::vector<std::int32_t>>();
+  golden.weight_decay = from.at("weight_decay");
+  golden.label_smoothing = from.at("label_smoothing");
+}
+
+absl::StatusOr<TrainingGolden> ParseNetwork(const json& from) {
+  TrainingGolden golden;
+  ReadTask(from, golden);
+  Golden& network = golden.network;
+  golden.name = network.model = from.at("model");
+  network.args = {.num_classes = from.at("num_classes"),
+                  .height = from.at("image_size"),
+                  .width = from.at("image_size")};
+  network.normalize = from.at("normalize");
+  for (const int index : from.at("image_indices")) network.images.push_back({.index = index});
+  ZOOD_RETURN_IF_ERROR(ReadOptimizer(from.at("optimizer"), golden));
+  ReadRun(from, golden);
+  return golden;
+}
+
+// "image_u8(0..3, 12, 12, 1), normalize lenet".
+absl::Status ReadImages(const std::string& text, Golden& network) {
+  static const std::regex form(
+      "image_u8\\((\\d+)\\.\\.(\\d+), (\\d+), (\\d+), (\\d+)\\), normalize (\\w+)");
+  std::smatch match;
+  if (!std::regex_match(text, match, form)) return InvalidArgument("no images in '{}'", text);
+  for (int i = std::stoi(match[1]); i <= std::stoi(match[2]); ++i) {
+    network.images.push_back({.index = i});
+  }
+  network.args.height = std::stoi(match[3]);
+  network.args.width = std::stoi(match[4]);
+  network.args.channels = std::stoi(match[5]);
+  network.normalize = match[6];
+  return absl::OkStatus();
+}
+
+absl::Status ParseSmallNetworks(const json& from, std::vector<TrainingGolden>& goldens) {
+  for (const auto& [name, network] : from.items()) {
+    for (const auto& [optimizer, run] : network.at("runs").items()) {
+      TrainingGolden golden;
+      ReadTask(network, golden);
+      golden.name = name + "_" + optimizer;
+      golden.network.model = name == "lenet12" ? "lenet" : name;
+      golden.network.args.num_classes = network.at("classes");
+      ZOOD_RETURN_IF_ERROR(ReadImages(network.at("images"), golden.network));
+      ZOOD_RETURN_IF_ERROR(TakeSmallOptimizer(optimizer, golden));
+      ReadRun(run, golden);
+      goldens.push_back(std::move(golden));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Load(const std::filesystem::path& path, std::vector<TrainingGolden>& goldens) {
+  std::ifstream file(path);
+  const json from = json::parse(file);
+  if (from.contains("optimizers")) return absl::OkStatus();
+  if (!from.contains("model")) return ParseSmallNetworks(from, goldens);
+  ZOOD_ASSIGN_OR_RETURN(TrainingGolden golden, ParseNetwork(from));
+  goldens.push_back(std::move(golden));
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+std::string TrainingGoldenDirectory() {
+  const char* const given = std::getenv("ZOOD_TRAINING_GOLDEN_DIR");
+  return given != nullptr && *given != '\0' ? given : ZOOD_TEST_DATA "/training";
+}
+
+absl::StatusOr<std::vector<TrainingGolden>> LoadTrainingGoldens() {
+  std::vector<std::filesystem::path> paths;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(TrainingGoldenDirectory(), error)) {
+    if (entry.path().extension() == ".json") paths.push_back(entry.path());
+  }
+  std::ranges::sort(paths);
+  std::vector<TrainingGolden> goldens;
+  for (const auto& path : paths) {
+    try {
+      ZOOD_RETURN_IF_ERROR(Annotate(Load(path, goldens), path.string()));
+    } catch (const std::exception& exception) {
+      return InvalidArgument("{}: not a file of training steps: {}", path.string(),
+                             exception.what());
+    }
+  }
+  return goldens;
+}
+
+}  // namespace zood::testing
