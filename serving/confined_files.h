@@ -8,6 +8,9 @@ namespace zood::serving {
 
 // Every path is resolved by AllowedRoots at the moment it is opened, also those that a weight file
 // leads to (shards, a `checkpoint` state file). Writing is PermissionDenied. Thread-safe.
+//
+// `files` should be FileSystem::NativeWithoutLinks(): a resolved path has no links, and one that
+// somebody puts there before the file is opened must not be followed.
 class ConfinedFiles final : public FileSystem {
  public:
   // Both outlive this.

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/checksum.h"
+#include "base/mapping.h"
 #include "base/status.h"
 #include "checkpoint/reader.h"
 #include "engine/executable.h"
@@ -90,6 +91,16 @@ class Importer::Job {
         cancelled_(cancelled) {}
 
   absl::StatusOr<store::PublishedVersion> Run() {
+    const MappingWatch watch;
+    const auto version = Prepare();
+    // Before any other error, which may have come of the bytes that are missing.
+    ZOOD_RETURN_IF_ERROR(watch.Check());
+    if (!version.ok()) return version.status();
+    return importer_.catalogue_.Publish(*version, weights_);
+  }
+
+ private:
+  absl::StatusOr<store::NewVersion> Prepare() {
     ZOOD_RETURN_IF_ERROR(ReadNetwork());
     ZOOD_RETURN_IF_ERROR(ReadLabels());
     ZOOD_RETURN_IF_ERROR(FindMean());
@@ -100,11 +111,9 @@ class Importer::Job {
     ZOOD_RETURN_IF_ERROR(CheckComputes(graph_, weights_));
     ZOOD_RETURN_IF_ERROR(Gone());
     progress_(ImportStage::kPublishing, 0, 0);
-    ZOOD_ASSIGN_OR_RETURN(store::NewVersion version, Describe());
-    return importer_.catalogue_.Publish(version, weights_);
+    return Describe();
   }
 
- private:
   absl::Status Gone() const {
     return cancelled_ && cancelled_() ? Cancelled("the caller has gone") : absl::OkStatus();
   }

@@ -25,7 +25,7 @@ Runtime::Runtime(RuntimeOptions options, const models::Zoo& zoo, AllowedRoots ro
     : options_(std::move(options)),
       zoo_(zoo),
       roots_(std::move(roots)),
-      model_files_(FileSystem::Native(), roots_),
+      model_files_(FileSystem::NativeWithoutLinks(), roots_),
       budget_(options_.memory_budget > 0 ? options_.memory_budget : DefaultMemoryBudget()),
       store_(std::move(store)),
       scheduler_(options_.lanes) {}

@@ -4,6 +4,7 @@
 
 #include <utility>
 
+#include "base/mapping.h"
 #include "base/status.h"
 #include "serving/network.h"
 
@@ -33,7 +34,9 @@ absl::StatusOr<std::unique_ptr<Servable>> StoreLoader::Load(const std::string& m
     ZOOD_ASSIGN_OR_RETURN(ServableParts parts, PartsOf(loaded, zoo_));
     return Servable::Create(std::move(parts), options_, scheduler_, budget_);
   };
+  const MappingWatch watch;  // the weights lie in mapped packs until they are compiled
   absl::StatusOr<std::unique_ptr<Servable>> servable = load();
+  if (const absl::Status whole = watch.Check(); !whole.ok()) servable = whole;
   if (servable.ok()) return servable;
   return Annotate(servable.status(), fmt::format("loading {} version {}", model, version));
 }

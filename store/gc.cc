@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/mapping.h"
 #include "base/status.h"
 #include "store/tensor_codec.h"
 
@@ -64,6 +65,7 @@ absl::StatusOr<bool> Gather(BlobStore& blobs, const PackUse& pack, LiveTensors& 
 // the new pack's size; 0 when there was nothing to do.
 absl::StatusOr<std::uint64_t> Compact(BlobStore& blobs, Catalogue& catalogue, double at_most,
                                       GcReport& report) {
+  const MappingWatch watch;  // over the packs
   ZOOD_ASSIGN_OR_RETURN(const std::vector<PackUse> packs, catalogue.Packs());
   LiveTensors live;
   std::int64_t rewritten = 0;
@@ -80,6 +82,7 @@ absl::StatusOr<std::uint64_t> Compact(BlobStore& blobs, Catalogue& catalogue, do
   if (rewritten == 0) return 0;
   const Pack pack = LayOutPack(live.refs);
   ZOOD_RETURN_IF_ERROR(blobs.Write(pack, live.elements));
+  ZOOD_RETURN_IF_ERROR(watch.Check());  // the new pack is unknown, and the next call removes it
   ZOOD_RETURN_IF_ERROR(catalogue.Move(pack));
   report.packs_rewritten = rewritten;
   return pack.bytes;

@@ -59,13 +59,14 @@ Store::Store(std::unique_ptr<BlobStore> blobs, std::unique_ptr<Catalogue> catalo
 absl::StatusOr<PublishedVersion> Store::Publish(const NewVersion& version,
                                                 const TensorMap& weights) {
   ZOOD_RETURN_IF_ERROR(CheckNewVersion(version, weights));
+  const MappingWatch watch;  // over the files that the weights lie in
   VersionManifest manifest = ManifestOf(version);
   ZOOD_ASSIGN_OR_RETURN(const std::vector<EncodedTensor> encoded, Encode(weights, manifest));
   const std::string what = "publish " + version.model;
 
   const MutexLock lock(writing_);
   manifest.created_at_us = clock_();
-  auto written = WriteMissing(encoded);
+  auto written = WriteMissing(encoded, watch);
   if (!written.ok()) return Annotate(written.status(), what);
   const auto number = catalogue_->Publish(manifest, version.aliases, written->pack);
   if (!number.ok()) {
@@ -78,7 +79,8 @@ absl::StatusOr<PublishedVersion> Store::Publish(const NewVersion& version,
                           .new_bytes = written->bytes};
 }
 
-absl::StatusOr<Store::Written> Store::WriteMissing(std::span<const EncodedTensor> encoded) {
+absl::StatusOr<Store::Written> Store::WriteMissing(std::span<const EncodedTensor> encoded,
+                                                   const MappingWatch& watch) {
   std::vector<std::string> digests;
   for (const EncodedTensor& tensor : encoded) digests.push_back(tensor.ref.digest);
   ZOOD_ASSIGN_OR_RETURN(const auto known, catalogue_->FindTensors(digests));
@@ -99,9 +101,14 @@ absl::StatusOr<Store::Written> Store::WriteMissing(std::span<const EncodedTensor
     ++written.tensors;
     written.bytes += tensor.ref.bytes;
   }
-  if (missing.empty()) return written;
-  written.pack = LayOutPack(missing);
-  ZOOD_RETURN_IF_ERROR(WritePack(*written.pack, elements));
+  if (!missing.empty()) {
+    written.pack = LayOutPack(missing);
+    ZOOD_RETURN_IF_ERROR(WritePack(*written.pack, elements));
+  }
+  // What was hashed or written may have been zeros in the place of what the caller meant.
+  const absl::Status whole = watch.Check();
+  if (!whole.ok() && written.pack) DiscardPack(written.pack->name);
+  if (!whole.ok()) return whole;
   return written;
 }
 
@@ -146,6 +153,7 @@ absl::StatusOr<LoadedVersion> Store::Load(const std::string& model, const std::s
                                           const LoadOptions& options) {
   ZOOD_RETURN_IF_ERROR(CheckModelName(model));
   ZOOD_ASSIGN_OR_RETURN(const Selector parsed, ParseSelector(selector));
+  const MappingWatch watch;
   StoredVersion stored;
   PackFiles files;
   {
@@ -167,6 +175,7 @@ absl::StatusOr<LoadedVersion> Store::Load(const std::string& model, const std::s
     }
     loaded.weights.emplace(name, *std::move(tensor));
   }
+  ZOOD_RETURN_IF_ERROR(watch.Check());
   loaded.manifest = std::move(stored.manifest);
   return loaded;
 }

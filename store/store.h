@@ -20,6 +20,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "base/file.h"
+#include "base/mapping.h"
 #include "base/mutex.h"
 #include "base/tensor.h"
 #include "store/blob_store.h"
@@ -80,8 +81,9 @@ class Store {
         std::function<std::int64_t()> clock, std::unique_ptr<LockFile> lock = nullptr);
 
   // Adds a version. It is durable when this returns OK; on an error, or if the process dies, there
-  // is none. Only when the disk itself fails during the last sync may an error turn out, after a
-  // restart, to have been a success.
+  // is none. DataLoss, too, when a file that the weights lie in became shorter meanwhile. Only when
+  // the disk itself fails during the last sync may an error turn out, after a restart, to have been
+  // a success.
   absl::StatusOr<PublishedVersion> Publish(const NewVersion& version, const TensorMap& weights);
 
   // The weights lie in mapped files, which they keep open: nothing is copied but strings, and they
@@ -166,7 +168,9 @@ class Store {
     std::uint64_t bytes = 0;
   };
   // Writes those tensors that the store lacks, each once and in their order, which a load reads in.
-  absl::StatusOr<Written> WriteMissing(std::span<const EncodedTensor> encoded)
+  // DataLoss when a file that is mapped lost bytes since `watch` was made.
+  absl::StatusOr<Written> WriteMissing(std::span<const EncodedTensor> encoded,
+                                       const MappingWatch& watch)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(writing_);
 
   // Tensors by digest, of packs by name.

@@ -32,6 +32,7 @@ std::vector<TensorRef> RefsOf(const std::vector<EncodedTensor>& encoded) {
 absl::StatusOr<PublishedDataset> Store::PublishDataset(const NewDataset& dataset) {
   ZOOD_RETURN_IF_ERROR(CheckNewDataset(dataset));
   const std::string what = "publish dataset " + dataset.name;
+  const MappingWatch watch;  // over the files that the items lie in
   const auto encoded = Encode(dataset.items);
   if (!encoded.ok()) return Annotate(encoded.status(), what);
   StoredDataset stored = Describe(dataset, RefsOf(*encoded));
@@ -47,7 +48,7 @@ absl::StatusOr<PublishedDataset> Store::PublishDataset(const NewDataset& dataset
   }
   if (!there.ok() && !absl::IsNotFound(there.status())) return there.status();
   summary.created_at_us = clock_();
-  auto written = WriteMissing(*encoded);
+  auto written = WriteMissing(*encoded, watch);
   if (!written.ok()) return Annotate(written.status(), what);
   PublishedDataset published{.summary = there.ok() ? there->summary : summary,
                              .created = !there.ok(),
@@ -69,6 +70,7 @@ absl::StatusOr<PublishedDataset> Store::PublishDataset(const NewDataset& dataset
 absl::StatusOr<LoadedDataset> Store::LoadDataset(const std::string& name,
                                                  const LoadOptions& options) {
   ZOOD_RETURN_IF_ERROR(CheckDatasetName(name));
+  const MappingWatch watch;
   StoredDataset stored;
   PackFiles files;
   {
@@ -91,6 +93,7 @@ absl::StatusOr<LoadedDataset> Store::LoadDataset(const std::string& name,
                             .split = item.split,
                             .data = *std::move(tensor)});
   }
+  ZOOD_RETURN_IF_ERROR(watch.Check());
   return loaded;
 }
 

@@ -2,8 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <filesystem>
 #include <fstream>
+#include <thread>
 
 #include "serving/confined_files.h"
 #include "tests/serving/serving_fixture.h"
@@ -73,13 +75,41 @@ TEST_F(AllowedRootsTest, TellsWhatIsMissingInsideOnly) {
 }
 
 TEST_F(AllowedRootsTest, FilesThatAWeightFileLeadsToAreJudgedToo) {
-  ConfinedFiles files(FileSystem::Native(), roots_);
+  ConfinedFiles files(FileSystem::NativeWithoutLinks(), roots_);
   EXPECT_TRUE(files.Open(Path("open/weights")).ok());
   EXPECT_EQ(files.Open(Path("open/bundle.index")).status().code(),
             absl::StatusCode::kPermissionDenied);
   EXPECT_EQ(files.Size(Path("open/link")).status().code(), absl::StatusCode::kPermissionDenied);
   EXPECT_EQ(files.Remove(Path("open/weights")).code(), absl::StatusCode::kPermissionDenied);
   EXPECT_FALSE(*files.Exists(Path("open/missing")));
+}
+
+// Between the judgement of a path and its opening, a directory becomes a link that leads outside.
+TEST_F(AllowedRootsTest, ALinkThatComesAfterTheJudgementIsNotFollowed) {
+  fs::create_directories(Path("open/turn"));
+  fs::create_directories(Path("away"));
+  std::ofstream(Path("open/turn/secret")) << "inside";
+  ConfinedFiles files(FileSystem::NativeWithoutLinks(), roots_);
+  std::atomic<bool> done = false;
+  std::thread turner([&] {
+    while (!done) {
+      fs::rename(Path("open/turn"), Path("away/turn"));
+      fs::create_symlink(Path("closed"), Path("open/turn"));
+      fs::remove(Path("open/turn"));
+      fs::rename(Path("away/turn"), Path("open/turn"));
+    }
+  });
+  int opened = 0;
+  for (int i = 0; i < 20'000; ++i) {
+    const auto contents = files.Open(Path("open/turn/secret"));
+    if (!contents.ok()) continue;
+    ++opened;
+    EXPECT_EQ((*contents)->bytes().size(), 6u) << "the file outside has 5 bytes";
+    if (HasFailure()) break;
+  }
+  done = true;
+  turner.join();
+  EXPECT_GT(opened, 0);
 }
 
 }  // namespace

@@ -289,5 +289,40 @@ TEST_F(StoreTest, ACatalogueThatIsNoneIsDataLoss) {
   EXPECT_TRUE(absl::IsDataLoss(Store::Open(FileSystem::Native(), root_).status()));
 }
 
+// The weights lie in a file that somebody cuts short before they are published.
+TEST_F(StoreTest, WeightsWhoseFileBecomesShorterAreNotPublished) {
+  const std::string path = scratch_.path() + "/weights";
+  WriteFile(path, std::string(1 << 20, 'x'));
+  const auto contents = FileSystem::Native().Open(path).value();
+  const auto weights = Tensor::View(DType::kFloat32, {1 << 18}, contents->bytes(), contents);
+  NewDataset dataset{.name = "data", .classes = {"only"}};
+  dataset.items.push_back({.name = "0", .data = *weights});
+  std::filesystem::resize_file(path, 4096);
+  const absl::Status status = store_->PublishDataset(dataset).status();
+  EXPECT_TRUE(absl::IsDataLoss(status)) << status;
+  EXPECT_THAT(std::string(status.message()), HasSubstr(path));
+  std::filesystem::resize_file(path, 1 << 20);
+  const auto again = FileSystem::Native().Open(path).value();
+  const auto halves = Tensor::View(DType::kFloat32, {1 << 18}, again->bytes(), again);
+  std::filesystem::resize_file(path, 1 << 19);
+  EXPECT_TRUE(absl::IsDataLoss(store_->Publish({.model = "net"}, {{"w", *halves}}).status()));
+  EXPECT_TRUE(store_->ListModels()->empty());
+  EXPECT_TRUE(store_->ListDatasets()->empty());
+  EXPECT_TRUE(std::filesystem::is_empty(scratch_.path() + "/store/packs"));
+  EXPECT_TRUE(store_->Publish({.model = "net"}, NetworkWeights(1, 1)).ok());
+}
+
+TEST_F(StoreTest, APackThatBecomesShorterWhileItIsReadIsDataLoss) {
+  const TensorMap weights = {{"a", RandomTensor(1, 1 << 16)}, {"b", RandomTensor(2, 1 << 16)}};
+  ASSERT_TRUE(store_->Publish({.model = "net"}, weights).ok());
+  const MappingWatch watch;
+  const auto loaded = store_->Load("net", "");
+  ASSERT_TRUE(loaded.ok()) << loaded.status();
+  std::filesystem::resize_file(OnlyPack(scratch_.path() + "/store"), 1 << 17);
+  EXPECT_FALSE(SameWeights(loaded->weights, weights));  // and nobody dies of it
+  EXPECT_TRUE(absl::IsDataLoss(watch.Check()));
+  EXPECT_TRUE(absl::IsDataLoss(store_->Load("net", "").status()));
+}
+
 }  // namespace
 }  // namespace zood::store
