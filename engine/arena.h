@@ -13,13 +13,13 @@ namespace zood::engine {
 
 // A value's place: `offset` bytes into the arena. `stride` is the distance in floats from one
 // pixel's channels to the next one's: the channel count, or more for a part of a concatenation.
-struct Place {
+struct ArenaPlace {
   std::size_t offset = 0;
   std::size_t stride = 0;
 };
 
 struct ArenaPlan {
-  std::vector<Place> places;  // by NodeId; meaningful for values that exist
+  std::vector<ArenaPlace> places;  // by NodeId; meaningful for values that exist
   std::size_t bytes = 0;      // of the arena
   // For each step, whether its residual summand's memory is also its output's.
   std::vector<bool> sums_in_place;
