@@ -1,55 +1,18 @@
 #include <algorithm>
-#include <charconv>
-#include <filesystem>
 #include <map>
-#include <system_error>
 #include <utility>
 
-#include "base/file.h"
 #include "base/status.h"
 #include "serving/labeled_images.h"
+#include "train/dataset_files.h"
 
 namespace zood::serving {
 namespace {
 
-namespace fs = std::filesystem;
-
-constexpr std::size_t kMaxFiles = 10'000'000;
-
 struct Item {
-  std::string path;
+  std::size_t file = 0;  // of the tree
   std::int64_t label = 0;
 };
-
-std::optional<std::int64_t> ParseIndex(const std::string& text) {
-  std::int64_t index = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), index);
-  if (error != std::errc() || end != text.data() + text.size() || index < 0) return std::nullopt;
-  return index;
-}
-
-// Regular entries (or directories) of a directory in order of name.
-absl::StatusOr<std::vector<std::string>> Entries(const std::string& directory, bool directories) {
-  std::vector<std::string> names;
-  std::error_code error;
-  for (fs::directory_iterator entry(directory, error), end; !error && entry != end;
-       entry.increment(error)) {
-    std::string name = entry->path().filename().string();
-    std::error_code ignored;
-    const fs::file_status status = entry->symlink_status(ignored);
-    if (name.starts_with('.') ||
-        (directories ? !fs::is_directory(status) : !fs::is_regular_file(status))) {
-      continue;
-    }
-    if (names.size() == kMaxFiles) {
-      return ResourceExhausted("'{}' holds more than {} files", directory, kMaxFiles);
-    }
-    names.push_back(std::move(name));
-  }
-  if (error) return InvalidArgument("'{}' cannot be listed: {}", directory, error.message());
-  std::ranges::sort(names);
-  return names;
-}
 
 // The label of each class, by the rule in labeled_images.h.
 std::map<std::string, std::int64_t> ClassIndices(const std::vector<std::string>& classes,
@@ -61,7 +24,7 @@ std::map<std::string, std::int64_t> ClassIndices(const std::vector<std::string>&
     by_order.emplace(name, static_cast<std::int64_t>(by_order.size()));
     const auto label = std::ranges::find(labels, name);
     if (label != labels.end()) by_label[name] = label - labels.begin();
-    if (const auto index = ParseIndex(name)) by_number[name] = *index;
+    if (const auto index = train::ParseIndex(name)) by_number[name] = *index;
   }
   if (by_label.size() == classes.size()) return by_label;
   if (by_number.size() == classes.size()) return by_number;
@@ -70,26 +33,32 @@ std::map<std::string, std::int64_t> ClassIndices(const std::vector<std::string>&
 
 class ImageFolder final : public LabeledImages {
  public:
-  explicit ImageFolder(std::vector<Item> items) : items_(std::move(items)) {}
+  ImageFolder(std::unique_ptr<train::FileTree> tree, std::unique_ptr<train::ReadBudget> budget,
+              std::vector<Item> items)
+      : budget_(std::move(budget)), tree_(std::move(tree)), items_(std::move(items)) {}
 
   std::int64_t total() const override { return static_cast<std::int64_t>(items_.size()); }
 
   absl::StatusOr<std::optional<LabeledImage>> Next() override {
     if (next_ == items_.size()) return std::nullopt;
     const Item& item = items_[next_++];
-    ZOOD_ASSIGN_OR_RETURN(const std::uint64_t size, FileSystem::Native().Size(item.path));
-    LabeledImage image{
-        .image = EncodedImage{}, .label = item.label, .id = item.path, .owner = nullptr};
+    LabeledImage image{.image = EncodedImage{},
+                       .label = item.label,
+                       .id = tree_->name() + "/" + tree_->files()[item.file],
+                       .owner = nullptr};
+    const auto file = tree_->Open(item.file, kAnySize);
+    if (!file.ok()) return Annotate(file.status(), image.id);
     // A file that is too large or empty is a bad image, which the image's own check reports.
-    if (size == 0) return image;
-    ZOOD_ASSIGN_OR_RETURN(const auto contents, FileSystem::Native().Open(item.path));
-    const auto bytes = contents->bytes();
-    image.image = EncodedImage{{reinterpret_cast<const char*>(bytes.data()), bytes.size()}};
-    image.owner = contents;
+    image.image = EncodedImage{file->text()};
+    image.owner = file->owner;
     return image;
   }
 
  private:
+  static constexpr std::uint64_t kAnySize = static_cast<std::uint64_t>(-1);
+
+  const std::unique_ptr<train::ReadBudget> budget_;  // the tree's
+  const std::unique_ptr<train::FileTree> tree_;
   const std::vector<Item> items_;
   std::size_t next_ = 0;
 };
@@ -98,23 +67,33 @@ class ImageFolder final : public LabeledImages {
 
 absl::StatusOr<std::unique_ptr<LabeledImages>> OpenImageFolder(
     const std::string& directory, const std::vector<std::string>& labels) {
-  ZOOD_ASSIGN_OR_RETURN(const std::vector<std::string> classes, Entries(directory, true));
+  // Images are looked at one after the other: only their names take memory.
+  train::DatasetOptions options;
+  options.limits.max_files = 10'000'000;
+  options.limits.max_depth = 2;
+  options.limits.max_total_bytes = options.limits.max_heap_bytes = static_cast<std::uint64_t>(-1);
+  auto budget = std::make_unique<train::ReadBudget>(options.limits);
+  ZOOD_ASSIGN_OR_RETURN(std::unique_ptr<train::FileTree> tree,
+                        train::OpenDirectoryTree(directory, options, *budget));
+  std::vector<std::string> classes;
+  for (const std::string& folder : tree->directories()) {
+    if (folder.find('/') == std::string::npos) classes.push_back(folder);
+  }
   if (classes.empty()) {
     return InvalidArgument("'{}' holds no directories; one for each class was expected", directory);
   }
   const std::map<std::string, std::int64_t> indices = ClassIndices(classes, labels);
   std::vector<Item> items;
-  for (const std::string& name : classes) {
-    const std::string path = directory + "/" + name;
-    ZOOD_ASSIGN_OR_RETURN(const std::vector<std::string> files, Entries(path, false));
-    for (const std::string& file : files) {
-      items.push_back({.path = path + "/" + file, .label = indices.at(name)});
-    }
+  for (std::size_t file = 0; file < tree->files().size(); ++file) {
+    const std::string& path = tree->files()[file];
+    const std::size_t slash = path.find('/');
+    if (slash == std::string::npos || path.find('/', slash + 1) != std::string::npos) continue;
+    items.push_back({.file = file, .label = indices.at(path.substr(0, slash))});
   }
   if (items.empty()) {
     return InvalidArgument("the class directories of '{}' hold no images", directory);
   }
-  return std::make_unique<ImageFolder>(std::move(items));
+  return std::make_unique<ImageFolder>(std::move(tree), std::move(budget), std::move(items));
 }
 
 }  // namespace zood::serving

@@ -31,9 +31,9 @@ class LabeledImages {
 };
 
 // An IDX file of images (unsigned bytes, [n, height, width] or [n, height, width, 3]) and one of
-// labels ([n]), plain or compressed with gzip: the form of MNIST (LeCun, 1998). Read image by
-// image: what the header claims costs nothing. InvalidArgument, naming the file, when it is none or
-// the two do not agree. The paths are real ones.
+// labels ([n]), plain or compressed with gzip: the form of MNIST (LeCun, 1998), as train::ReadIdx
+// reads it. InvalidArgument or DataLoss, naming the file, when it is none, is damaged, or the two
+// do not agree. The paths are real ones.
 absl::StatusOr<std::unique_ptr<LabeledImages>> OpenIdx(const std::string& images,
                                                        const std::string& labels,
                                                        const image::DecodeLimits& limits);

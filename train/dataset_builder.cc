@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cctype>
-#include <charconv>
 #include <set>
 #include <utility>
 
@@ -67,13 +66,6 @@ std::vector<std::int32_t> Order(const std::vector<std::string>& names) {
 }
 
 }  // namespace
-
-std::optional<std::int64_t> ParseIndex(std::string_view text) {
-  std::int64_t index = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), index);
-  if (error != std::errc() || end != text.data() + text.size() || index < 0) return std::nullopt;
-  return index;
-}
 
 std::optional<Split> ParseSplit(std::string_view name) {
   const std::string lower = Lower(name);

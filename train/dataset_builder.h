@@ -78,9 +78,6 @@ std::optional<Split> SplitOfName(std::string_view name);
 // The same for a name that is nothing but a split's.
 std::optional<Split> ParseSplit(std::string_view name);
 
-// A non-negative decimal number.
-std::optional<std::int64_t> ParseIndex(std::string_view text);
-
 // One name a line, or "<index>:<name>" on all of them, as slim writes labels.txt. Empty lines at
 // the end count for nothing. InvalidArgument for indices that are not 0, 1, 2, ...
 absl::StatusOr<std::vector<std::string>> ParseLabels(std::string_view text,

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <filesystem>
 #include <string>
 #include <system_error>
@@ -269,6 +270,13 @@ std::optional<std::string> CleanPath(std::string_view path) {
 bool IsHidden(std::string_view clean_path) {
   return clean_path.starts_with('.') || clean_path.find("/.") != std::string_view::npos ||
          clean_path.substr(0, clean_path.find('/')) == "__MACOSX";
+}
+
+std::optional<std::int64_t> ParseIndex(std::string_view text) {
+  std::int64_t index = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), index);
+  if (error != std::errc() || end != text.data() + text.size() || index < 0) return std::nullopt;
+  return index;
 }
 
 std::string Shown(std::string_view text) {

@@ -1,5 +1,4 @@
-// The files that a dataset is made of, whether they lie in a directory or in an archive. Private to
-// this room.
+// The files that a dataset is made of, whether they lie in a directory or in an archive.
 #pragma once
 
 #include <cstddef>
@@ -115,5 +114,7 @@ bool IsHidden(std::string_view clean_path);
 // characters: other bytes become "\xNN".
 std::string Shown(std::string_view text);
 std::string Printable(std::string_view text);
+// A non-negative decimal number.
+std::optional<std::int64_t> ParseIndex(std::string_view text);
 
 }  // namespace zood::train
