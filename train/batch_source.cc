@@ -40,9 +40,7 @@ class PrefixBatches final : public BatchSource {
     std::ranges::copy(execution_->logits(), input.begin());
     return absl::OkStatus();
   }
-  std::uint64_t bytes() const override {
-    return images_->bytes() + prefix_->weight_bytes() + prefix_->execution_bytes();
-  }
+  std::uint64_t bytes() const override { return images_->bytes() + prefix_->execution_bytes(); }
 
  private:
   std::unique_ptr<InputPipeline> images_;

@@ -35,6 +35,7 @@ class BatchSource {
   virtual std::int64_t pending_features() const { return 0; }
   virtual absl::Status ComputeFeatures() { return absl::OkStatus(); }
 
+  // Besides the prefix's weights.
   virtual std::uint64_t bytes() const = 0;
 };
 

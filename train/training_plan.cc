@@ -160,7 +160,8 @@ absl::StatusOr<std::uint64_t> EstimateTrainerBytes(const graph::Graph& graph,
       batch;
   constexpr std::uint64_t kBatchesAhead =
       4;  // of InputPipeline: those ahead, the current, one torn
-  std::uint64_t bytes = engine::EstimateTrainingBytes(*plan.trained, plan.training);
+  constexpr std::uint64_t kScratch = std::uint64_t{1} << 20;  // what no estimate goes into
+  std::uint64_t bytes = kScratch + engine::EstimateTrainingBytes(*plan.trained, plan.training);
   bytes += weights + kBatchesAhead * images;
   bytes += trained * options.optimizer->slots().size();
   if (options.accumulate > 1) bytes += trained;
