@@ -36,6 +36,9 @@ function(zood_test name)
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 300)
   endif()
+  if(ZOOD_SANITIZE)
+    math(EXPR ARG_TIMEOUT "4 * ${ARG_TIMEOUT}")
+  endif()
   # A short spin at OpenMP barriers: with the default one, tests that share the machine wait for
   # each other's threads through whole time slices (docs/architecture.md, "Threads").
   set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}"
