@@ -66,10 +66,11 @@ std::string_view Name(Format format) {
 }
 
 Reader::Reader(Format format, std::vector<std::string> files, std::vector<VariableInfo> variables,
-               const Limits& limits)
+               const Limits& limits, std::vector<UnreadEntry> unread)
     : format_(format),
       files_(std::move(files)),
       variables_(std::move(variables)),
+      unread_(std::move(unread)),
       limits_(limits) {}
 
 absl::Status Reader::CheckVariables(std::span<const VariableInfo> variables,
@@ -99,6 +100,11 @@ const VariableInfo* Reader::Find(std::string_view name) const {
 absl::StatusOr<Tensor> Reader::Read(std::string_view name) const {
   const VariableInfo* variable = Find(name);
   if (variable == nullptr) {
+    const auto at = std::ranges::lower_bound(unread_, name, {}, &UnreadEntry::name);
+    if (at != unread_.end() && at->name == name) {
+      return Unimplemented("{}: variable '{}' cannot be read: {}", files_.front(), Printable(name),
+                           at->reason);
+    }
     return NotFound("{}: there is no variable '{}' among its {}", files_.front(), Printable(name),
                     variables_.size());
   }

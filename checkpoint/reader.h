@@ -43,6 +43,15 @@ struct VariableInfo {
   friend bool operator==(const VariableInfo&, const VariableInfo&) = default;
 };
 
+// An entry of a checkpoint that is no array of plain elements (a resource, a variant, a type of
+// which zood does not know), and the reason why it is not read.
+struct UnreadEntry {
+  std::string name;
+  std::string reason;
+
+  friend bool operator==(const UnreadEntry&, const UnreadEntry&) = default;
+};
+
 // A file that has been opened, and the path by which messages call it.
 struct NamedFile {
   std::string path;
@@ -66,11 +75,15 @@ class Reader {
   // Sorted by name, no name twice.
   std::span<const VariableInfo> variables() const { return variables_; }
 
+  // What the checkpoint holds beside its variables, sorted by name. ReadAll() leaves it out.
+  std::span<const UnreadEntry> unread() const { return unread_; }
+
   // Nothing when there is no such variable. The pointer lives as long as the reader.
   const VariableInfo* Find(std::string_view name) const;
 
-  // NotFound when there is no such variable; DataLoss when its bytes are damaged;
-  // ResourceExhausted when it exceeds Limits::max_tensor_bytes. Messages name file and variable.
+  // NotFound when there is no such variable, Unimplemented when it is one of unread(); DataLoss
+  // when its bytes are damaged; ResourceExhausted when it exceeds Limits::max_tensor_bytes.
+  // Messages name file and variable.
   absl::StatusOr<Tensor> Read(std::string_view name) const;
 
   // Every variable. ResourceExhausted when they exceed Limits::max_total_bytes together.
@@ -86,9 +99,9 @@ class Reader {
   absl::StatusOr<TensorMap> ReadAs(std::span<const Request> requests) const;
 
  protected:
-  // `variables` is what CheckVariables() passed.
+  // `variables` is what CheckVariables() passed; `unread` is sorted by name.
   Reader(Format format, std::vector<std::string> files, std::vector<VariableInfo> variables,
-         const Limits& limits);
+         const Limits& limits, std::vector<UnreadEntry> unread = {});
 
   // For a reader's factory: OK when the variables are sorted by name, no name is there twice,
   // their extents are sound, and their number is within the limits.
@@ -105,6 +118,7 @@ class Reader {
   const Format format_;
   const std::vector<std::string> files_;
   const std::vector<VariableInfo> variables_;
+  const std::vector<UnreadEntry> unread_;
   const Limits limits_;
 };
 

@@ -21,17 +21,25 @@ struct Index {
   std::vector<VariableInfo> variables;
   std::vector<BundleEntry> entries;                        // of the variables, in their order
   std::map<std::string, BundleEntry, std::less<>> slices;  // of partitioned ones, by encoded key
+  std::vector<UnreadEntry> unread;
 };
 
 bool IsSliceKey(std::string_view key) { return key.front() == '\0'; }
 
 absl::Status AddEntry(std::string_view key, std::span<const std::byte> message,
                       const Limits& limits, Budget& budget, Index& index) {
-  if (index.entries.size() + index.slices.size() >= limits.max_tensors) {
+  if (index.entries.size() + index.slices.size() + index.unread.size() >= limits.max_tensors) {
     return ResourceExhausted("there are more entries than the limit of {}", limits.max_tensors);
   }
   ZOOD_RETURN_IF_ERROR(budget.Take(key.size() + sizeof(VariableInfo), "names of variables"));
   auto entry = ParseBundleEntry(message, budget);
+  if (absl::IsUnimplemented(entry.status())) {
+    // One odd entry, an iterator's state perhaps, is no reason to do without the weights.
+    const std::string reason(entry.status().message());
+    ZOOD_RETURN_IF_ERROR(budget.Take(reason.size(), "entries that are not read"));
+    if (!IsSliceKey(key)) index.unread.push_back({.name = std::string(key), .reason = reason});
+    return absl::OkStatus();
+  }
   if (!entry.ok()) return Annotate(entry.status(), fmt::format("variable '{}'", Printable(key)));
   if (IsSliceKey(key)) {
     index.slices.emplace_hint(index.slices.end(), key, *std::move(entry));
@@ -69,7 +77,8 @@ class TensorFlowV2Reader : public Reader {
 
   TensorFlowV2Reader(std::vector<std::string> paths, Index index, Shards shards,
                      const Limits& limits)
-      : Reader(Format::kTensorFlowV2, std::move(paths), std::move(index.variables), limits),
+      : Reader(Format::kTensorFlowV2, std::move(paths), std::move(index.variables), limits,
+               std::move(index.unread)),
         entries_(std::move(index.entries)),
         slices_(std::move(index.slices)),
         shards_(std::move(shards)) {}

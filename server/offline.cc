@@ -31,6 +31,9 @@ absl::Status Inspect(const std::string& path) {
                variable.shape.ToString());
     elements += variable.shape.num_elements();
   }
+  for (const checkpoint::UnreadEntry& entry : reader->unread()) {
+    fmt::print("not read: {}: {}\n", entry.name, entry.reason);
+  }
   fmt::print("{}: {} variables, {} elements\n", checkpoint::Name(reader->format()),
              reader->variables().size(), elements);
   return absl::OkStatus();
@@ -42,8 +45,8 @@ absl::Status Fsck(const std::string& data_dir, bool verify_digests) {
                         store->Fsck({.verify_digests = verify_digests}));
   for (const std::string& sentence : report.damage) fmt::print("damage: {}\n", sentence);
   for (const std::string& sentence : report.garbage) fmt::print("garbage: {}\n", sentence);
-  fmt::print("{} versions, {} tensors, {} packs, {}: {}\n", report.versions, report.tensors,
-             report.packs, serving::FormatBytes(report.bytes),
+  fmt::print("{} versions, {} datasets, {} tensors, {} packs, {}: {}\n", report.versions,
+             report.datasets, report.tensors, report.packs, serving::FormatBytes(report.bytes),
              report.clean() ? "clean" : "damaged");
   if (report.clean()) return absl::OkStatus();
   return FailedPrecondition("the store is damaged in {} places", report.damage.size());
