@@ -80,10 +80,9 @@ TEST(DatasetReaderTest, Archives) {
 
 TEST(DatasetReaderTest, WhatLiesInAnArchiveAsItIsIsNotCopied) {
   DatasetOptions options;
-  options.limits.max_heap_bytes = 4096;  // names
+  options.limits.max_heap_bytes = 2000;  // the names take 1,600
   EXPECT_TRUE(ReadDataset(Fixture("photos.tar"), options).ok());
   EXPECT_TRUE(ReadDataset(Fixture("photos_stored.zip"), options).ok());
-  options.limits.max_heap_bytes = 3072;
   EXPECT_EQ(ReadDataset(Fixture("photos.zip"), options).status().code(),
             absl::StatusCode::kResourceExhausted);
 }
@@ -147,6 +146,31 @@ TEST(DatasetReaderTest, FolderForEachClass) {
   EXPECT_THAT(scan->problems[0].reason, HasSubstr("is a GIF file"));
   EXPECT_THAT(scan->problems[1].reason, HasSubstr("begins with 6e 6f 20 70"));
   EXPECT_THAT(scan->problems[2].reason, HasSubstr("in no class's folder"));
+}
+
+TEST(DatasetReaderTest, NoLinkIsFollowedWhenever) {
+  const Scratch scratch;
+  scratch.Write("secret", Photo(1));
+  scratch.Write("data/rose/a.bmp", Photo(2));
+  scratch.Write("data/tulip/b.bmp", Photo(3));
+  DatasetOptions options;
+  ReadBudget budget(options.limits);
+  const auto tree = OpenDirectoryTree(scratch / "data", options, budget);
+  ASSERT_TRUE(tree.ok()) << tree.status();
+  ASSERT_THAT((*tree)->files(), ElementsAre("rose/a.bmp", "tulip/b.bmp"));
+  // After the listing, links take the places of a file and of a folder.
+  fs::remove(scratch / "data/rose/a.bmp");
+  fs::create_symlink(scratch / "secret", scratch / "data/rose/a.bmp");
+  fs::rename(scratch / "data/tulip", scratch / "elsewhere");
+  fs::create_directory_symlink(scratch / "elsewhere", scratch / "data/tulip");
+  EXPECT_FALSE((*tree)->Open(0, 1 << 20).ok());
+  EXPECT_FALSE((*tree)->Open(1, 1 << 20).ok());
+
+  fs::create_directory_symlink(scratch / "data", scratch / "link");
+  scratch.Write("data/daisy/c.bmp", Photo(4));
+  EXPECT_TRUE(ReadDataset(scratch / "link").ok());
+  EXPECT_TRUE(ReadDataset(scratch / "data", {.follow_links = false}).ok());
+  EXPECT_FALSE(ReadDataset(scratch / "link", {.follow_links = false}).ok());
 }
 
 TEST(DatasetReaderTest, NumbersAreClassesInOrderOfNumber) {

@@ -90,6 +90,18 @@ TEST(InputPipelineTest, AnyStepAtAnyTime) {
   }
 }
 
+// What threads are still at when Fill() asks for another step must not reach the new batches.
+TEST(InputPipelineTest, WhatWasBegunIsDroppedWhole) {
+  const auto dataset = std::make_shared<const Dataset>(PixelDataset(64, 2, {300, 300, 3}));
+  const auto straight = Make(dataset, {.batch = 4, .threads = 0});
+  const auto jumping = Make(dataset, {.batch = 4, .threads = 4, .batches_ahead = 5});
+  Random random({3});
+  for (int i = 0; i < 300; ++i) {
+    const std::int64_t step = random.Below(50);
+    ASSERT_EQ(Get(*jumping, step), Get(*straight, step)) << step;
+  }
+}
+
 TEST(InputPipelineTest, EpochsUseEveryItemOnceAndGoOnInTheNext) {
   const auto dataset = std::make_shared<const Dataset>(PixelDataset(20, 4));
   const std::vector<std::int32_t> indices = {3, 5, 8, 9, 11, 14, 19};
