@@ -198,18 +198,21 @@ absl::StatusOr<std::optional<DatasetScan>> ReadCsvIndices(FileTree& tree, std::s
   const auto split_of = [&](std::size_t file) { return SplitOfName(BaseName(tree.files()[file])); };
   const bool by_split =
       std::ranges::all_of(indices, [&](std::size_t file) { return split_of(file).has_value(); });
+  CsvReader reader(tree, folder, options);
+  for (const std::size_t file : indices) {
+    const Split split = split_of(file).value_or(Split::kTrain);
+    const absl::Status status = reader.ReadIndex(file, split);
+    // Some other table, of which nothing is known, may be broken, too.
+    if (absl::IsInvalidArgument(status) && reader.found() == 0) continue;
+    ZOOD_RETURN_IF_ERROR(Annotate(status, tree.name()));
+  }
+  if (reader.found() == 0) return std::nullopt;
   if (indices.size() > 1 && !by_split) {
     return InvalidArgument(
         "{} holds {} CSV files; expected one index, or one for each split (train.csv, "
         "validation.csv, test.csv)",
         tree.name(), indices.size());
   }
-  CsvReader reader(tree, folder, options);
-  for (const std::size_t file : indices) {
-    const Split split = split_of(file).value_or(Split::kTrain);
-    ZOOD_RETURN_IF_ERROR(Annotate(reader.ReadIndex(file, split), tree.name()));
-  }
-  if (reader.found() == 0) return std::nullopt;
   ZOOD_ASSIGN_OR_RETURN(DatasetScan scan, reader.Finish());
   return scan;
 }

@@ -2,6 +2,7 @@
 // only a label here.
 #include <archive.h>
 #include <archive_entry.h>
+#include <locale.h>
 
 #include <algorithm>
 #include <functional>
@@ -32,6 +33,26 @@ absl::Status Unreadable(archive* a, const std::string& path) {
   if (archive_errno(a) < 0) return DataLoss("{} is damaged: {}", path, ErrorOf(a));
   return InvalidArgument("{} is no archive that can be read: {}", path, ErrorOf(a));
 }
+
+// libarchive turns names into the encoding of the thread's locale, and has none for those that do
+// not fit into it. While this lives, all of Unicode does.
+class Utf8Locale {
+ public:
+  Utf8Locale() : utf8_(::newlocale(LC_CTYPE_MASK, "C.UTF-8", locale_t{})) {
+    if (utf8_ != locale_t{}) before_ = ::uselocale(utf8_);
+  }
+  ~Utf8Locale() {
+    if (utf8_ == locale_t{}) return;
+    ::uselocale(before_);
+    ::freelocale(utf8_);
+  }
+  Utf8Locale(const Utf8Locale&) = delete;
+  Utf8Locale& operator=(const Utf8Locale&) = delete;
+
+ private:
+  const locale_t utf8_;
+  locale_t before_{};
+};
 
 // Names are UTF-8 in pax headers and newer zips; elsewhere bytes of unknown encoding.
 std::string NameOf(archive_entry* entry) {
@@ -244,6 +265,7 @@ absl::StatusOr<std::unique_ptr<FileTree>> OpenArchiveTree(const std::string& pat
                                                           const FileBytes& file,
                                                           const DatasetLimits& limits,
                                                           ReadBudget& budget) {
+  const Utf8Locale locale;
   const ArchivePtr a(archive_read_new());
   if (a == nullptr) return ResourceExhausted("{}: no memory to read an archive", path);
   std::string kind = "tar ";

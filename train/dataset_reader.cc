@@ -73,6 +73,22 @@ std::vector<std::size_t> Choose(const FileTree& tree, std::string_view folder, F
 }
 
 absl::StatusOr<DatasetScan> ReadTree(FileTree& tree, const DatasetOptions& options,
+                                     ReadBudget& budget);
+
+absl::StatusOr<DatasetScan> ReadArchive(const std::string& path, const FileBytes& file,
+                                        const DatasetOptions& options, ReadBudget& budget) {
+  const auto tree = OpenArchiveTree(path, file, options.limits, budget);
+  if (absl::IsInvalidArgument(tree.status())) {
+    return InvalidArgument(
+        "{} is no dataset of a known kind; expected a folder, a CSV index, a tar, tar.gz, tar.xz "
+        "or zip, TFRecord, IDX images or a CIFAR-10 batch ({})",
+        path, std::string(tree.status().message()));
+  }
+  if (!tree.ok()) return tree.status();
+  return ReadTree(**tree, options, budget);
+}
+
+absl::StatusOr<DatasetScan> ReadTree(FileTree& tree, const DatasetOptions& options,
                                      ReadBudget& budget) {
   const std::string root = FindRoot(tree);
   ZOOD_ASSIGN_OR_RETURN(std::optional<DatasetScan> csv, ReadCsvIndices(tree, root, options));
@@ -87,6 +103,13 @@ absl::StatusOr<DatasetScan> ReadTree(FileTree& tree, const DatasetOptions& optio
     return ReadCifar10(tree, root, batches, options, budget);
   }
   if (NamesIn(tree.directories(), root).empty()) {
+    // A directory that holds one archive and nothing else. (Never an archive in an archive.)
+    if (tree.kind().empty() && tree.files().size() == 1) {
+      const std::string path = tree.name() + "/" + tree.files()[0];
+      const auto file = tree.Open(0, options.limits.max_total_bytes);
+      if (!file.ok()) return Annotate(file.status(), path);
+      return ReadArchive(path, *file, options, budget);
+    }
     return InvalidArgument(
         "{} holds neither a folder for each class, nor a CSV index that names its photos, nor "
         "TFRecord, IDX or CIFAR-10 files{}",
@@ -149,15 +172,7 @@ absl::StatusOr<DatasetScan> ReadFile(const std::string& path, const DatasetOptio
   if (IsCifar10(file)) return ReadCifar10(single, "", {0}, options, budget);
   // A text is no archive, whatever libarchive may find in it.
   if (LooksLikeText(file)) return ReadIndexFile(path, options, budget);
-  const auto tree = OpenArchiveTree(path, file, options.limits, budget);
-  if (absl::IsInvalidArgument(tree.status())) {
-    return InvalidArgument(
-        "{} is no dataset of a known kind; expected a folder, a CSV index, a tar, tar.gz, tar.xz "
-        "or zip, TFRecord, IDX images or a CIFAR-10 batch ({})",
-        path, std::string(tree.status().message()));
-  }
-  if (!tree.ok()) return tree.status();
-  return ReadTree(**tree, options, budget);
+  return ReadArchive(path, file, options, budget);
 }
 
 absl::StatusOr<DatasetScan> ReadAny(const std::string& path, const DatasetOptions& options) {

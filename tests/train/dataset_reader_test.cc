@@ -73,7 +73,8 @@ absl::StatusOr<DatasetScan> ReadBytes(const std::string& bytes, const DatasetOpt
 
 TEST(DatasetReaderTest, Archives) {
   for (const char* name : {"photos.tar", "photos.tar.gz", "photos.tar.xz", "photos.zip",
-                           "photos_stored.zip", "splits.tar.gz", "index.zip", "cifar.tar.gz"}) {
+                           "photos_stored.zip", "splits.tar.gz", "index.zip", "cifar.tar.gz",
+                           "names_pax.tar", "names_gnu.tar.gz", "names.zip"}) {
     ExpectAsMade(ReadDataset(Fixture(name)), name);
   }
 }
@@ -230,10 +231,17 @@ TEST(DatasetReaderTest, OneCsvForEachSplit) {
               HasSubstr("3 CSV files"));
 }
 
+TEST(DatasetReaderTest, DirectoryThatHoldsAnArchiveAlone) {
+  const Scratch scratch;
+  scratch.Write("upload", ReadFile(Fixture("photos.zip")));
+  ExpectAsMade(ReadDataset(scratch.path()), "photos.zip");
+}
+
 TEST(DatasetReaderTest, CsvThatNamesNoPhotoIsNoIndex) {
   const Scratch scratch;
   scratch.Write("rose/a.bmp", Photo(1));
   scratch.Write("prices.csv", "rose,3\n");
+  scratch.Write("broken.csv", "rose,\"3\n");
   EXPECT_EQ(ReadDataset(scratch.path())->format, "folder");
 }
 
