@@ -1,6 +1,7 @@
 #include "base/mapping.h"
 
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <array>
@@ -58,7 +59,9 @@ bool ReplaceByZeros(Slot& slot, std::uintptr_t address) {
   const std::uintptr_t page = address - address % page_size;
   void* const at = reinterpret_cast<void*>(page);
   const std::size_t size = slot.end.load(std::memory_order_relaxed) - page;
-  if (::mmap(at, size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED) {
+  // The bare call: a sanitizer's mmap() is not made for signal handlers.
+  if (::syscall(SYS_mmap, at, size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) ==
+      -1) {
     return false;
   }
   std::uint64_t whole = 0;

@@ -73,8 +73,8 @@ absl::StatusOr<JobRecord> SqliteCatalogue::ReadJob(std::int64_t number) {
 }
 
 absl::StatusOr<std::int64_t> SqliteCatalogue::AddJob(const NewJob& job, std::int64_t now_us) {
-  const auto add = [&](const auto& key) {
-    return database_->Run(
+  const auto add = [&database = *database_, &job, now_us](const auto& key) {
+    return database.Run(
         "INSERT INTO jobs (state, idempotency_key, model, progress, error_code, error, "
         "created_at_us, started_at_us, finished_at_us, updated_at_us, revision, last_event) "
         "VALUES (?, ?, ?, x'', 0, '', ?, 0, 0, ?, 1, 0)",
@@ -166,9 +166,9 @@ absl::StatusOr<JobRecord> SqliteCatalogue::UpdateJob(std::int64_t number,
   const MutexLock lock(mutex_);
   ZOOD_ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(*database_));
   ZOOD_RETURN_IF_ERROR(CheckRevision(number, expected_revision));
-  const auto set = [&](std::string_view column, const auto& value) {
-    return database_->Run(fmt::format("UPDATE jobs SET {} = ? WHERE number = ?", column), value,
-                          number);
+  const auto set = [&database = *database_, number](std::string_view column, const auto& value) {
+    return database.Run(fmt::format("UPDATE jobs SET {} = ? WHERE number = ?", column), value,
+                        number);
   };
   if (change.state) ZOOD_RETURN_IF_ERROR(set("state", *change.state));
   if (change.progress) ZOOD_RETURN_IF_ERROR(set("progress", Blob{*change.progress}));

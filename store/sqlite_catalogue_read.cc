@@ -152,8 +152,8 @@ absl::Status SqliteCatalogue::ReadScalars(const VersionRow& row, VersionManifest
 
 absl::Status SqliteCatalogue::ReadLists(const VersionRow& row, VersionManifest& manifest) {
   // Runs `read` on every row of a table's part that belongs to the version.
-  const auto each = [&](std::string_view sql, auto&& read) {
-    return database_->Each(read, sql, row.version_id);
+  const auto each = [&database = *database_, &row](std::string_view sql, auto&& read) {
+    return database.Each(read, sql, row.version_id);
   };
   ZOOD_RETURN_IF_ERROR(each("SELECT label FROM labels WHERE version_id = ? ORDER BY position",
                             [&](const Statement& at) { manifest.labels.push_back(at.Text(0)); }));

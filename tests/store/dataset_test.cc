@@ -68,10 +68,9 @@ TEST_F(DatasetTest, ComesBackAsItWasPublished) {
   EXPECT_EQ(manifest.classes, dataset.classes);
   EXPECT_EQ(manifest.provenance, dataset.provenance);
   EXPECT_EQ(manifest.problems, dataset.problems);
-  // Item i is of class i % 3 and in split i % 4, of which 3 is train again.
-  EXPECT_THAT(manifest.summary.items, ElementsAre(6, 3, 3));
+  EXPECT_THAT(manifest.summary.items, ElementsAre(8, 3, 1));
   EXPECT_THAT(manifest.class_items,
-              ElementsAre(SplitCounts{2, 1, 1}, SplitCounts{2, 1, 1}, SplitCounts{2, 1, 1}));
+              ElementsAre(SplitCounts{3, 0, 1}, SplitCounts{3, 1, 0}, SplitCounts{2, 2, 0}));
   EXPECT_EQ(manifest.summary.item_count(), 12);
   EXPECT_EQ(manifest.summary.problem_count, 7);
   EXPECT_EQ(manifest.summary.bytes, published->new_bytes);
@@ -121,7 +120,7 @@ TEST_F(DatasetTest, TheDigestIsOfEverythingThatMattersAndOfNothingElse) {
   others[0].classes[1] += "s";
   others[1].items[2].name += "x";
   others[2].items[2].label = 0;
-  others[3].items[2].split = Split::kTrain;
+  others[3].items[2].split = Split::kTest;
   others[4].items[2].data = others[4].items[3].data;
   for (std::size_t i = 0; i < others.size(); ++i) {
     others[i].name = "other" + std::to_string(i);

@@ -88,7 +88,9 @@ inline NewDataset Photos(const std::string& name, std::uint64_t seed, int items)
     const auto count = static_cast<std::int64_t>(bytes.size());
     dataset.items.push_back({.name = "photo-" + std::to_string(i),
                              .label = i % 3,
-                             .split = static_cast<Split>(i % 4 % 3),
+                             .split = i % 7 < 4   ? Split::kTrain
+                                      : i % 7 < 6 ? Split::kValidation
+                                                  : Split::kTest,
                              .data = Tensor::FromVector({count}, std::move(bytes)).value()});
   }
   return dataset;
