@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "engine/dropout.h"
 #include "engine/kernel_loops.h"
 
 namespace zood::engine {
@@ -90,15 +91,10 @@ ZOOD_MULTIVERSION void SoftmaxGradientRow(const float* y, const float* dy, float
   for (std::size_t i = 0; i < n; ++i) dx[i] = y[i] * (dy[i] - mean);
 }
 
-// Keeps element i where a number in [0, 2^32) from the counter `first` + i is below `threshold`.
 ZOOD_MULTIVERSION void DropoutRow(const float* x, std::uint64_t key, std::uint64_t first,
                                   std::uint64_t threshold, float scale, float* y, std::size_t n) {
   for (std::size_t i = 0; i < n; ++i) {
-    std::uint64_t z = key + (first + i + 1) * 0x9e3779b97f4a7c15u;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    z ^= z >> 31;
-    y[i] = (z >> 32) < threshold ? x[i] * scale : 0.0f;
+    y[i] = DropoutKeeps(key, first + i, threshold) ? x[i] * scale : 0.0f;
   }
 }
 
@@ -359,7 +355,7 @@ void MaximumGradient(std::span<const View> inputs, std::size_t which, View dy, V
 }
 
 void Dropout(View x, std::uint64_t key, float keep, View y) {
-  const auto threshold = static_cast<std::uint64_t>(static_cast<double>(keep) * 0x1p32);
+  const std::uint64_t threshold = DropoutThreshold(keep);
   ForPixels(x.pixels, x.channels * 4, [&](std::size_t at) {
     DropoutRow(x.data + at * x.stride, key, at * x.channels, threshold, 1 / keep,
                y.data + at * y.stride, x.channels);

@@ -47,9 +47,8 @@ void SoftmaxGradient(View y, View dy, View dx);
 void ProductGradient(std::span<const View> inputs, std::size_t which, View dy, View dx);
 void MaximumGradient(std::span<const View> inputs, std::size_t which, View dy, View dx);
 
-// y = x / keep for the elements kept, 0 for the others. Element i, counted row by row, is kept by
-// the i-th number that `key` generates (splitmix64; Steele, Lea and Flood, 2014). The gradient is
-// the same function.
+// y = x / keep for the elements that `key` keeps (engine/dropout.h), 0 for the others. The gradient
+// is the same function.
 void Dropout(View x, std::uint64_t key, float keep, View y);
 
 }  // namespace zood::engine

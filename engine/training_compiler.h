@@ -177,7 +177,6 @@ class TrainingCompiler {
   float KeepProbability(const graph::DropoutOp& op) const {
     return options_.keep_probability.value_or(op.keep_probability);
   }
-  std::uint64_t DropoutKey(NodeId id) const;
 
   const graph::Graph& graph_;
   const TrainingOptions& options_;
@@ -199,14 +198,6 @@ class TrainingCompiler {
   std::vector<BufferId> pool_index_;
   std::vector<std::vector<Place>> contributions_;
 };
-
-// A generator's key from a step's seed and a node's key.
-inline std::uint64_t MixSeed(std::uint64_t seed, std::uint64_t key) {
-  std::uint64_t z = seed + key * 0x9e3779b97f4a7c15u;
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-  return z ^ (z >> 31);
-}
 
 inline std::vector<BufferId> TrainingCompiler::Touched(const std::vector<Place>& places,
                                                        const Place& one) {

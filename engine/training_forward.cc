@@ -4,6 +4,7 @@
 #include <string>
 
 #include "base/status.h"
+#include "engine/dropout.h"
 #include "engine/gradient_kernels.h"
 #include "engine/training_compiler.h"
 #include "engine/training_layer.h"
@@ -395,26 +396,14 @@ void TrainingCompiler::Forward(NodeId id, const graph::DropoutOp& op) {
 
 void TrainingCompiler::AddDropout(NodeId id, const graph::DropoutOp& op, const Place& x,
                                   const Place& y) {
-  const std::uint64_t key = DropoutKey(id);
+  const std::uint64_t number = DropoutNumber(graph_, id);
   const float keep = KeepProbability(op);
   AddKernel(id, "Dropout", {x.buffer, y.buffer}, [=](const Memory& memory) {
     const View in = memory[x], out = memory[y];
     return [=](const StepContext& context) {
-      Dropout(in, MixSeed(context.dropout_seed, key), keep, out);
+      Dropout(in, DropoutKey(context.dropout_seed, number), keep, out);
     };
   });
-}
-
-std::uint64_t TrainingCompiler::DropoutKey(NodeId id) const {
-  std::uint64_t hash = 0xcbf29ce484222325u;  // FNV-1a
-  const auto add = [&hash](std::uint64_t byte) { hash = (hash ^ byte) * 0x100000001b3u; };
-  for (const char c : NodeAt(id).name) add(static_cast<unsigned char>(c));
-  // Its place among the dropouts of that name.
-  for (NodeId other = 0; other < id; ++other) {
-    const Node& node = NodeAt(other);
-    if (node.name == NodeAt(id).name && std::holds_alternative<graph::DropoutOp>(node.op)) add(1);
-  }
-  return hash;
 }
 
 void TrainingCompiler::Forward(NodeId id, const graph::ReshapeOp&) {

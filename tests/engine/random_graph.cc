@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/status.h"
+#include "tests/reference/reference_engine.h"
 #include "tests/support/oracle_fill.h"
 
 namespace zood::testing {
@@ -17,8 +18,9 @@ using graph::Net;
 using graph::Size2d;
 using graph::Value;
 
-class SoftsignActivation : public graph::Activation {
+class SoftsignActivation : public reference::DoubleActivation {
  public:
+  double Value(double x) const override { return x / (1 + std::abs(x)); }
   std::string name() const override { return "softsign"; }
   void Forward(std::span<const float> x, std::span<float> y) const override {
     for (std::size_t i = 0; i < x.size(); ++i) y[i] = x[i] / (1 + std::abs(x[i]));

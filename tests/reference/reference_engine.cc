@@ -37,11 +37,9 @@ absl::Status CheckArguments(const graph::Graph& graph, const TensorMap& weights,
   return absl::OkStatus();
 }
 
-}  // namespace
-
-absl::StatusOr<Results> Evaluate(const graph::Graph& graph, const TensorMap& weights,
-                                 std::span<const float> images, int batch,
-                                 std::span<const graph::NodeId> outputs) {
+absl::StatusOr<Results> Run(const graph::Graph& graph, const TensorMap& weights,
+                            std::span<const float> images, int batch,
+                            std::span<const graph::NodeId> outputs, const TrainingMode* mode) {
   ZOOD_RETURN_IF_ERROR(CheckArguments(graph, weights, images, batch, outputs));
   const std::vector<bool> needed = graph.NodesNeededBy(outputs);
   std::vector<int> uses = CountUses(graph, outputs, needed);
@@ -58,7 +56,7 @@ absl::StatusOr<Results> Evaluate(const graph::Graph& graph, const TensorMap& wei
     for (graph::NodeId input : node.inputs) {
       inputs.push_back(&arrays[static_cast<std::size_t>(input)]);
     }
-    arrays[i] = Compute(graph, node.op, inputs, weights, shape);
+    arrays[i] = Compute(graph, static_cast<graph::NodeId>(i), inputs, weights, shape, mode);
     for (graph::NodeId input : node.inputs) {
       if (--uses[static_cast<std::size_t>(input)] == 0) arrays[static_cast<std::size_t>(input)] = {};
     }
@@ -69,6 +67,24 @@ absl::StatusOr<Results> Evaluate(const graph::Graph& graph, const TensorMap& wei
     if (!results.contains(output)) results[output] = array.values;
   }
   return results;
+}
+
+}  // namespace
+
+absl::StatusOr<Results> Evaluate(const graph::Graph& graph, const TensorMap& weights,
+                                 std::span<const float> images, int batch,
+                                 std::span<const graph::NodeId> outputs) {
+  return Run(graph, weights, images, batch, outputs, nullptr);
+}
+
+absl::StatusOr<Results> Evaluate(const graph::Graph& graph, const TensorMap& weights,
+                                 std::span<const float> images, int batch,
+                                 std::span<const graph::NodeId> outputs, const TrainingMode& mode) {
+  if (mode.updated.size() != graph.variables().size()) {
+    return InvalidArgument("{} flags for {} variables", mode.updated.size(),
+                           graph.variables().size());
+  }
+  return Run(graph, weights, images, batch, outputs, &mode);
 }
 
 }  // namespace zood::reference

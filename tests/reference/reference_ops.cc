@@ -13,8 +13,6 @@ namespace {
 using Matrix = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 using MatrixMap = Eigen::Map<Matrix>;
 using ConstMatrixMap = Eigen::Map<const Matrix>;
-using FloatMatrixMap = Eigen::Map<
-    const Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>>;
 
 double Evaluate(const graph::Eltwise& f, double x) {
   const double alpha = f.alpha;
@@ -33,9 +31,9 @@ double Evaluate(const graph::Eltwise& f, double x) {
 // One operation on its inputs; call it with the operation's description.
 class Operation {
  public:
-  Operation(const graph::Graph& graph, const std::vector<const Array*>& inputs,
-            const TensorMap& weights, const Shape& shape)
-      : graph_(graph), inputs_(inputs), weights_(weights), shape_(shape) {}
+  Operation(const graph::Graph& graph, graph::NodeId id, const std::vector<const Array*>& inputs,
+            const TensorMap& weights, const Shape& shape, const TrainingMode* mode)
+      : graph_(graph), id_(id), inputs_(inputs), weights_(weights), shape_(shape), mode_(mode) {}
 
   Array operator()(const graph::InputOp&) const { return Zeros(); }
 
@@ -45,8 +43,8 @@ class Operation {
     const auto group_inputs = x().shape[3] / op.groups;
     const auto group_outputs = op.out_channels / op.groups;
     const auto taps = op.kernel.height * op.kernel.width * group_inputs;
-    const Matrix weights =
-        FloatMatrixMap(Variable(op.weights).data(), taps, op.out_channels).cast<double>();
+    const std::vector<double> values = Variable(op.weights);
+    const ConstMatrixMap weights(values.data(), taps, op.out_channels);
     // As many output rows at a time as keep the patches in a few megabytes.
     const auto step = std::clamp<std::int64_t>((1 << 20) / (out_columns * taps), 1, out_rows);
     Matrix patches(step * out_columns, taps);
@@ -72,21 +70,25 @@ class Operation {
   Array operator()(const graph::FullyConnectedOp& op) const {
     Array y = Zeros();
     const auto batch = shape_[0], features = x().shape[1];
-    const FloatMatrixMap weights(Variable(op.weights).data(), features, op.out_features);
     MatrixMap out(y.values.data(), batch, op.out_features);
     // A block of features at a time: the whole matrix in double precision is a gigabyte in VGG.
     constexpr std::int64_t kBlock = 1024;
     for (std::int64_t first = 0; first < features; first += kBlock) {
       const auto count = std::min(kBlock, features - first);
-      const Matrix block = weights.middleRows(first, count).cast<double>();
-      out += ConstMatrixMap(x().values.data(), batch, features).middleCols(first, count) * block;
+      const std::vector<double> values =
+          Variable(op.weights, first * op.out_features, count * op.out_features);
+      out += ConstMatrixMap(x().values.data(), batch, features).middleCols(first, count) *
+             ConstMatrixMap(values.data(), count, op.out_features);
     }
     if (op.biases) AddToEachRow(*op.biases, y);
     return y;
   }
 
   Array operator()(const graph::BatchNormOp& op) const {
-    const auto mean = Variable(op.moving_mean), variance = Variable(op.moving_variance);
+    std::vector<double> mean = Variable(op.moving_mean), variance = Variable(op.moving_variance);
+    if (mode_ != nullptr && (Updates(op.moving_mean) || Updates(op.moving_variance))) {
+      BatchMoments(x(), mean, variance);
+    }
     const auto gamma = VariableOr(op.gamma, 1), beta = VariableOr(op.beta, 0);
     return ByChannel([&](double value, std::size_t c) {
       return (value - mean[c]) / std::sqrt(variance[c] + static_cast<double>(op.epsilon)) *
@@ -112,6 +114,11 @@ class Operation {
     if (const auto kernel = op.function->kernel()) {
       std::ranges::transform(x().values, y.values.begin(),
                              [&](double value) { return Evaluate(*kernel, value); });
+      return y;
+    }
+    if (const auto* own = dynamic_cast<const DoubleActivation*>(op.function.get())) {
+      std::ranges::transform(x().values, y.values.begin(),
+                             [own](double value) { return own->Value(value); });
       return y;
     }
     const std::vector<float> in(x().values.begin(), x().values.end());
@@ -196,7 +203,13 @@ class Operation {
     return y;
   }
 
-  Array operator()(const graph::DropoutOp&) const { return {shape_, x().values}; }
+  Array operator()(const graph::DropoutOp&) const {
+    Array y{shape_, x().values};
+    if (mode_ == nullptr || !mode_->dropout_factors.contains(id_)) return y;
+    const std::vector<double>& factors = mode_->dropout_factors.at(id_);
+    for (std::size_t i = 0; i < y.values.size(); ++i) y.values[i] *= factors.at(i);
+    return y;
+  }
   Array operator()(const graph::ReshapeOp&) const { return {shape_, x().values}; }
 
   Array operator()(const graph::SoftmaxOp&) const {
@@ -218,16 +231,29 @@ class Operation {
   Array Zeros() const {
     return {shape_, std::vector<double>(static_cast<std::size_t>(shape_.num_elements()))};
   }
-  std::span<const float> Variable(graph::VariableId id) const {
-    return weights_.find(graph_.variable(id).name)->second.values<float>();
+  // `count` elements of a variable from element `first` on; all of them by default.
+  std::vector<double> Variable(graph::VariableId id, std::int64_t first = 0,
+                               std::int64_t count = -1) const {
+    auto all = weights_.find(graph_.variable(id).name)->second.values<float>();
+    const auto start = static_cast<std::size_t>(first);
+    all = all.subspan(start, count < 0 ? std::dynamic_extent : static_cast<std::size_t>(count));
+    std::vector<double> values(all.begin(), all.end());
+    if (mode_ != nullptr && mode_->perturbation && mode_->perturbation->variable == id) {
+      const std::size_t element = mode_->perturbation->element;
+      if (element >= start && element - start < values.size()) {
+        values[element - start] += mode_->perturbation->delta;
+      }
+    }
+    return values;
   }
 
   // `otherwise` for every channel where the operation has no such variable.
-  std::vector<float> VariableOr(std::optional<graph::VariableId> id, float otherwise) const {
-    if (!id) return std::vector<float>(static_cast<std::size_t>(shape_.back()), otherwise);
-    const auto values = Variable(*id);
-    return {values.begin(), values.end()};
+  std::vector<double> VariableOr(std::optional<graph::VariableId> id, double otherwise) const {
+    if (!id) return std::vector<double>(static_cast<std::size_t>(shape_.back()), otherwise);
+    return Variable(*id);
   }
+
+  bool Updates(graph::VariableId id) const { return mode_->updated[static_cast<std::size_t>(id)]; }
 
   // What the kernel sees of one group's channels at one output position, zeros outside the map.
   void CopyPatch(const graph::ConvOp& op, std::int64_t image, std::int64_t out_row,
@@ -286,17 +312,30 @@ class Operation {
   }
 
   const graph::Graph& graph_;
+  graph::NodeId id_;
   const std::vector<const Array*>& inputs_;
   const TensorMap& weights_;
   const Shape& shape_;
+  const TrainingMode* mode_;
 };
 
 }  // namespace
 
-Array Compute(const graph::Graph& graph, const graph::Op& op,
-              const std::vector<const Array*>& inputs, const TensorMap& weights,
-              const Shape& shape) {
-  return std::visit(Operation(graph, inputs, weights, shape), op);
+void BatchMoments(const Array& x, std::vector<double>& mean, std::vector<double>& variance) {
+  const std::size_t channels = mean.size();
+  const auto rows = static_cast<double>(x.values.size() / channels);
+  std::ranges::fill(mean, 0.0);
+  std::ranges::fill(variance, 0.0);
+  for (std::size_t i = 0; i < x.values.size(); ++i) mean[i % channels] += x.values[i] / rows;
+  for (std::size_t i = 0; i < x.values.size(); ++i) {
+    const double distance = x.values[i] - mean[i % channels];
+    variance[i % channels] += distance * distance / rows;
+  }
+}
+
+Array Compute(const graph::Graph& graph, graph::NodeId id, const std::vector<const Array*>& inputs,
+              const TensorMap& weights, const Shape& shape, const TrainingMode* mode) {
+  return std::visit(Operation(graph, id, inputs, weights, shape, mode), graph.node(id).op);
 }
 
 }  // namespace zood::reference

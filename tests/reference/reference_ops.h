@@ -6,6 +6,7 @@
 #include "base/shape.h"
 #include "base/tensor.h"
 #include "graph/graph.h"
+#include "tests/reference/reference_engine.h"
 
 namespace zood::reference {
 
@@ -15,10 +16,13 @@ struct Array {
   std::vector<double> values;
 };
 
-// The result, of `shape`, of `op` on `inputs`. `weights` holds the variables of `graph`; the caller
-// has checked them. Not for InputOp, which has nothing to compute.
-Array Compute(const graph::Graph& graph, const graph::Op& op,
-              const std::vector<const Array*>& inputs, const TensorMap& weights,
-              const Shape& shape);
+// The result, of `shape`, of node `id` on `inputs`. `weights` holds the variables of `graph`; the
+// caller has checked them. `mode` is null at inference. Not for InputOp, which has nothing to
+// compute.
+Array Compute(const graph::Graph& graph, graph::NodeId id, const std::vector<const Array*>& inputs,
+              const TensorMap& weights, const Shape& shape, const TrainingMode* mode);
+
+// Mean and biased variance of each channel; the vectors say how many there are.
+void BatchMoments(const Array& x, std::vector<double>& mean, std::vector<double>& variance);
 
 }  // namespace zood::reference

@@ -1,0 +1,159 @@
+#include "tests/training/exact_training.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/status.h"
+#include "tests/reference/reference_gradient.h"
+#include "train/optimizer_state.h"
+
+namespace zood::testing {
+namespace {
+
+using reference::Array;
+using reference::Results;
+
+constexpr double kAuxiliaryWeight = 0.4;
+
+// The derivative of the mean softmax cross entropy with smoothed labels.
+std::vector<double> CrossEntropyGradient(const std::vector<double>& logits,
+                                         const TrainingGolden& golden, double weight) {
+  const std::size_t examples = golden.labels.size(), classes = logits.size() / examples;
+  std::vector<double> gradient(logits.size());
+  for (std::size_t example = 0; example < examples; ++example) {
+    const auto row = std::span(logits).subspan(example * classes, classes);
+    const double greatest = *std::ranges::max_element(row);
+    double sum = 0;
+    for (const double value : row) sum += std::exp(value - greatest);
+    for (std::size_t c = 0; c < classes; ++c) {
+      const bool is_label = static_cast<std::size_t>(golden.labels[example]) == c;
+      const double smoothing = golden.label_smoothing;
+      const double target =
+          (is_label ? 1 - smoothing : 0) + smoothing / static_cast<double>(classes);
+      gradient[example * classes + c] =
+          weight * (std::exp(row[c] - greatest) / sum - target) / static_cast<double>(examples);
+    }
+  }
+  return gradient;
+}
+
+class Exact {
+ public:
+  Exact(const graph::Graph& graph, const TrainingGolden& golden)
+      : graph_(graph), golden_(golden), images_(MakeImages(golden.network)) {}
+
+  absl::StatusOr<ExactTraining> Run() {
+    train::OptimizerState::Variables trainable;
+    for (const graph::Variable& variable : graph_.variables()) {
+      if (variable.trainable) trainable[variable.name] = variable.shape;
+    }
+    ZOOD_ASSIGN_OR_RETURN(auto optimizer,
+                          train::OptimizerState::Create(golden_.optimizer, trainable));
+    ZOOD_ASSIGN_OR_RETURN(weights_, FillVariables(graph_));
+    ExactTraining result;
+    for (std::size_t step = 0; step < golden_.steps.size(); ++step) {
+      ZOOD_ASSIGN_OR_RETURN(reference::Gradients gradients, Gradients());
+      ZOOD_ASSIGN_OR_RETURN(TensorMap next, MovedStatistics());
+      for (auto& [id, gradient] : gradients) {
+        const graph::Variable& variable = graph_.variable(id);
+        if (step == 0) result.gradients[variable.name] = gradient;
+        const auto old = weights_[variable.name].values<float>();
+        std::vector<float> values(old.begin(), old.end());
+        const std::vector<float> rounded(gradient.begin(), gradient.end());
+        ZOOD_RETURN_IF_ERROR(optimizer.Apply(variable.name, static_cast<std::int64_t>(step),
+                                             golden_.learning_rate, rounded, values));
+        ZOOD_ASSIGN_OR_RETURN(next[variable.name],
+                              Tensor::FromVector(variable.shape, std::move(values)));
+      }
+      optimizer.FinishStep();
+      weights_ = std::move(next);
+    }
+    for (const auto& [name, tensor] : weights_) {
+      const auto values = tensor.values<float>();
+      result.after[name] = {values.begin(), values.end()};
+    }
+    return result;
+  }
+
+ private:
+  reference::TrainingMode Mode() const {
+    return {.updated = std::vector<bool>(graph_.variables().size(), true)};
+  }
+
+  absl::StatusOr<reference::Gradients> Gradients() const {
+    std::vector<graph::NodeId> outputs = {graph_.logits()};
+    if (graph_.aux_logits()) outputs.push_back(*graph_.aux_logits());
+    const auto loss = [this](const Results& logits) {
+      Results gradient;
+      for (const auto& [id, values] : logits) {
+        gradient[id] =
+            CrossEntropyGradient(values, golden_, id == graph_.logits() ? 1 : kAuxiliaryWeight);
+      }
+      return gradient;
+    };
+    ZOOD_ASSIGN_OR_RETURN(
+        auto gradients, reference::Differentiate(graph_, weights_, images_, golden_.network.batch(),
+                                                 outputs, Mode(), loss));
+    for (auto& [id, gradient] : gradients) {
+      if (graph_.variable(id).regularizer == nullptr) continue;
+      const auto values = weights_.find(graph_.variable(id).name)->second.values<float>();
+      for (std::size_t i = 0; i < values.size(); ++i) {
+        gradient[i] += static_cast<double>(golden_.weight_decay) * values[i];
+      }
+    }
+    return gradients;
+  }
+
+  // All variables, the moving statistics one step on.
+  absl::StatusOr<TensorMap> MovedStatistics() const {
+    std::vector<graph::NodeId> inputs;
+    for (const graph::Node& node : graph_.nodes()) {
+      if (std::holds_alternative<graph::BatchNormOp>(node.op)) inputs.push_back(node.inputs[0]);
+    }
+    TensorMap moved = weights_;
+    if (inputs.empty()) return moved;
+    ZOOD_ASSIGN_OR_RETURN(
+        Results values,
+        reference::Evaluate(graph_, weights_, images_, golden_.network.batch(), inputs, Mode()));
+    for (const graph::Node& node : graph_.nodes()) {
+      const auto* norm = std::get_if<graph::BatchNormOp>(&node.op);
+      if (norm == nullptr) continue;
+      const Array x{node.shape.WithBatch(golden_.network.batch()), values[node.inputs[0]]};
+      std::vector<double> mean(static_cast<std::size_t>(x.shape.back())), variance(mean);
+      reference::BatchMoments(x, mean, variance);
+      const auto rows = static_cast<double>(x.values.size() / mean.size());
+      for (double& value : variance) value *= x.shape.rank() == 4 ? rows / (rows - 1) : 1;
+      ZOOD_RETURN_IF_ERROR(Move(norm->moving_mean, norm->decay, mean, moved));
+      ZOOD_RETURN_IF_ERROR(Move(norm->moving_variance, norm->decay, variance, moved));
+    }
+    return moved;
+  }
+
+  absl::Status Move(graph::VariableId id, float decay, const std::vector<double>& batch,
+                    TensorMap& moved) const {
+    const graph::Variable& variable = graph_.variable(id);
+    const auto old = weights_.find(variable.name)->second.values<float>();
+    std::vector<float> values;
+    for (std::size_t c = 0; c < batch.size(); ++c) {
+      const double share = decay;
+      values.push_back(static_cast<float>(share * old[c] + (1 - share) * batch[c]));
+    }
+    ZOOD_ASSIGN_OR_RETURN(moved[variable.name],
+                          Tensor::FromVector(variable.shape, std::move(values)));
+    return absl::OkStatus();
+  }
+
+  const graph::Graph& graph_;
+  const TrainingGolden& golden_;
+  std::vector<float> images_;
+  TensorMap weights_;
+};
+
+}  // namespace
+
+absl::StatusOr<ExactTraining> TrainExactly(const graph::Graph& graph,
+                                           const TrainingGolden& golden) {
+  return Exact(graph, golden).Run();
+}
+
+}  // namespace zood::testing
