@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <utility>
 
 namespace zood::train {
@@ -45,6 +46,49 @@ TEST(OptimizerStateTest, TrainsWithAnOptimizerOfItsCallersOwn) {
   EXPECT_EQ(saved.at("a/weights/Positive").shape(), Shape({2, 1}));
   EXPECT_THAT(saved.at("sign_rate").values<float>(), ElementsAre(0.25f));
   EXPECT_EQ(saved.size(), 3u);
+}
+
+// However a variable is cut into pieces, every bit is the same.
+TEST(OptimizerStateTest, UpdatesAVariableInPieces) {
+  constexpr std::size_t kCount = 1000;
+  const OptimizerPtr optimizers[] = {Sgd(),
+                                     *Momentum({.nesterov = true}),
+                                     *Adagrad({}),
+                                     *Adadelta({}),
+                                     *Adam({}),
+                                     *Ftrl({.l1 = 0.01f}),
+                                     *RmsProp({.momentum = 0.9f, .centered = true})};
+  std::vector<float> gradient(kCount);
+  for (std::size_t i = 0; i < kCount; ++i) {
+    gradient[i] = static_cast<float>(i * 7919 % 1009) / 1009 - 0.5f;
+  }
+  for (const OptimizerPtr& optimizer : optimizers) {
+    SCOPED_TRACE(optimizer->name());
+    const auto make = [&] { return *OptimizerState::Create(optimizer, {{"w", {kCount}}}); };
+    OptimizerState whole = make(), parts = make();
+    std::vector<float> a(kCount, 0.3f), b = a;
+    for (std::int64_t step = 0; step < 3; ++step) {
+      ASSERT_TRUE(whole.Apply("w", step, 0.1f, gradient, a).ok());
+      for (const auto& [first, count] :
+           {std::pair<std::size_t, std::size_t>{501, 499}, {0, 1}, {1, 7}, {8, 493}}) {
+        ASSERT_TRUE(parts
+                        .ApplyPiece("w", step, 0.1f, first,
+                                    std::span(gradient).subspan(first, count),
+                                    std::span(b).subspan(first, count))
+                        .ok());
+      }
+      whole.FinishStep();
+      parts.FinishStep();
+    }
+    EXPECT_EQ(a, b);
+    const TensorMap whole_state = *whole.Save(), parts_state = *parts.Save();
+    for (const auto& [name, tensor] : whole_state) {
+      EXPECT_TRUE(std::ranges::equal(tensor.bytes(), parts_state.at(name).bytes())) << name;
+    }
+    const absl::Status beyond =
+        parts.ApplyPiece("w", 3, 0.1f, 999, std::vector<float>(2), std::span(b).first(2));
+    EXPECT_THAT(beyond.ToString(), HasSubstr("1000 elements"));
+  }
 }
 
 TEST(OptimizerStateTest, ARestoredStateContinuesAsTheFirstWould) {
