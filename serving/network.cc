@@ -8,6 +8,29 @@
 #include "checkpoint/caffe_net.h"
 
 namespace zood::serving {
+namespace {
+
+constexpr int kMaxCaffeClasses = 1'000'000;
+
+// The last layer that makes its output from weights of a free size.
+absl::Status SetClasses(checkpoint::NetDefinition& definition, int num_classes) {
+  for (auto layer = definition.layers.rbegin(); layer != definition.layers.rend(); ++layer) {
+    if (auto* product = std::get_if<checkpoint::CaffeInnerProduct>(&layer->parameters)) {
+      product->num_output = num_classes;
+      return absl::OkStatus();
+    }
+    if (auto* convolution = std::get_if<checkpoint::CaffeConvolution>(&layer->parameters)) {
+      convolution->num_output = num_classes;
+      return absl::OkStatus();
+    }
+  }
+  return InvalidArgument(
+      "the Caffe network has no InnerProduct or Convolution layer whose outputs could be {} "
+      "classes",
+      num_classes);
+}
+
+}  // namespace
 
 std::string ToJson(const Network& network) {
   nlohmann::ordered_json json;
@@ -18,7 +41,9 @@ std::string ToJson(const Network& network) {
     json["width"] = zoo->args.width;
     json["channels"] = zoo->args.channels;
   } else {
-    json["caffe"] = std::get<CaffeNetwork>(network).prototxt;
+    const auto& caffe = std::get<CaffeNetwork>(network);
+    json["caffe"] = caffe.prototxt;
+    if (caffe.num_classes > 0) json["num_classes"] = caffe.num_classes;
   }
   return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
@@ -30,7 +55,14 @@ absl::StatusOr<Network> NetworkFromJson(const std::string& text) {
     const auto found = json.find(name);
     return found == json.end() ? nullptr : found->get_ptr<const std::string*>();
   };
-  if (const std::string* prototxt = string("caffe")) return CaffeNetwork{*prototxt};
+  if (const std::string* prototxt = string("caffe")) {
+    const auto classes = json.find("num_classes");
+    if (classes == json.end()) return CaffeNetwork{*prototxt};
+    if (!classes->is_number_integer() || *classes < 1 || *classes > kMaxCaffeClasses) {
+      return InvalidArgument("a version's network has no sound number 'num_classes'");
+    }
+    return CaffeNetwork{*prototxt, classes->get<int>()};
+  }
   const std::string* architecture = string("zoo");
   if (architecture == nullptr) {
     return InvalidArgument("a version's network is neither of the zoo nor of Caffe");
@@ -60,8 +92,11 @@ absl::StatusOr<graph::Graph> BuildGraph(const Network& network, const models::Zo
 }
 
 absl::StatusOr<models::CaffeNetwork> BuildCaffe(const CaffeNetwork& network) {
-  ZOOD_ASSIGN_OR_RETURN(const checkpoint::NetDefinition definition,
+  ZOOD_ASSIGN_OR_RETURN(checkpoint::NetDefinition definition,
                         checkpoint::ParseCaffeText(network.prototxt, "the .prototxt"));
+  if (network.num_classes > 0) {
+    ZOOD_RETURN_IF_ERROR(SetClasses(definition, network.num_classes));
+  }
   return models::CaffeNetwork::Build(definition);
 }
 
@@ -76,6 +111,17 @@ absl::StatusOr<ZooNetwork> WithDefaults(ZooNetwork network, const models::Zoo& z
     }
     if (network.args.*member == 0) network.args.*member = defaults.*member;
   }
+  return network;
+}
+
+absl::StatusOr<Network> WithClasses(Network network, int num_classes) {
+  if (auto* named = std::get_if<ZooNetwork>(&network)) {
+    named->args.num_classes = num_classes;
+    return network;
+  }
+  auto& caffe = std::get<CaffeNetwork>(network);
+  caffe.num_classes = num_classes;
+  ZOOD_RETURN_IF_ERROR(BuildCaffe(caffe).status());
   return network;
 }
 

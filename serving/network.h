@@ -3,6 +3,7 @@
 // The store keeps it as JSON, so that a version needs nothing else to be built again:
 //   {"zoo": "resnet_v1_50", "num_classes": 1000, "height": 224, "width": 224, "channels": 3}
 //   {"caffe": "name: \"ResNet\" layer { ... }"}
+// A Caffe network may also have "num_classes": that of its last layer, instead of the text's.
 #pragma once
 
 #include <string>
@@ -24,6 +25,7 @@ struct ZooNetwork {
 
 struct CaffeNetwork {
   std::string prototxt;
+  int num_classes = 0;  // of the last layer that has weights; 0: as the text says
 
   friend bool operator==(const CaffeNetwork&, const CaffeNetwork&) = default;
 };
@@ -43,5 +45,9 @@ absl::StatusOr<models::CaffeNetwork> BuildCaffe(const CaffeNetwork& network);
 
 // `network` with the members of its arguments that are 0 set to the architecture's defaults.
 absl::StatusOr<ZooNetwork> WithDefaults(ZooNetwork network, const models::Zoo& zoo);
+
+// `network` with another number of classes, above 0. InvalidArgument for a Caffe network without a
+// layer that could have it.
+absl::StatusOr<Network> WithClasses(Network network, int num_classes);
 
 }  // namespace zood::serving

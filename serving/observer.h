@@ -51,6 +51,14 @@ struct RequestRecord {
   double total_ms = 0;
 };
 
+// A fine-tuning job came into another state.
+struct JobNotice {
+  std::string job;
+  std::string model;
+  std::string state;   // "RUNNING"
+  absl::Status error;  // of FAILED
+};
+
 // Called from many threads, also from the computing ones: implementations are thread-safe, quick,
 // and call nothing of serving but what its comment allows. Each does nothing by default.
 class Observer {
@@ -62,6 +70,9 @@ class Observer {
   virtual void OnModel(const std::string& /*model*/) {}
   virtual void OnImage(const ImageRecord& /*record*/) {}
   virtual void OnRequest(const RequestRecord& /*record*/) {}
+  virtual void OnJob(const JobNotice& /*notice*/) {}
+  // A step of training on so many images was finished.
+  virtual void OnTrainingStep(std::int64_t /*images*/) {}
 };
 
 }  // namespace zood::serving

@@ -34,8 +34,8 @@ absl::StatusOr<std::unique_ptr<Runtime>> Runtime::Open(RuntimeOptions options,
                                                        const models::Zoo& zoo, Observer& observer) {
   ZOOD_ASSIGN_OR_RETURN(AllowedRoots roots, AllowedRoots::Create(options.model_roots));
   ZOOD_RETURN_IF_ERROR(FileSystem::Native().CreateDirectories(options.data_dir));
-  ZOOD_ASSIGN_OR_RETURN(auto store,
-                        store::Store::Open(FileSystem::Native(), options.data_dir + "/store"));
+  FileSystem& files = options.files != nullptr ? *options.files : FileSystem::Native();
+  ZOOD_ASSIGN_OR_RETURN(auto store, store::Store::Open(files, options.data_dir + "/store"));
   std::unique_ptr<Runtime> runtime(
       new Runtime(std::move(options), zoo, std::move(roots), std::move(store)));
   Runtime& r = *runtime;
@@ -47,6 +47,11 @@ absl::StatusOr<std::unique_ptr<Runtime>> Runtime::Open(RuntimeOptions options,
       std::make_unique<ModelManager>(*r.catalogue_, *r.loader_, observer, r.options_.manager);
   r.classifier_ = std::make_unique<Classifier>(*r.manager_, observer, r.options_.classifier);
   r.importer_ = std::make_unique<Importer>(*r.catalogue_, zoo, r.budget_, r.options_.importer);
+  r.datasets_ = std::make_unique<Datasets>(*r.store_, r.budget_, r.options_.datasets);
+  FineTunerOptions jobs = r.options_.fine_tuner;
+  if (jobs.events_dir.empty()) jobs.events_dir = r.options_.data_dir + "/events";
+  ZOOD_ASSIGN_OR_RETURN(r.fine_tuner_, FineTuner::Open(*r.catalogue_, zoo, *r.manager_, r.budget_,
+                                                       observer, std::move(jobs)));
   return runtime;
 }
 

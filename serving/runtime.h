@@ -15,6 +15,8 @@
 #include "serving/catalogue.h"
 #include "serving/classifier.h"
 #include "serving/confined_files.h"
+#include "serving/datasets.h"
+#include "serving/fine_tuner.h"
 #include "serving/importer.h"
 #include "serving/memory_budget.h"
 #include "serving/model_manager.h"
@@ -35,6 +37,10 @@ struct RuntimeOptions {
   ModelManagerOptions manager;
   ClassifierOptions classifier;
   ImporterOptions importer;
+  DatasetsOptions datasets;
+  FineTunerOptions fine_tuner;  // events_dir empty: <data_dir>/events
+  // What the store writes to. Null: the machine's files.
+  FileSystem* files = nullptr;
 };
 
 // Thread-safe. Destruction waits for requests under way and unloads everything.
@@ -49,8 +55,12 @@ class Runtime {
   // name that does not exist is NotFound and nothing is loaded.
   absl::Status LoadOnStart(const std::vector<std::string>& names);
 
-  // From now on requests are refused; returns when everything is unloaded.
-  void Shutdown() { manager_->Shutdown(); }
+  // From now on requests are refused; returns when the job under way has written its checkpoint and
+  // everything is unloaded.
+  void Shutdown() {
+    fine_tuner_->Shutdown();
+    manager_->Shutdown();
+  }
 
   const RuntimeOptions& options() const { return options_; }
   const models::Zoo& zoo() const { return zoo_; }
@@ -58,6 +68,8 @@ class Runtime {
   ModelManager& manager() { return *manager_; }
   Classifier& classifier() { return *classifier_; }
   Importer& importer() { return *importer_; }
+  Datasets& datasets() { return *datasets_; }
+  FineTuner& fine_tuner() { return *fine_tuner_; }
   MemoryBudget& budget() { return budget_; }
   // Files that a caller may have read by path.
   const AllowedRoots& roots() const { return roots_; }
@@ -82,6 +94,8 @@ class Runtime {
   std::unique_ptr<ModelManager> manager_;
   std::unique_ptr<Classifier> classifier_;
   std::unique_ptr<Importer> importer_;
+  std::unique_ptr<Datasets> datasets_;
+  std::unique_ptr<FineTuner> fine_tuner_;
 };
 
 }  // namespace zood::serving

@@ -1,0 +1,163 @@
+// What becomes of a job's versions: promoted, rolled back, exported.
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+#include <utility>
+
+#include "base/file.h"
+#include "base/status.h"
+#include "checkpoint/tf_v2_writer.h"
+#include "serving/fine_tuner.h"
+#include "serving/network.h"
+#include "store/names.h"
+
+namespace zood::serving {
+namespace {
+
+constexpr std::chrono::minutes kLoadTime{10};
+
+std::int64_t NowUs() {
+  return std::chrono::duration_cast<std::chrono::microseconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
+
+const JobCheckpoint* FindCheckpoint(const Job& job, std::int64_t version) {
+  const auto found = std::ranges::find(job.history.checkpoints, version, &JobCheckpoint::version);
+  return found == job.history.checkpoints.end() ? nullptr : &*found;
+}
+
+std::int64_t AliasNow(const Catalogue& catalogue, const std::string& model,
+                      const std::string& alias) {
+  const auto entry = catalogue.Find(model);
+  if (!entry.ok()) return 0;
+  const auto found = entry->aliases.find(alias);
+  return found == entry->aliases.end() ? 0 : found->second;
+}
+
+}  // namespace
+
+// The version of kind kModel that stands for `version` of the job; a checkpoint becomes one.
+absl::StatusOr<std::int64_t> FineTuner::VersionOf(const Job& job, const JobSpec& spec,
+                                                  std::int64_t version) {
+  const auto& result = job.history.result;
+  if (version == 0 && !result) {
+    return FailedPrecondition(
+        "job {} is {} and has no result; name one of its checkpoints to promote that", job.id,
+        Name(job.state));
+  }
+  if (version == 0 || (result && version == result->version)) return result->version;
+  if (FindCheckpoint(job, version) == nullptr) {
+    return NotFound("version {} is neither the result nor a checkpoint of job {}", version, job.id);
+  }
+  store::Store& store = catalogue_.store();
+  ZOOD_ASSIGN_OR_RETURN(const store::LoadedVersion loaded,
+                        store.Load(job.model, std::to_string(version)));
+  const store::VersionManifest& manifest = loaded.manifest;
+  ZOOD_ASSIGN_OR_RETURN(const Network network, NetworkFromJson(manifest.network));
+  ZOOD_ASSIGN_OR_RETURN(const graph::Graph graph, BuildGraph(network, zoo_));
+  ZOOD_ASSIGN_OR_RETURN(
+      const TensorMap weights,
+      ServedWeights(graph, loaded.weights, spec.moving_average_decay.has_value()));
+  store::NewVersion served{.model = job.model,
+                           .network = manifest.network,
+                           .preprocess = manifest.preprocess,
+                           .labels = manifest.labels,
+                           .provenance = manifest.provenance,
+                           .lineage = manifest.lineage,
+                           .tags = manifest.tags,
+                           .metrics = manifest.metrics};
+  served.tags["checkpoint"] = std::to_string(version);
+  ZOOD_ASSIGN_OR_RETURN(const store::PublishedVersion published,
+                        catalogue_.Publish(served, weights));
+  manager_.AliasesMoved(job.model);
+  return published.version;
+}
+
+absl::StatusOr<FineTuner::Promoted> FineTuner::Promote(const std::string& id, std::int64_t version,
+                                                       std::string alias,
+                                                       std::optional<std::int64_t> expected) {
+  ZOOD_ASSIGN_OR_RETURN(const Job job, Get(id));
+  ZOOD_ASSIGN_OR_RETURN(const JobSpec spec, options_.decode(job.spec));
+  if (alias.empty()) alias = spec.alias.empty() ? std::string(store::kStable) : spec.alias;
+  ZOOD_RETURN_IF_ERROR(store::CheckAlias(alias));
+  const std::int64_t before = AliasNow(catalogue_, job.model, alias);
+  if (expected && *expected != before) {
+    return Aborted("'{}' of {} names version {} by now, not {}", alias, job.model, before,
+                   *expected);
+  }
+  ZOOD_ASSIGN_OR_RETURN(const std::int64_t target, VersionOf(job, spec, version));
+  // A model's first version has `stable` from the start.
+  if (AliasNow(catalogue_, job.model, alias) != target) {
+    ZOOD_RETURN_IF_ERROR(manager_
+                             .SetAlias(job.model, alias, target, before,
+                                       std::chrono::steady_clock::now() + kLoadTime)
+                             .status());
+  }
+  Promoted promoted{
+      .move = {.alias = alias, .version = target, .previous = before, .at_us = NowUs()}};
+  if (before != target) ZOOD_RETURN_IF_ERROR(KeepMove(id, promoted.move));
+  ZOOD_ASSIGN_OR_RETURN(const store::VersionManifest manifest,
+                        catalogue_.store().GetVersion(job.model, std::to_string(target)));
+  promoted.version = {job.model, target, manifest.digest};
+  return promoted;
+}
+
+absl::StatusOr<AliasMove> FineTuner::RollBack(const std::string& id, const std::string& alias) {
+  ZOOD_ASSIGN_OR_RETURN(const Job job, Get(id));
+  const auto& moves = job.history.moves;
+  const auto last = std::find_if(moves.rbegin(), moves.rend(), [&](const AliasMove& move) {
+    return !move.rolled_back && (alias.empty() || move.alias == alias);
+  });
+  if (last == moves.rend()) {
+    return FailedPrecondition("job {} has moved {}; there is nothing to roll back", id,
+                              alias.empty() ? "no alias" : "no alias '" + alias + "'");
+  }
+  if (last->previous == 0) {
+    return FailedPrecondition(
+        "'{}' of {} named nothing before job {}; delete the alias, or point it at another version",
+        last->alias, job.model, id);
+  }
+  const AliasMove back{
+      .alias = last->alias, .version = last->previous, .previous = last->version, .at_us = NowUs()};
+  ZOOD_RETURN_IF_ERROR(manager_
+                           .SetAlias(job.model, back.alias, back.version, back.previous,
+                                     std::chrono::steady_clock::now() + kLoadTime)
+                           .status());
+  const auto index = static_cast<std::size_t>(moves.rend() - last - 1);
+  const auto keep = [&](Job& now, store::JobChange& change) {
+    if (index < now.history.moves.size()) now.history.moves[index].rolled_back = true;
+    change.progress = ToJson(now.history);
+    change.events.push_back(ToStored(back, 0));
+    return absl::OkStatus();
+  };
+  ZOOD_RETURN_IF_ERROR(Update(id, keep).status());
+  return back;
+}
+
+absl::StatusOr<std::vector<std::string>> FineTuner::Export(const std::string& id,
+                                                           std::int64_t version,
+                                                           const std::string& directory) {
+  ZOOD_ASSIGN_OR_RETURN(const Job job, Get(id));
+  if (version == 0) {
+    if (job.history.checkpoints.empty()) {
+      return FailedPrecondition("job {} is {} and has no checkpoint yet", id, Name(job.state));
+    }
+    version = job.history.checkpoints.back().version;
+  }
+  const JobCheckpoint* checkpoint = FindCheckpoint(job, version);
+  if (checkpoint == nullptr) return NotFound("job {} has no checkpoint {}", id, version);
+  ZOOD_ASSIGN_OR_RETURN(const store::LoadedVersion loaded,
+                        catalogue_.store().Load(job.model, std::to_string(version)));
+  const std::string name = fmt::format("model.ckpt-{}", checkpoint->step);
+  ZOOD_RETURN_IF_ERROR(
+      checkpoint::WriteBundle(FileSystem::Native(), directory + "/" + name, loaded.weights));
+  // What tf.train.latest_checkpoint() reads.
+  const std::string state = fmt::format("model_checkpoint_path: \"{}\"\n", name);
+  const auto bytes = std::as_bytes(std::span(state));
+  ZOOD_RETURN_IF_ERROR(
+      FileSystem::Native().WriteNew(directory + "/checkpoint", std::span(&bytes, 1)));
+  return std::vector<std::string>{name + ".index", name + ".data-00000-of-00001", "checkpoint"};
+}
+
+}  // namespace zood::serving
