@@ -52,8 +52,10 @@ class Exact {
     ZOOD_ASSIGN_OR_RETURN(weights_, FillVariables(graph_));
     ExactTraining result;
     for (std::size_t step = 0; step < golden_.steps.size(); ++step) {
-      ZOOD_ASSIGN_OR_RETURN(reference::Gradients gradients, Gradients());
-      ZOOD_ASSIGN_OR_RETURN(TensorMap next, MovedStatistics());
+      Results norm_inputs;
+      ZOOD_ASSIGN_OR_RETURN(reference::Gradients gradients, Gradients(norm_inputs));
+      ZOOD_ASSIGN_OR_RETURN(TensorMap next, MovedStatistics(norm_inputs));
+      if (step == 0) result.first_moving = MovingOf(next);
       for (auto& [id, gradient] : gradients) {
         const graph::Variable& variable = graph_.variable(id);
         if (step == 0) result.gradients[variable.name] = gradient;
@@ -80,15 +82,31 @@ class Exact {
     return {.updated = std::vector<bool>(graph_.variables().size(), true)};
   }
 
-  absl::StatusOr<reference::Gradients> Gradients() const {
-    std::vector<graph::NodeId> outputs = {graph_.logits()};
-    if (graph_.aux_logits()) outputs.push_back(*graph_.aux_logits());
-    const auto loss = [this](const Results& logits) {
+  std::map<std::string, std::vector<double>> MovingOf(const TensorMap& weights) const {
+    std::map<std::string, std::vector<double>> moving;
+    for (const graph::Variable& variable : graph_.variables()) {
+      if (variable.trainable) continue;
+      const auto values = weights.find(variable.name)->second.values<float>();
+      moving[variable.name] = {values.begin(), values.end()};
+    }
+    return moving;
+  }
+
+  // Of the total loss; `norm_inputs` gets what each batch norm normalises.
+  absl::StatusOr<reference::Gradients> Gradients(Results& norm_inputs) const {
+    std::vector<graph::NodeId> heads = {graph_.logits()};
+    if (graph_.aux_logits()) heads.push_back(*graph_.aux_logits());
+    std::vector<graph::NodeId> outputs = heads;
+    for (const graph::Node& node : graph_.nodes()) {
+      if (std::holds_alternative<graph::BatchNormOp>(node.op)) outputs.push_back(node.inputs[0]);
+    }
+    const auto loss = [&](const Results& results) {
       Results gradient;
-      for (const auto& [id, values] : logits) {
-        gradient[id] =
-            CrossEntropyGradient(values, golden_, id == graph_.logits() ? 1 : kAuxiliaryWeight);
+      for (const graph::NodeId id : heads) {
+        gradient[id] = CrossEntropyGradient(results.at(id), golden_,
+                                            id == graph_.logits() ? 1 : kAuxiliaryWeight);
       }
+      norm_inputs = results;
       return gradient;
     };
     ZOOD_ASSIGN_OR_RETURN(
@@ -105,20 +123,12 @@ class Exact {
   }
 
   // All variables, the moving statistics one step on.
-  absl::StatusOr<TensorMap> MovedStatistics() const {
-    std::vector<graph::NodeId> inputs;
-    for (const graph::Node& node : graph_.nodes()) {
-      if (std::holds_alternative<graph::BatchNormOp>(node.op)) inputs.push_back(node.inputs[0]);
-    }
+  absl::StatusOr<TensorMap> MovedStatistics(const Results& values) const {
     TensorMap moved = weights_;
-    if (inputs.empty()) return moved;
-    ZOOD_ASSIGN_OR_RETURN(
-        Results values,
-        reference::Evaluate(graph_, weights_, images_, golden_.network.batch(), inputs, Mode()));
     for (const graph::Node& node : graph_.nodes()) {
       const auto* norm = std::get_if<graph::BatchNormOp>(&node.op);
       if (norm == nullptr) continue;
-      const Array x{node.shape.WithBatch(golden_.network.batch()), values[node.inputs[0]]};
+      const Array x{node.shape.WithBatch(golden_.network.batch()), values.at(node.inputs[0])};
       std::vector<double> mean(static_cast<std::size_t>(x.shape.back())), variance(mean);
       reference::BatchMoments(x, mean, variance);
       const auto rows = static_cast<double>(x.values.size() / mean.size());

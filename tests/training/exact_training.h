@@ -15,6 +15,8 @@ namespace zood::testing {
 struct ExactTraining {
   // Of the total loss at the first step, by the variable's name.
   std::map<std::string, std::vector<double>> gradients;
+  // The moving statistics after the first step.
+  std::map<std::string, std::vector<double>> first_moving;
   // Every variable after the last step.
   std::map<std::string, std::vector<double>> after;
 };
