@@ -170,6 +170,34 @@ TEST_F(ImporterTest, BadImportsSayWhatIsWrongAndChangeNothing) {
   EXPECT_EQ(runtime_->budget().used(), 0u);
 }
 
+// Somebody copies another file over the one that is being imported.
+TEST_F(ImporterTest, AFileThatBecomesShorterMeanwhileIsDataLoss) {
+  for (const std::string part : {".index", ".data-00000-of-00001"}) {
+    Write("short.ckpt" + part, Read(CheckpointPath("lenet12_v2.ckpt") + part));
+  }
+  const std::string data = directory_.path() + "/short.ckpt.data-00000-of-00001";
+  for (const ImportStage when : {ImportStage::kChecking, ImportStage::kPublishing}) {
+    const auto size = std::filesystem::file_size(data);
+    ImportRequest request = LeNetRequest();
+    request.files = {directory_.path() + "/short.ckpt"};
+    const auto published = runtime_->importer().Import(
+        FileSystem::Native(), request,
+        [&](ImportStage stage, std::int64_t, std::int64_t) {
+          if (stage == when) std::filesystem::resize_file(data, size / 2);
+        },
+        {});
+    EXPECT_TRUE(absl::IsDataLoss(published.status())) << published.status();
+    EXPECT_NE(published.status().message().find(data + " became shorter"), std::string::npos)
+        << published.status();
+    EXPECT_TRUE(runtime_->catalogue().store().ListModels()->empty());
+    Write("short.ckpt.data-00000-of-00001",
+          Read(CheckpointPath("lenet12_v2.ckpt.data-00000-of-00001")));
+  }
+  ImportRequest request = LeNetRequest();
+  request.files = {directory_.path() + "/short.ckpt"};
+  EXPECT_TRUE(Import(request).ok());
+}
+
 TEST_F(ImporterTest, AnImportThatDoesNotFitInMemoryIsRefused) {
   runtime_.reset();
   RuntimeOptions options = Options();
