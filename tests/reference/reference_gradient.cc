@@ -54,25 +54,26 @@ class Derivatives {
     const auto outputs = op.out_channels, group_outputs = op.out_channels / op.groups;
     const auto group_inputs = x().shape[3] / op.groups;
     const auto taps = op.kernel.height * op.kernel.width * group_inputs;
-    const auto columns = y_.shape[2];
-    for (std::int64_t line = 0; line < y_.shape[0] * y_.shape[1]; ++line) {  // rows of all images
-      const ConstMatrixMap out(&dy_[static_cast<std::size_t>(line * columns * outputs)], columns,
+    const auto columns = y_.shape[2], lines = y_.shape[0] * y_.shape[1];  // rows of all images
+    // As many lines at a time as keep the patches in a few megabytes.
+    const auto step = std::clamp<std::int64_t>((1 << 20) / (columns * taps), 1, lines);
+    for (std::int64_t first = 0; first < lines; first += step) {
+      const auto rows = std::min(step, lines - first) * columns;
+      const ConstMatrixMap out(&dy_[static_cast<std::size_t>(first * columns * outputs)], rows,
                                outputs);
       for (int group = 0; group < op.groups; ++group) {
         const auto range = out.middleCols(group * group_outputs, group_outputs);
-        Matrix patches(columns, taps);
-        WithPatches(
-            op, line, group, [&](double* patch, std::size_t at) { *patch = x().values[at]; },
-            patches);
+        Matrix patches(rows, taps);
+        WithPatches(op, first, group, patches,
+                    [&](double* patch, std::size_t at) { *patch = x().values[at]; });
         MatrixMap(dw.data(), taps, outputs)
             .middleCols(group * group_outputs, group_outputs)
             .noalias() += patches.transpose() * range;
         patches.noalias() = range * ConstMatrixMap(w.data(), taps, outputs)
                                         .middleCols(group * group_outputs, group_outputs)
                                         .transpose();
-        WithPatches(
-            op, line, group, [&](const double* patch, std::size_t at) { dx()[at] += *patch; },
-            patches);
+        WithPatches(op, first, group, patches,
+                    [&](const double* patch, std::size_t at) { dx()[at] += *patch; });
       }
     }
   }
@@ -267,16 +268,17 @@ class Derivatives {
     for (std::size_t i = 0; i < dy_.size(); ++i) sums[i % sums.size()] += dy_[i];
   }
 
-  // Calls visit(&patches(column, tap), index into x) for every tap inside the map of output line
-  // `line` (rows of all images); what lies outside becomes 0.
+  // Calls visit(&patches(pixel, tap), index into x) for every tap inside the map of the output
+  // pixels from line `first` on (rows of all images); what lies outside becomes 0.
   template <typename Visit>
-  void WithPatches(const graph::ConvOp& op, std::int64_t line, int group, const Visit& visit,
-                   Matrix& patches) const {
+  void WithPatches(const graph::ConvOp& op, std::int64_t first, int group, Matrix& patches,
+                   const Visit& visit) const {
     const auto rows = x().shape[1], columns = x().shape[2], channels = x().shape[3];
     const auto count = channels / op.groups;
-    const auto image = line / y_.shape[1], out_row = line % y_.shape[1];
-    for (std::int64_t out_column = 0; out_column < y_.shape[2]; ++out_column) {
-      double* patch = &patches(out_column, 0);
+    for (Eigen::Index pixel = 0; pixel < patches.rows(); ++pixel) {
+      const auto line = first + pixel / y_.shape[2], out_column = pixel % y_.shape[2];
+      const auto image = line / y_.shape[1], out_row = line % y_.shape[1];
+      double* patch = &patches(pixel, 0);
       for (int ky = 0; ky < op.kernel.height; ++ky) {
         const auto row = out_row * op.stride.height - op.padding.top + ky * op.dilation.height;
         for (int kx = 0; kx < op.kernel.width; ++kx) {
