@@ -114,9 +114,9 @@ INSTANTIATE_TEST_SUITE_P(
     Zoo, ScopedTrainingTest,
     ::testing::Values(
         Case{"lenet", 28, {"LeNet/fc3/biases"}}, Case{"cifarnet", 32, {"CifarNet/conv2"}},
-        Case{"vgg_a", 32, {"vgg_a/conv5", "vgg_a/fc7"}},
         Case{"resnet_v1_50", 64, {"resnet_v1_50/block4/.*/BatchNorm/(gamma|beta)"}},
         Case{"inception_v1", 64, {"InceptionV1/Mixed_5c/Branch_[01]/"}},
+        Case{"inception_v3", 128, {"InceptionV3/Mixed_7c/Branch_1/"}},
         Case{"mobilenet_v1_025", 64, {"MobilenetV1/Conv2d_13_pointwise/BatchNorm/moving_mean"}}),
     [](const auto& info) { return info.param.network; });
 
