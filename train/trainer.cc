@@ -86,7 +86,8 @@ class TrainerImpl final : public Trainer {
     std::unique_ptr<BatchSource> batches;
   };
   absl::StatusOr<Input> MakeInput(const TensorMap& weights) const;
-  void SetFrozenRegularization();
+  // Drops from weights_ what program_ has by now, and sums up the regularisation of the rest.
+  void KeepFrozen();
   // The features of a split where they fit beside those that are kept already; else null.
   absl::StatusOr<FeatureCache*> FeaturesOf(Split split, const EvaluationOptions& options);
 
@@ -95,8 +96,7 @@ class TrainerImpl final : public Trainer {
   const image::PreprocessSpec spec_;
   const TrainerOptions options_;
 
-  // Every variable's value when training began. What may change has moved on: to program_.
-  TensorMap weights_;
+  TensorMap weights_;  // of what never changes; the rest is program_'s
   std::shared_ptr<const engine::Executable> prefix_;
   std::unique_ptr<BatchSource> batches_;
   std::unique_ptr<engine::TrainingProgram> program_;
@@ -124,11 +124,15 @@ absl::Status TrainerImpl::Prepare() {
                         engine::TrainingProgram::Create(plan_.trained, weights_, plan_.training));
   ZOOD_ASSIGN_OR_RETURN(state_, TrainingState::Create(plan_, weights_, options_));
   ZOOD_ASSIGN_OR_RETURN(stepper_, Stepper::Create(plan_, options_, *program_, *state_));
-  SetFrozenRegularization();
+  KeepFrozen();
   return absl::OkStatus();
 }
 
-void TrainerImpl::SetFrozenRegularization() {
+void TrainerImpl::KeepFrozen() {
+  const auto trained = plan_.trained->variables();
+  for (std::size_t i = 0; i < trained.size(); ++i) {
+    if (plan_.training.updated[i]) weights_.erase(trained[i].name);
+  }
   double loss = 0;
   for (std::size_t i = 0; i < plan_.updated.size(); ++i) {
     if (plan_.updated[i] || !plan_.regularizers[i]) continue;
@@ -216,7 +220,7 @@ absl::Status TrainerImpl::Restore(const TensorMap& state) {
     std::ranges::copy(value.values<float>(),
                       program_->variable(static_cast<graph::VariableId>(i)).begin());
   }
-  SetFrozenRegularization();
+  KeepFrozen();
   return absl::OkStatus();
 }
 
