@@ -51,6 +51,18 @@ void ToProto(const serving::ImageResult& result, const v1::ClassifyRequest& requ
   }
 }
 
+void ToProto(const store::Lineage& lineage, v1::Lineage* message) {
+  if (!lineage.base_model.empty()) {
+    message->mutable_base()->set_model(lineage.base_model);
+    message->mutable_base()->set_version(lineage.base_version);
+    message->mutable_base()->set_digest(lineage.base_digest);
+  }
+  message->set_dataset_digest(lineage.dataset_digest);
+  message->set_job(lineage.job_id);
+  message->set_seed(lineage.seed);
+  message->set_plan(lineage.plan);
+}
+
 }  // namespace
 
 absl::StatusOr<serving::ModelRef> ToModelRef(const v1::ModelSpec& spec) {
@@ -205,7 +217,9 @@ void ToProto(const store::VersionManifest& manifest, v1::Version* version) {
     if (const auto* zoo = std::get_if<serving::ZooNetwork>(&*network)) {
       ToProto(*zoo, version->mutable_zoo());
     } else {
-      version->mutable_caffe()->set_text(std::get<serving::CaffeNetwork>(*network).prototxt);
+      const auto& caffe = std::get<serving::CaffeNetwork>(*network);
+      version->mutable_caffe()->set_text(caffe.prototxt);
+      version->mutable_caffe()->set_num_classes(caffe.num_classes);
     }
   }
   if (const auto spec = image::PreprocessSpecFromJson(manifest.preprocess); spec.ok()) {
@@ -223,6 +237,7 @@ void ToProto(const store::VersionManifest& manifest, v1::Version* version) {
   version->set_note(manifest.provenance.note);
   for (const auto& [key, value] : manifest.tags) (*version->mutable_tags())[key] = value;
   for (const auto& [key, value] : manifest.metrics) (*version->mutable_metrics())[key] = value;
+  if (manifest.lineage) ToProto(*manifest.lineage, version->mutable_lineage());
 }
 
 void ToProto(const serving::EvaluationReport& report, v1::EvaluationReport* message) {

@@ -36,6 +36,12 @@ grpc::Status DaemonService::GetStatus(grpc::ServerContext*, const v1::GetStatusR
                                  static_cast<double>(status.queue.batches));
     }
   }
+  const serving::FineTuner::Counts jobs = runtime_.fine_tuner().counts();
+  response->set_running_job(jobs.running);
+  if (const auto queued = jobs.by_state.find(serving::JobState::kQueued);
+      queued != jobs.by_state.end()) {
+    response->set_queued_jobs(queued->second);
+  }
   for (const std::string& root : runtime_.roots().roots()) response->add_model_roots(root);
   return grpc::Status::OK;
 }

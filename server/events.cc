@@ -73,4 +73,11 @@ void Events::OnRequest(const serving::RequestRecord& record) {
   }
 }
 
+void Events::OnJob(const serving::JobNotice& notice) {
+  LogFields fields = {{"job", notice.job}, {"model", notice.model}, {"state", notice.state}};
+  if (notice.error.ok()) return log_.Info("job", fields);
+  fields.emplace_back("error", std::string(notice.error.message()));
+  log_.Warning("job", fields);
+}
+
 }  // namespace zood::server

@@ -34,6 +34,8 @@ class Events final : public serving::Observer {
   void OnModel(const std::string& model) override;
   void OnImage(const serving::ImageRecord& record) override { metrics_.OnImage(record); }
   void OnRequest(const serving::RequestRecord& record) override;
+  void OnJob(const serving::JobNotice& notice) override;
+  void OnTrainingStep(std::int64_t images) override { metrics_.OnTrainingStep(images); }
 
  private:
   void UpdateHealth(const std::string& model);

@@ -74,7 +74,17 @@ Metrics::Metrics(const std::string& build)
       state_changes_(prometheus::BuildCounter()
                          .Name("zood_version_state_changes_total")
                          .Help("Versions that entered a state")
-                         .Register(registry_)) {
+                         .Register(registry_)),
+      training_steps_(prometheus::BuildCounter()
+                          .Name("zood_training_steps_total")
+                          .Help("Steps of fine-tuning jobs")
+                          .Register(registry_)
+                          .Add({})),
+      training_images_(prometheus::BuildCounter()
+                           .Name("zood_training_images_total")
+                           .Help("Images that fine-tuning jobs learned from")
+                           .Register(registry_)
+                           .Add({})) {
   prometheus::BuildGauge()
       .Name("zood_build_info")
       .Help("1; the label says which zood runs")
@@ -114,6 +124,11 @@ void Metrics::OnRequest(const serving::RequestRecord& record) {
   }
 }
 
+void Metrics::OnTrainingStep(std::int64_t images) {
+  training_steps_.Increment();
+  training_images_.Increment(static_cast<double>(images));
+}
+
 std::string Metrics::Text(serving::Runtime& runtime) {
   std::vector<MetricFamily> families = registry_.Collect();
   MetricFamily memory = Gauges("zood_memory_bytes", "Memory of models: used, and the budget");
@@ -128,6 +143,14 @@ std::string Metrics::Text(serving::Runtime& runtime) {
     AddGauge(queued, {{"model", status.model}, {"version", version}},
              static_cast<double>(status.queue.waiting));
   }
+  MetricFamily jobs = Gauges("zood_jobs", "Fine-tuning jobs in each state");
+  const serving::FineTuner::Counts counts = runtime.fine_tuner().counts();
+  for (const serving::JobState state : serving::kJobStates) {
+    const auto found = counts.by_state.find(state);
+    AddGauge(jobs, {{"state", serving::Name(state)}},
+             found == counts.by_state.end() ? 0 : static_cast<double>(found->second));
+  }
+  families.push_back(std::move(jobs));
   families.push_back(std::move(memory));
   families.push_back(std::move(states));
   families.push_back(std::move(queued));

@@ -23,6 +23,7 @@ class Metrics final : public serving::Observer {
   void OnState(const serving::StateChange& change) override;
   void OnImage(const serving::ImageRecord& record) override;
   void OnRequest(const serving::RequestRecord& record) override;
+  void OnTrainingStep(std::int64_t images) override;
 
   // The page of /metrics. What is a state and not an event is taken from `runtime`.
   std::string Text(serving::Runtime& runtime);
@@ -35,6 +36,8 @@ class Metrics final : public serving::Observer {
   prometheus::Family<prometheus::Histogram>& stage_seconds_;
   prometheus::Family<prometheus::Histogram>& batch_size_;
   prometheus::Family<prometheus::Counter>& state_changes_;
+  prometheus::Counter& training_steps_;
+  prometheus::Counter& training_images_;
 };
 
 }  // namespace zood::server

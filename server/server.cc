@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "base/status.h"
+#include "server/convert_fine_tuning.h"
 
 namespace zood::server {
 namespace {
@@ -39,10 +40,15 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   });
   std::unique_ptr<Server> server(new Server(Build(), log));
   Server& s = *server;
-  ZOOD_ASSIGN_OR_RETURN(s.runtime_, serving::Runtime::Open(options.runtime, zoo, s.events_));
+  serving::RuntimeOptions runtime = options.runtime;
+  runtime.fine_tuner.decode = DecodeJobSpec;
+  runtime.fine_tuner.build = runtime.datasets.build = Build();
+  ZOOD_ASSIGN_OR_RETURN(s.runtime_, serving::Runtime::Open(std::move(runtime), zoo, s.events_));
   s.classifier_ = std::make_unique<ClassifierService>(s.runtime_->classifier());
   s.models_ = std::make_unique<ModelsService>(*s.runtime_, options.max_upload_bytes);
   s.evaluation_ = std::make_unique<EvaluationService>(*s.runtime_);
+  s.datasets_ = std::make_unique<DatasetsService>(*s.runtime_, options.max_upload_bytes);
+  s.fine_tuning_ = std::make_unique<FineTuningService>(*s.runtime_);
   s.daemon_ = std::make_unique<DaemonService>(*s.runtime_, s.events_, Build());
 
   grpc::ServerBuilder builder;
@@ -54,7 +60,8 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   builder.SetMaxSendMessageSize(options.max_message_bytes);
   builder.SetResourceQuota(grpc::ResourceQuota("zood").SetMaxThreads(kMaxThreads));
   for (grpc::Service* service : std::initializer_list<grpc::Service*>{
-           s.classifier_.get(), s.models_.get(), s.evaluation_.get(), s.daemon_.get()}) {
+           s.classifier_.get(), s.models_.get(), s.evaluation_.get(), s.datasets_.get(),
+           s.fine_tuning_.get(), s.daemon_.get()}) {
     builder.RegisterService(service);
   }
   s.grpc_ = builder.BuildAndStart();
@@ -82,6 +89,8 @@ void Server::Stop(std::chrono::milliseconds grace) {
   const auto deadline = std::chrono::system_clock::now() + grace;
   events_.Drain();
   classifier_->Drain();
+  // The job under way writes its checkpoint while calls are being answered.
+  runtime_->fine_tuner().BeginShutdown();
   std::this_thread::sleep_for(std::min(grace, kRefusing));
   grpc_->Shutdown(deadline);
   grpc_->Wait();

@@ -12,8 +12,10 @@
 #include "models/zoo.h"
 #include "server/classifier_service.h"
 #include "server/daemon_service.h"
+#include "server/datasets_service.h"
 #include "server/evaluation_service.h"
 #include "server/events.h"
+#include "server/fine_tuning_service.h"
 #include "server/http_server.h"
 #include "server/log.h"
 #include "server/models_service.h"
@@ -56,6 +58,8 @@ class Server {
   std::unique_ptr<ClassifierService> classifier_;
   std::unique_ptr<ModelsService> models_;
   std::unique_ptr<EvaluationService> evaluation_;
+  std::unique_ptr<DatasetsService> datasets_;
+  std::unique_ptr<FineTuningService> fine_tuning_;
   std::unique_ptr<DaemonService> daemon_;
   std::unique_ptr<grpc::Server> grpc_;
   int port_ = 0;

@@ -1,0 +1,90 @@
+// Files that a caller sends, as they come.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "base/status.h"
+
+namespace zood::server {
+
+// A directory that goes with its files when the upload is over.
+class ScratchDirectory {
+ public:
+  static absl::StatusOr<ScratchDirectory> Make(const std::string& parent);
+  ScratchDirectory(ScratchDirectory&& other) noexcept : path_(std::exchange(other.path_, "")) {}
+  ~ScratchDirectory();
+  const std::string& path() const { return path_; }
+
+ private:
+  explicit ScratchDirectory(std::string path) : path_(std::move(path)) {}
+  std::string path_;
+};
+
+// One file of an upload, announced with its name and size and then sent in pieces.
+class IncomingFile {
+ public:
+  ~IncomingFile();
+
+  const std::string& path() const { return path_; }
+  // InvalidArgument for more than was announced, ResourceExhausted for a full disk.
+  absl::Status Append(const std::string& chunk);
+  // InvalidArgument when less came than was announced.
+  absl::Status Finish() const;
+
+ private:
+  friend class Upload;
+  IncomingFile(std::string name, std::string path, std::int64_t size, int fd)
+      : name_(std::move(name)), path_(std::move(path)), size_(size), fd_(fd) {}
+
+  const std::string name_;
+  const std::string path_;
+  const std::int64_t size_;
+  const int fd_;
+  std::int64_t received_ = 0;
+};
+
+struct UploadLimits {
+  std::uint64_t max_bytes = 0;  // of all files (--max-upload-bytes)
+  std::size_t max_files = 1024;
+  int max_depth = 1;  // parts of a name between '/'; 1: no directories
+};
+
+// The files of one upload, written into a directory. The order of calls is that of the messages:
+// Begin() for each file, then Append() for its bytes; Finish() in the end.
+class Upload {
+ public:
+  // `progress` is told bytes, now and then.
+  Upload(std::string directory, const UploadLimits& limits,
+         std::function<void(std::int64_t received, std::int64_t announced)> progress)
+      : directory_(std::move(directory)), limits_(limits), progress_(std::move(progress)) {}
+
+  absl::Status Begin(const std::string& name, std::int64_t size);
+  absl::Status Append(const std::string& chunk);
+  // The files' paths.
+  absl::StatusOr<std::vector<std::string>> Finish();
+
+  // What a message that is neither a file nor a chunk in its place is answered with.
+  static absl::Status OutOfOrder();
+
+ private:
+  absl::Status CheckName(const std::string& name) const;
+
+  const std::string directory_;
+  const UploadLimits limits_;
+  const std::function<void(std::int64_t, std::int64_t)> progress_;
+  std::unique_ptr<IncomingFile> file_;
+  std::vector<std::string> paths_;
+  std::int64_t announced_ = 0;
+  std::int64_t received_ = 0;
+  std::int64_t told_ = 0;
+};
+
+}  // namespace zood::server
