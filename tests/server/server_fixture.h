@@ -16,7 +16,9 @@
 #include "tests/support/oracle_fill.h"
 #include "zood/v1/classifier.grpc.pb.h"
 #include "zood/v1/daemon.grpc.pb.h"
+#include "zood/v1/datasets.grpc.pb.h"
 #include "zood/v1/evaluation.grpc.pb.h"
+#include "zood/v1/fine_tuning.grpc.pb.h"
 #include "zood/v1/models.grpc.pb.h"
 
 namespace zood::server {
@@ -53,6 +55,8 @@ class ServerTest : public ::testing::Test {
     classifier_ = v1::Classifier::NewStub(channel_);
     evaluation_ = v1::Evaluation::NewStub(channel_);
     daemon_ = v1::Daemon::NewStub(channel_);
+    datasets_ = v1::Datasets::NewStub(channel_);
+    jobs_ = v1::FineTuning::NewStub(channel_);
   }
 
   std::shared_ptr<grpc::Channel> NewChannel() {
@@ -157,6 +161,8 @@ class ServerTest : public ::testing::Test {
   std::unique_ptr<v1::Classifier::Stub> classifier_;
   std::unique_ptr<v1::Evaluation::Stub> evaluation_;
   std::unique_ptr<v1::Daemon::Stub> daemon_;
+  std::unique_ptr<v1::Datasets::Stub> datasets_;
+  std::unique_ptr<v1::FineTuning::Stub> jobs_;
 };
 
 }  // namespace zood::server

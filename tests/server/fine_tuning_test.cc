@@ -1,0 +1,598 @@
+// Datasets and fine-tuning jobs over gRPC: from pictures to a version that is served.
+#include <atomic>
+#include <thread>
+
+#include "tests/server/server_fixture.h"
+
+namespace zood::server {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+using ::testing::SizeIs;
+
+// A gray BMP of 12 x 12: a bright bar whose place tells the class, and some noise.
+std::string Picture(int label, int number) {
+  constexpr int kSide = 12;
+  std::string bmp(54 + 1024, '\0');
+  const auto put = [&](std::size_t at, std::uint32_t value, int bytes) {
+    for (int i = 0; i < bytes; ++i) bmp[at + static_cast<std::size_t>(i)] = char(value >> (8 * i));
+  };
+  bmp[0] = 'B';
+  bmp[1] = 'M';
+  put(10, 1078, 4);
+  put(14, 40, 4);
+  put(18, kSide, 4);
+  put(22, kSide, 4);
+  put(26, 1, 2);
+  put(28, 8, 2);
+  put(34, kSide * kSide, 4);
+  for (int i = 0; i < 256; ++i)
+    put(54 + 4 * static_cast<std::size_t>(i), 0x010101u * unsigned(i), 4);
+  auto state = static_cast<std::uint32_t>(label * 1000 + number + 1);
+  for (int y = 0; y < kSide; ++y) {
+    for (int x = 0; x < kSide; ++x) {
+      state = state * 1664525 + 1013904223;
+      const bool bar = x / 4 == label;
+      bmp.push_back(static_cast<char>((bar ? 190 : 30) + (state >> 26)));
+    }
+  }
+  put(2, static_cast<std::uint32_t>(bmp.size()), 4);
+  return bmp;
+}
+
+using Files = std::vector<std::pair<std::string, std::string>>;
+
+Files Pictures(int classes, int each) {
+  Files files;
+  for (int label = 0; label < classes; ++label) {
+    for (int i = 0; i < each; ++i) {
+      files.emplace_back("c" + std::to_string(label) + "/" + std::to_string(i) + ".bmp",
+                         Picture(label, i));
+    }
+  }
+  return files;
+}
+
+class FineTuningTest : public ServerTest {
+ protected:
+  FineTuningTest() { options_.runtime.fine_tuner.progress_interval = std::chrono::milliseconds(0); }
+
+  struct Made {
+    grpc::Status status;
+    v1::Dataset dataset;
+  };
+  Made UploadDataset(const std::string& name, const Files& files, double validation = 0.25) {
+    grpc::ClientContext context;
+    const auto stream = datasets_->UploadDataset(&context);
+    v1::UploadDatasetRequest message;
+    message.mutable_spec()->set_name(name);
+    message.mutable_spec()->mutable_split()->set_validation(validation);
+    stream->Write(message);
+    for (const auto& [path, bytes] : files) {
+      message.mutable_file()->set_path(path);
+      message.mutable_file()->set_size(static_cast<std::int64_t>(bytes.size()));
+      stream->Write(message);
+      message.set_chunk(bytes);
+      stream->Write(message);
+    }
+    stream->WritesDone();
+    Made made;
+    v1::CreateDatasetResponse response;
+    while (stream->Read(&response)) {
+      if (response.has_dataset()) made.dataset = response.dataset();
+    }
+    made.status = stream->Finish();
+    return made;
+  }
+
+  void Prepare() {
+    Start();
+    ImportLeNet("digits");
+    const Made made = UploadDataset("bars", Pictures(3, 40));
+    ASSERT_TRUE(made.status.ok()) << made.status.error_message();
+  }
+
+  // Head only, three classes, a few epochs.
+  static v1::CreateJobRequest HeadJob(const std::string& model = "bars") {
+    v1::CreateJobRequest request;
+    v1::JobSpec* spec = request.mutable_spec();
+    spec->mutable_base()->set_name("digits");
+    spec->set_dataset("bars");
+    spec->set_model(model);
+    spec->set_batch_size(16);
+    spec->mutable_length()->set_epochs(6);
+    spec->mutable_learning_rate()->mutable_constant()->set_learning_rate(0.05f);
+    spec->set_seed(7);
+    spec->mutable_resources()->set_threads(1);
+    return request;
+  }
+  // All of the network, with everything that is random on.
+  static v1::CreateJobRequest FullJob(const std::string& model, int steps) {
+    v1::CreateJobRequest request = HeadJob(model);
+    v1::JobSpec* spec = request.mutable_spec();
+    spec->mutable_update()->set_preset(v1::VariableSelection::ALL);
+    spec->mutable_length()->set_steps(steps);
+    spec->mutable_augmentation()->mutable_cifarnet();
+    spec->mutable_learning_rate()->mutable_constant()->set_learning_rate(0.001f);
+    spec->mutable_checkpoints()->set_every_steps(5);
+    spec->set_keep_probability(0.7f);
+    return request;
+  }
+
+  grpc::Status Create(const v1::CreateJobRequest& request, v1::Job* job) {
+    grpc::ClientContext context;
+    v1::CreateJobResponse response;
+    const grpc::Status status = jobs_->CreateJob(&context, request, &response);
+    *job = response.job();
+    return status;
+  }
+  v1::Job Create(const v1::CreateJobRequest& request) {
+    v1::Job job;
+    const grpc::Status status = Create(request, &job);
+    EXPECT_TRUE(status.ok()) << status.error_message();
+    return job;
+  }
+  v1::Job Get(const std::string& id) {
+    grpc::ClientContext context;
+    v1::GetJobRequest request;
+    request.set_id(id);
+    v1::Job job;
+    EXPECT_TRUE(jobs_->GetJob(&context, request, &job).ok());
+    return job;
+  }
+  std::vector<v1::JobEvent> Watch(const std::string& id, std::int64_t after = 0) {
+    grpc::ClientContext context;
+    v1::WatchJobRequest request;
+    request.set_id(id);
+    request.set_after(after);
+    const auto reader = jobs_->WatchJob(&context, request);
+    std::vector<v1::JobEvent> events;
+    v1::JobEvent event;
+    while (reader->Read(&event)) events.push_back(event);
+    const grpc::Status status = reader->Finish();
+    EXPECT_TRUE(status.ok()) << status.error_message();
+    return events;
+  }
+  v1::Job RunToEnd(const v1::CreateJobRequest& request) {
+    const v1::Job job = Create(request);
+    if (job.id().empty()) return job;
+    Watch(job.id());
+    return Get(job.id());
+  }
+  void WaitFor(const std::string& id, v1::Job::State state) {
+    for (int i = 0; i < 3000 && Get(id).state() != state; ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    ASSERT_EQ(v1::Job::State_Name(Get(id).state()), v1::Job::State_Name(state))
+        << Get(id).error().message();
+  }
+  template <typename Request>
+  grpc::Status Order(const std::string& id,
+                     grpc::Status (v1::FineTuning::Stub::*method)(grpc::ClientContext*,
+                                                                  const Request&, v1::Job*)) {
+    grpc::ClientContext context;
+    Request request;
+    request.set_id(id);
+    v1::Job job;
+    return (jobs_.get()->*method)(&context, request, &job);
+  }
+  grpc::Status Pause(const std::string& id) { return Order(id, &v1::FineTuning::Stub::PauseJob); }
+  grpc::Status Resume(const std::string& id) { return Order(id, &v1::FineTuning::Stub::ResumeJob); }
+  grpc::Status Cancel(const std::string& id) { return Order(id, &v1::FineTuning::Stub::CancelJob); }
+  v1::Model Model(const std::string& name) {
+    grpc::ClientContext context;
+    v1::GetModelRequest request;
+    request.set_name(name);
+    v1::Model model;
+    models_->GetModel(&context, request, &model);
+    return model;
+  }
+};
+
+TEST_F(FineTuningTest, ADatasetIsKeptWithItsProblems) {
+  Start();
+  Files files = Pictures(3, 8);
+  files.emplace_back("c1/broken.bmp", "BM, but no picture");
+  const Made made = UploadDataset("bars", files);
+  ASSERT_TRUE(made.status.ok()) << made.status.error_message();
+  EXPECT_EQ(made.dataset.num_items(), 24);
+  EXPECT_EQ(made.dataset.classes(1).name(), "c1");
+  EXPECT_EQ(made.dataset.num_problems(), 1);
+  EXPECT_EQ(made.dataset.problems(0).item(), "c1/broken.bmp");
+  EXPECT_GT(made.dataset.counts().validation(), 0);
+  // The same again is the same; something else under its name is refused.
+  EXPECT_EQ(UploadDataset("bars", files).dataset.digest(), made.dataset.digest());
+  EXPECT_EQ(UploadDataset("bars", Pictures(2, 8)).status.error_code(),
+            grpc::StatusCode::ALREADY_EXISTS);
+  EXPECT_EQ(UploadDataset("../bars", files).status.error_code(),
+            grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(UploadDataset("none", {{"c0/../x.bmp", "x"}}).status.error_code(),
+            grpc::StatusCode::INVALID_ARGUMENT);
+
+  v1::ListDatasetItemsRequest request;
+  request.set_dataset("bars");
+  request.set_page_size(10);
+  int items = 0;
+  do {
+    grpc::ClientContext context;
+    v1::ListDatasetItemsResponse page;
+    ASSERT_TRUE(datasets_->ListDatasetItems(&context, request, &page).ok());
+    items += page.items_size();
+    request.set_page_token(page.next_page_token());
+  } while (!request.page_token().empty());
+  EXPECT_EQ(items, 24);
+}
+
+TEST_F(FineTuningTest, FromPicturesToAVersionThatIsServed) {
+  Prepare();
+  const v1::Job job = RunToEnd(HeadJob());
+  ASSERT_EQ(job.state(), v1::Job::SUCCEEDED) << job.error().message();
+  EXPECT_GT(job.evaluation().top1(), 0.9);
+  EXPECT_EQ(job.base().model(), "digits");
+  EXPECT_EQ(job.result().model(), "bars");
+  EXPECT_EQ(job.num_updated_variables(), 2);  // LeNet/fc4's
+  int initialised = 0;
+  for (const auto& variable : job.restored().variables()) {
+    if (variable.source() != "digits@1") ++initialised;
+  }
+  EXPECT_EQ(initialised, 2);
+
+  v1::ClassifyRequest request;
+  request.mutable_model()->set_name("bars");
+  request.add_images()->set_encoded(Picture(2, 1234));
+  v1::ClassifyResponse response;
+  const grpc::Status status = Classify(request, &response);
+  ASSERT_TRUE(status.ok()) << status.error_message();
+  EXPECT_EQ(response.results(0).classes(0).label(), "c2");
+  EXPECT_EQ(response.model().digest(), job.result().digest());
+
+  grpc::ClientContext context;
+  v1::GetVersionRequest version_request;
+  version_request.mutable_model()->set_name("bars");
+  v1::Version version;
+  ASSERT_TRUE(models_->GetVersion(&context, version_request, &version).ok());
+  EXPECT_EQ(version.lineage().job(), job.id());
+  EXPECT_EQ(version.lineage().dataset_digest(), job.dataset_digest());
+  EXPECT_EQ(version.lineage().base().digest(), job.base().digest());
+  EXPECT_EQ(version.lineage().seed(), 7);
+}
+
+TEST_F(FineTuningTest, EventsHaveACursor) {
+  Prepare();
+  const v1::Job job = Create(HeadJob());
+  const std::vector<v1::JobEvent> all = Watch(job.id());
+  ASSERT_THAT(all, SizeIs(::testing::Gt(6u)));
+  for (std::size_t i = 1; i < all.size(); ++i) EXPECT_GT(all[i].sequence(), all[i - 1].sequence());
+  EXPECT_EQ(all.front().state().state(), v1::Job::QUEUED);
+  EXPECT_EQ(all.back().state().state(), v1::Job::SUCCEEDED);
+  const std::vector<v1::JobEvent> rest = Watch(job.id(), all[3].sequence());
+  ASSERT_EQ(rest.size(), all.size() - 4);
+  EXPECT_EQ(rest.front().sequence(), all[4].sequence());
+}
+
+TEST_F(FineTuningTest, AGateHoldsBackAndLetsThrough) {
+  Prepare();
+  v1::CreateJobRequest request = HeadJob();
+  request.mutable_spec()->mutable_promotion()->set_alias("canary");
+  request.mutable_spec()
+      ->mutable_promotion()
+      ->add_gates()
+      ->mutable_minimum_accuracy()
+      ->set_accuracy(0.5);
+  const v1::Job first = RunToEnd(request);
+  ASSERT_EQ(first.state(), v1::Job::SUCCEEDED) << first.error().message();
+  ASSERT_EQ(first.gates_size(), 1);
+  EXPECT_TRUE(first.gates(0).passed()) << first.gates(0).reason();
+  EXPECT_EQ(Model("bars").aliases().at("canary"), first.result().version());
+
+  auto* better = request.mutable_spec()->mutable_promotion()->add_gates();
+  better->mutable_better_than_alias()->set_margin(0.5);
+  const v1::Job second = RunToEnd(request);
+  ASSERT_EQ(second.state(), v1::Job::SUCCEEDED) << second.error().message();
+  EXPECT_FALSE(second.gates(1).passed());
+  EXPECT_THAT(second.gates(1).reason(), HasSubstr("canary"));
+  EXPECT_FALSE(second.has_result());
+  EXPECT_EQ(Model("bars").aliases().at("canary"), first.result().version());
+  EXPECT_EQ(Model("bars").aliases().at("latest"), first.result().version());
+}
+
+TEST_F(FineTuningTest, NoRequestIsLostWhileAnAliasMovesAndReturns) {
+  Prepare();
+  v1::CreateJobRequest request = HeadJob();
+  request.mutable_spec()->mutable_promotion()->set_alias("stable");
+  const v1::Job first = RunToEnd(request);
+  ASSERT_EQ(first.state(), v1::Job::SUCCEEDED) << first.error().message();
+
+  std::atomic<bool> stop = false;
+  std::atomic<int> failed = 0;
+  std::vector<std::int64_t> versions;
+  std::thread client([&] {
+    while (!stop) {
+      v1::ClassifyRequest classify;
+      classify.mutable_model()->set_name("bars");
+      classify.add_images()->set_encoded(Picture(1, 99));
+      v1::ClassifyResponse response;
+      if (!Classify(classify, &response).ok()) ++failed;
+      const std::int64_t version = response.model().version();
+      if (versions.empty() || versions.back() != version) versions.push_back(version);
+    }
+  });
+  request.mutable_spec()->set_seed(8);
+  const v1::Job second = RunToEnd(request);
+  EXPECT_EQ(second.state(), v1::Job::SUCCEEDED) << second.error().message();
+  const auto settle = [] { std::this_thread::sleep_for(std::chrono::milliseconds(300)); };
+  settle();
+  v1::RollBackRequest back;
+  back.set_id(second.id());
+  v1::RollBackResponse moved;
+  {
+    grpc::ClientContext context;
+    const grpc::Status status = jobs_->RollBack(&context, back, &moved);
+    EXPECT_TRUE(status.ok()) << status.error_message();
+  }
+  settle();
+  stop = true;
+  client.join();
+  EXPECT_EQ(failed, 0);
+  EXPECT_EQ(moved.move().version(), first.result().version());
+  EXPECT_THAT(versions, ElementsAre(first.result().version(), second.result().version(),
+                                    first.result().version()));
+  grpc::ClientContext context;
+  EXPECT_EQ(jobs_->RollBack(&context, back, &moved).error_code(),
+            grpc::StatusCode::FAILED_PRECONDITION);
+}
+
+TEST_F(FineTuningTest, APausedJobEndsAsAnUndisturbedOne) {
+  Prepare();
+  const v1::Job undisturbed = RunToEnd(FullJob("plain", 60));
+  ASSERT_EQ(undisturbed.state(), v1::Job::SUCCEEDED) << undisturbed.error().message();
+
+  const v1::Job job = Create(FullJob("paused", 60));
+  for (int i = 0; i < 2; ++i) {
+    const std::int64_t step = Get(job.id()).progress().step();
+    for (int n = 0; n < 2000 && Get(job.id()).progress().step() < step + 7; ++n) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    ASSERT_TRUE(Pause(job.id()).ok());
+    WaitFor(job.id(), v1::Job::PAUSED);
+    EXPECT_GT(Get(job.id()).last_checkpoint(), 0);
+    ASSERT_TRUE(Resume(job.id()).ok());
+  }
+  Watch(job.id());
+  WaitFor(job.id(), v1::Job::SUCCEEDED);
+  EXPECT_EQ(Get(job.id()).result().digest(), undisturbed.result().digest());
+}
+
+TEST_F(FineTuningTest, AJobGoesOnAfterTheDaemonWasStopped) {
+  Prepare();
+  const v1::Job undisturbed = RunToEnd(FullJob("plain", 60));
+  const v1::Job job = Create(FullJob("stopped", 60));
+  for (int n = 0; n < 2000 && Get(job.id()).progress().step() < 9; ++n) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  server_->Stop(std::chrono::seconds(5));
+  server_.reset();
+  Start();
+  Watch(job.id());
+  WaitFor(job.id(), v1::Job::SUCCEEDED);
+  EXPECT_EQ(Get(job.id()).result().digest(), undisturbed.result().digest());
+}
+
+TEST_F(FineTuningTest, ACheckpointCanBePromotedAndExported) {
+  Prepare();
+  const v1::Job job = RunToEnd(FullJob("full", 20));
+  ASSERT_EQ(job.state(), v1::Job::SUCCEEDED) << job.error().message();
+  v1::ListCheckpointsRequest list;
+  list.set_id(job.id());
+  v1::ListCheckpointsResponse checkpoints;
+  {
+    grpc::ClientContext context;
+    ASSERT_TRUE(jobs_->ListCheckpoints(&context, list, &checkpoints).ok());
+  }
+  ASSERT_EQ(checkpoints.checkpoints_size(), 3);  // as many as are kept
+  EXPECT_EQ(checkpoints.checkpoints(0).step(), 20);
+  EXPECT_EQ(checkpoints.checkpoints(2).step(), 10);
+
+  v1::PromoteJobRequest promote;
+  promote.set_id(job.id());
+  promote.set_version(checkpoints.checkpoints(2).version().version());
+  promote.set_alias("tried");
+  v1::PromoteJobResponse promoted;
+  {
+    grpc::ClientContext context;
+    const grpc::Status status = jobs_->PromoteJob(&context, promote, &promoted);
+    ASSERT_TRUE(status.ok()) << status.error_message();
+  }
+  EXPECT_EQ(Model("full").aliases().at("tried"), promoted.version().version());
+  v1::ClassifyRequest classify;
+  classify.mutable_model()->set_name("full");
+  classify.mutable_model()->set_alias("tried");
+  classify.add_images()->set_encoded(Picture(1, 99));
+  v1::ClassifyResponse answer;
+  EXPECT_TRUE(Classify(classify, &answer).ok());
+  EXPECT_EQ(answer.model().version(), promoted.version().version());
+
+  grpc::ClientContext context;
+  v1::ExportCheckpointRequest request;
+  request.set_id(job.id());
+  const auto reader = jobs_->ExportCheckpoint(&context, request);
+  std::vector<std::string> names;
+  v1::ExportCheckpointResponse message;
+  while (reader->Read(&message)) {
+    if (message.has_file()) names.push_back(message.file().path());
+  }
+  EXPECT_TRUE(reader->Finish().ok());
+  EXPECT_THAT(
+      names, ElementsAre("model.ckpt-20.index", "model.ckpt-20.data-00000-of-00001", "checkpoint"));
+}
+
+TEST_F(FineTuningTest, CancelledJobsEnd) {
+  Prepare();
+  const v1::Job running = Create(FullJob("long", 1'000'000));
+  const v1::Job waiting = Create(FullJob("waiting", 10));
+  WaitFor(running.id(), v1::Job::RUNNING);
+  EXPECT_EQ(Get(waiting.id()).state(), v1::Job::QUEUED);
+  EXPECT_TRUE(Cancel(waiting.id()).ok());
+  EXPECT_EQ(Get(waiting.id()).state(), v1::Job::CANCELLED);
+  EXPECT_TRUE(Cancel(running.id()).ok());
+  WaitFor(running.id(), v1::Job::CANCELLED);
+  EXPECT_EQ(Cancel(running.id()).error_code(), grpc::StatusCode::FAILED_PRECONDITION);
+  EXPECT_EQ(Resume(running.id()).error_code(), grpc::StatusCode::FAILED_PRECONDITION);
+  EXPECT_EQ(Cancel("job-999").error_code(), grpc::StatusCode::NOT_FOUND);
+}
+
+TEST_F(FineTuningTest, TenJobsAtOnceAllEnd) {
+  Prepare();
+  std::vector<std::string> ids;
+  for (int i = 0; i < 10; ++i) {
+    v1::CreateJobRequest request = HeadJob("many");
+    request.mutable_spec()->set_seed(static_cast<std::uint64_t>(i));
+    request.mutable_spec()->mutable_length()->set_epochs(1);
+    ids.push_back(Create(request).id());
+  }
+  for (const std::string& id : ids) {
+    Watch(id);
+    EXPECT_EQ(Get(id).state(), v1::Job::SUCCEEDED) << Get(id).error().message();
+  }
+  EXPECT_EQ(Model("many").num_versions(), 20);  // of each a checkpoint and the result
+}
+
+TEST_F(FineTuningTest, AnIdempotencyKeyMakesOneJob) {
+  Prepare();
+  v1::CreateJobRequest request = HeadJob();
+  request.set_idempotency_key("tuesday");
+  const v1::Job first = Create(request);
+  EXPECT_EQ(Create(request).id(), first.id());
+  request.mutable_spec()->set_seed(9);
+  v1::Job other;
+  EXPECT_EQ(Create(request, &other).error_code(), grpc::StatusCode::ALREADY_EXISTS);
+  Watch(first.id());
+}
+
+TEST_F(FineTuningTest, ALossThatDivergesFailsWithItsStep) {
+  Prepare();
+  v1::CreateJobRequest request = FullJob("diverged", 200);
+  request.mutable_spec()->mutable_learning_rate()->mutable_constant()->set_learning_rate(1e20f);
+  request.mutable_spec()->mutable_checkpoints()->set_every_steps(1);
+  const v1::Job job = RunToEnd(request);
+  EXPECT_EQ(job.state(), v1::Job::FAILED);
+  EXPECT_EQ(job.error().code(), static_cast<int>(grpc::StatusCode::FAILED_PRECONDITION));
+  EXPECT_THAT(job.error().message(), HasSubstr("step"));
+  EXPECT_FALSE(job.has_result());
+  EXPECT_TRUE(Model("diverged").aliases().empty());
+}
+
+TEST_F(FineTuningTest, ADatasetThatGoesWhileAJobWaitsFailsTheJob) {
+  Prepare();
+  const v1::Job first = Create(FullJob("first", 1'000'000));
+  const v1::Job second = Create(HeadJob());
+  v1::DeleteDatasetRequest request;
+  request.set_name("bars");
+  v1::DeleteDatasetResponse response;
+  {
+    grpc::ClientContext context;
+    EXPECT_EQ(datasets_->DeleteDataset(&context, request, &response).error_code(),
+              grpc::StatusCode::FAILED_PRECONDITION);
+  }
+  WaitFor(first.id(), v1::Job::RUNNING);
+  for (int n = 0; n < 2000 && Get(first.id()).progress().step() < 2; ++n) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  request.set_force(true);
+  grpc::ClientContext context;
+  EXPECT_TRUE(datasets_->DeleteDataset(&context, request, &response).ok());
+  EXPECT_TRUE(Cancel(first.id()).ok());
+  Watch(second.id());
+  EXPECT_EQ(Get(second.id()).state(), v1::Job::FAILED);
+  EXPECT_EQ(Get(second.id()).error().code(), static_cast<int>(grpc::StatusCode::NOT_FOUND));
+  EXPECT_THAT(Get(second.id()).error().message(), HasSubstr("bars"));
+}
+
+TEST_F(FineTuningTest, BadSpecsAreRefused) {
+  Prepare();
+  Files lonely = Pictures(2, 8);
+  lonely.emplace_back("c2/only.bmp", Picture(2, 0));
+  ASSERT_TRUE(UploadDataset("lonely", lonely).status.ok());
+  Files broken = Pictures(2, 8);
+  for (int i = 0; i < 4; ++i) broken.emplace_back("c0/b" + std::to_string(i) + ".bmp", "no");
+  ASSERT_TRUE(UploadDataset("broken", broken).status.ok());
+  ASSERT_TRUE(UploadDataset("all", Pictures(2, 8), 0).status.ok());
+
+  struct Case {
+    const char* what;
+    std::function<void(v1::JobSpec&)> spoil;
+    grpc::StatusCode code;
+    const char* message;
+  };
+  using enum grpc::StatusCode;
+  const std::vector<Case> cases = {
+      {"no base", [](auto& s) { s.clear_start(); }, INVALID_ARGUMENT, "base"},
+      {"unknown base", [](auto& s) { s.mutable_base()->set_name("none"); }, NOT_FOUND, "none"},
+      {"unknown network", [](auto& s) { s.mutable_network()->set_architecture("lenett"); },
+       NOT_FOUND, "lenett"},
+      {"unknown dataset", [](auto& s) { s.set_dataset("none"); }, NOT_FOUND, "none"},
+      {"other dataset", [](auto& s) { s.set_dataset_digest("0123"); }, FAILED_PRECONDITION,
+       "digest"},
+      {"bad model name", [](auto& s) { s.set_model("A b"); }, INVALID_ARGUMENT, "A b"},
+      {"one photo", [](auto& s) { s.set_dataset("lonely"); }, INVALID_ARGUMENT, "'c2'"},
+      {"problems", [](auto& s) { s.set_dataset("broken"); }, FAILED_PRECONDITION, "4 of 20"},
+      {"classes",
+       [](auto& s) {
+         s.mutable_network()->set_architecture("lenet");
+         s.mutable_network()->set_num_classes(2);
+       },
+       INVALID_ARGUMENT, "2 classes"},
+      {"pattern",
+       [](auto& s) { s.mutable_update()->mutable_patterns()->add_patterns("LeNet/fc9"); },
+       INVALID_ARGUMENT, "LeNet/fc9"},
+      {"restore",
+       [](auto& s) {
+         auto* source = s.mutable_restore()->add_sources();
+         source->mutable_version()->set_name("digits");
+         source->add_include("nothing/.*");
+       },
+       INVALID_ARGUMENT, "digits"},
+      {"batch", [](auto& s) { s.set_batch_size(-1); }, INVALID_ARGUMENT, "batch_size"},
+      {"length", [](auto& s) { s.mutable_length()->set_steps(-1); }, INVALID_ARGUMENT, "length"},
+      {"rate",
+       [](auto& s) { s.mutable_learning_rate()->mutable_constant()->set_learning_rate(-1); },
+       INVALID_ARGUMENT, "learning_rate"},
+      {"momentum", [](auto& s) { s.mutable_optimizer()->mutable_momentum()->set_momentum(NAN); },
+       INVALID_ARGUMENT, "momentum"},
+      {"gate",
+       [](auto& s) {
+         s.mutable_promotion()->add_gates()->mutable_minimum_accuracy()->set_accuracy(2);
+       },
+       INVALID_ARGUMENT, "[0, 1]"},
+      {"no held-out",
+       [](auto& s) {
+         s.set_dataset("all");
+         s.mutable_promotion()->add_gates()->mutable_minimum_accuracy()->set_accuracy(0.5);
+       },
+       INVALID_ARGUMENT, "held out"},
+      {"memory", [](auto& s) { s.mutable_resources()->set_memory_bytes(1000); }, RESOURCE_EXHAUSTED,
+       "memory"},
+  };
+  for (const Case& c : cases) {
+    v1::CreateJobRequest request = HeadJob();
+    c.spoil(*request.mutable_spec());
+    v1::Job job;
+    const grpc::Status status = Create(request, &job);
+    EXPECT_EQ(status.error_code(), c.code) << c.what << ": " << status.error_message();
+    EXPECT_THAT(status.error_message(), HasSubstr(c.message)) << c.what;
+    request.set_validate_only(true);
+    EXPECT_EQ(Create(request, &job).error_code(), c.code) << c.what;
+  }
+  EXPECT_EQ(UploadDataset("empty", {{"c0/x.bmp", "no"}}).status.error_code(),
+            grpc::StatusCode::INVALID_ARGUMENT);
+  grpc::ClientContext context;
+  v1::ListJobsResponse list;
+  ASSERT_TRUE(jobs_->ListJobs(&context, {}, &list).ok());
+  EXPECT_THAT(list.jobs(), IsEmpty());
+}
+
+}  // namespace
+}  // namespace zood::server
