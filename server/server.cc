@@ -22,6 +22,9 @@ constexpr int kMaxThreads = 256;
 // before that, calls are refused in a way that clients understand: try elsewhere.
 constexpr std::chrono::milliseconds kRefusing{250};
 
+// How long connections without a call may take to close.
+constexpr std::chrono::milliseconds kClosing{250};
+
 HttpPage Health(const Events& events) {
   if (events.draining()) return {.status = 503, .body = "draining\n"};
   return {.body = "ok\n"};
@@ -64,6 +67,9 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
            s.fine_tuning_.get(), s.daemon_.get()}) {
     builder.RegisterService(service);
   }
+  std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> interceptors;
+  interceptors.push_back(s.calls_.MakeInterceptorFactory());
+  builder.experimental().SetInterceptorCreators(std::move(interceptors));
   s.grpc_ = builder.BuildAndStart();
   if (s.grpc_ == nullptr || s.port_ == 0) {
     return Unavailable("gRPC cannot listen on {}: is the port taken? choose another with --port",
@@ -92,7 +98,10 @@ void Server::Stop(std::chrono::milliseconds grace) {
   // The job under way writes its checkpoint while calls are being answered.
   runtime_->fine_tuner().BeginShutdown();
   std::this_thread::sleep_for(std::min(grace, kRefusing));
-  grpc_->Shutdown(deadline);
+  // gRPC waits for every connection to be closed, and a client that is idle does not hear that it
+  // should. So it is given the whole time only for as long as calls are under way.
+  calls_.WaitForNone(deadline);
+  grpc_->Shutdown(std::min(deadline, std::chrono::system_clock::now() + kClosing));
   grpc_->Wait();
   http_.reset();
   runtime_->Shutdown();

@@ -10,6 +10,7 @@
 
 #include "absl/status/statusor.h"
 #include "models/zoo.h"
+#include "server/calls_under_way.h"
 #include "server/classifier_service.h"
 #include "server/daemon_service.h"
 #include "server/datasets_service.h"
@@ -54,6 +55,7 @@ class Server {
 
   // In the order in which they use each other: the last goes first.
   Events events_;
+  CallsUnderWay calls_;
   std::unique_ptr<serving::Runtime> runtime_;
   std::unique_ptr<ClassifierService> classifier_;
   std::unique_ptr<ModelsService> models_;

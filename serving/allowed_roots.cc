@@ -23,6 +23,12 @@ bool ExistsAsPrefix(const fs::path& path) {
   return fs::exists(path, error) || fs::exists(path.string() + ".index", error);
 }
 
+// What an operator would have to allow, told from the words of the path alone.
+std::string DirectoryOf(const fs::path& path) {
+  const std::string directory = path.lexically_normal().parent_path().string();
+  return directory.empty() ? "DIRECTORY" : directory;
+}
+
 // What the system would open; nothing when it cannot be said.
 std::optional<fs::path> RealPath(const fs::path& path) {
   std::error_code error;
@@ -53,8 +59,8 @@ absl::StatusOr<std::string> AllowedRoots::Resolve(const std::string& path) const
   if (roots_.empty()) {
     return PermissionDenied(
         "'{}': this daemon reads no files for its clients; upload the files, or start it with "
-        "--model-root",
-        path);
+        "--model-root {}",
+        path, DirectoryOf(path));
   }
   std::vector<fs::path> candidates;
   if (fs::path(path).is_absolute()) {
@@ -72,8 +78,10 @@ absl::StatusOr<std::string> AllowedRoots::Resolve(const std::string& path) const
     leads_outside = leads_outside || !inside;
   }
   if (!leads_outside) return NotFound("'{}': there is no such file under the model roots", path);
-  return PermissionDenied("'{}' is outside of the directories that may be read: {}", path,
-                          fmt::join(roots_, ", "));
+  return PermissionDenied(
+      "'{}' is outside of the directories that may be read: {}; start the daemon with "
+      "--model-root {} too, or upload the files",
+      path, fmt::join(roots_, ", "), DirectoryOf(path));
 }
 
 }  // namespace zood::serving

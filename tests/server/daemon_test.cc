@@ -297,7 +297,7 @@ TEST_F(ProgramTest, InspectFsckAndGcWorkOffline) {
   server_.reset();
   const Outcome fsck = Run("fsck --data-dir " + options_.runtime.data_dir);
   EXPECT_EQ(fsck.code, 0) << fsck.output;
-  EXPECT_THAT(fsck.output, HasSubstr("1 versions, 8 tensors"));
+  EXPECT_THAT(fsck.output, HasSubstr("1 versions, 0 datasets, 8 tensors"));
   EXPECT_EQ(Run("gc --data-dir " + options_.runtime.data_dir).code, 0);
 }
 

@@ -1,0 +1,66 @@
+#include "server/calls_under_way.h"
+
+#include <string_view>
+
+namespace zood::server {
+namespace {
+
+bool HasAnEnd(std::string_view method) {
+  return !method.starts_with("/grpc.health.v1.Health/Watch") &&
+         !method.starts_with("/grpc.reflection.");
+}
+
+}  // namespace
+
+// Lives as long as its call.
+class CallsUnderWay::Interceptor final : public grpc::experimental::Interceptor {
+ public:
+  Interceptor(CallsUnderWay& calls, bool counts) : calls_(calls), counts_(counts) {
+    MutexLock lock(calls_.mutex_);
+    counts_ = counts_ && !calls_.waiting_;
+    if (counts_) ++calls_.waited_for_;
+  }
+  ~Interceptor() override {
+    if (!counts_) return;
+    MutexLock lock(calls_.mutex_);
+    if (--calls_.waited_for_ == 0) calls_.changed_.NotifyAll();
+  }
+
+  void Intercept(grpc::experimental::InterceptorBatchMethods* methods) override {
+    methods->Proceed();
+  }
+
+ private:
+  CallsUnderWay& calls_;
+  bool counts_;
+};
+
+class CallsUnderWay::Factory final : public grpc::experimental::ServerInterceptorFactoryInterface {
+ public:
+  explicit Factory(CallsUnderWay& calls) : calls_(calls) {}
+
+  grpc::experimental::Interceptor* CreateServerInterceptor(
+      grpc::experimental::ServerRpcInfo* info) override {
+    return new Interceptor(calls_, HasAnEnd(info->method()));
+  }
+
+ private:
+  CallsUnderWay& calls_;
+};
+
+std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>
+CallsUnderWay::MakeInterceptorFactory() {
+  return std::make_unique<Factory>(*this);
+}
+
+void CallsUnderWay::WaitForNone(std::chrono::system_clock::time_point deadline) {
+  MutexLock lock(mutex_);
+  waiting_ = true;
+  while (waited_for_ > 0) {
+    if (!changed_.WaitUntil(mutex_, deadline) && std::chrono::system_clock::now() >= deadline) {
+      return;
+    }
+  }
+}
+
+}  // namespace zood::server
