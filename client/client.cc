@@ -13,6 +13,7 @@ namespace {
 // A request is a message: well below the daemon's limit of one, which is 64 MiB unless set.
 constexpr std::size_t kRequestBytes = std::size_t{16} << 20;
 constexpr int kRequestImages = 32;
+constexpr int kReconnectMilliseconds = 2000;
 
 v1::ClassifyRequest MakeRequest(const v1::ModelSpec& model, const ClassifyOptions& options) {
   v1::ClassifyRequest request;
@@ -67,6 +68,8 @@ absl::StatusOr<Client> Client::Connect(ClientOptions options) {
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(options.max_answer_bytes);
   arguments.SetMaxSendMessageSize(-1);
+  // Whoever waits for a daemon that is started again (WatchJob) shall not wait long after it has.
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, kReconnectMilliseconds);
   auto connection = std::make_unique<Connection>();
   connection->channel = grpc::CreateCustomChannel(
       options.address, grpc::InsecureChannelCredentials(), arguments);
@@ -84,6 +87,8 @@ absl::StatusOr<Client> Client::Connect(ClientOptions options) {
   connection->classifier = v1::Classifier::NewStub(connection->channel);
   connection->models = v1::Models::NewStub(connection->channel);
   connection->evaluation = v1::Evaluation::NewStub(connection->channel);
+  connection->datasets = v1::Datasets::NewStub(connection->channel);
+  connection->fine_tuning = v1::FineTuning::NewStub(connection->channel);
   connection->daemon = v1::Daemon::NewStub(connection->channel);
   connection->options = std::move(options);
   return Client(std::move(connection));

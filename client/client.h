@@ -22,7 +22,9 @@
 #include "zood/v1/classifier.pb.h"
 #include "zood/v1/common.pb.h"
 #include "zood/v1/daemon.pb.h"
+#include "zood/v1/datasets.pb.h"
 #include "zood/v1/evaluation.pb.h"
+#include "zood/v1/fine_tuning.pb.h"
 #include "zood/v1/models.pb.h"
 
 namespace zood::client {
@@ -31,9 +33,9 @@ struct ClientOptions {
   // HOST:PORT, or any other name that gRPC resolves ("unix:/run/zood.sock").
   std::string address = "localhost:8500";
   std::chrono::milliseconds connect_timeout{5000};
-  // Of a call that answers one message, LoadModel and UnloadModel aside. Zero: no limit.
+  // Of a call that answers one message, those below aside. Zero: no limit.
   std::chrono::milliseconds call_timeout{120000};
-  // Of LoadModel, UnloadModel, imports and evaluations. Zero: no limit.
+  // Of LoadModel, UnloadModel, PromoteJob, CreateJob, and of all calls that stream. Zero: no limit.
   std::chrono::milliseconds long_call_timeout{0};
   // Of one answer. Requests are limited by the daemon (--max-message-bytes).
   int max_answer_bytes = 256 << 20;
@@ -46,10 +48,10 @@ struct ClassifyOptions {
   bool logits = false;
 };
 
-// A file of an upload: where it is, and the name by which the ImportSpec may refer to it.
+// A file of an upload: where it is, and what the daemon shall call it.
 struct UploadFile {
   std::string path;
-  std::string name;  // without directories
+  std::string name;  // of a dataset's: with '/' between directories; otherwise without any
 };
 
 // "NAME", "NAME@3" or "NAME@stable". InvalidArgument for anything else.
@@ -62,6 +64,11 @@ std::string ToString(const v1::ModelSpec& spec);
 // ("model.ckpt") its index and data files, or its shards. NotFound where there is none.
 absl::StatusOr<std::vector<UploadFile>> FilesOfCheckpoint(const std::string& path);
 
+// What a dataset is made from: the files below a directory, named relative to it, or a file alone
+// (an archive). In order of name; hidden files and folders, and links to folders, are left out.
+// NotFound for what is not there, InvalidArgument for a directory without files.
+absl::StatusOr<std::vector<UploadFile>> FilesOfDataset(const std::string& path);
+
 // One connection. Thread-safe: calls of several threads run at the same time. Movable; a call must
 // not outlive the client that it was made on.
 class Client {
@@ -69,6 +76,7 @@ class Client {
   using ImportProgressFn = std::function<void(const v1::ImportProgress&)>;
   using EvaluationProgressFn = std::function<void(const v1::EvaluationProgress&)>;
   using ClassifyProgressFn = std::function<void(std::int64_t done, std::int64_t total)>;
+  using DatasetProgressFn = std::function<void(const v1::DatasetProgress&)>;
 
   // Waits until the daemon answers; Unavailable (and IsUnreachable) when it does not in
   // options.connect_timeout.
@@ -96,6 +104,14 @@ class Client {
                                                      const std::vector<std::string>& paths,
                                                      const ClassifyOptions& options = {},
                                                      const ClassifyProgressFn& progress = {});
+
+  // Many requests over one call: those that `next` gives until it says there are no more (false),
+  // from a thread of its own. `answer` is called on this thread, as answers come, not in order:
+  // match them by id. An answer may be an error; the stream goes on. An error of `next` or `answer`
+  // ends the call and is returned.
+  using NextRequest = std::function<absl::StatusOr<bool>(v1::ClassifyStreamRequest& request)>;
+  using AnswerFn = std::function<absl::Status(const v1::ClassifyStreamResponse& answer)>;
+  absl::Status ClassifyStream(const NextRequest& next, const AnswerFn& answer);
 
   // ------------------------------------------------------------ getting models in
 
@@ -139,6 +155,58 @@ class Client {
   absl::StatusOr<v1::EvaluationReport> EvaluateImages(const v1::EvaluationSpec& spec,
                                                       const NextImage& next, std::int64_t total = 0,
                                                       const EvaluationProgressFn& progress = {});
+
+  // ------------------------------------------------------------ datasets
+
+  // From files on this machine (see FilesOfDataset), which are sent in pieces. `progress` is called
+  // on this thread.
+  absl::StatusOr<v1::Dataset> UploadDataset(const v1::DatasetSpec& spec,
+                                            const std::vector<UploadFile>& files,
+                                            const DatasetProgressFn& progress = {});
+  // From files that the daemon can read itself.
+  absl::StatusOr<v1::Dataset> ImportDataset(const v1::ImportDatasetRequest& request,
+                                            const DatasetProgressFn& progress = {});
+  absl::StatusOr<v1::Dataset> GetDataset(const std::string& name);
+  // One page.
+  absl::StatusOr<v1::ListDatasetsResponse> ListDatasets(
+      const v1::ListDatasetsRequest& request = {});
+  absl::StatusOr<v1::ListDatasetItemsResponse> ListDatasetItems(
+      const v1::ListDatasetItemsRequest& request);
+  // With `force` even if unfinished jobs need it.
+  absl::Status DeleteDataset(const std::string& name, bool force = false);
+
+  // ------------------------------------------------------------ training jobs
+
+  absl::StatusOr<v1::CreateJobResponse> CreateJob(const v1::CreateJobRequest& request);
+  absl::StatusOr<v1::Job> GetJob(const std::string& id);
+  // One page.
+  absl::StatusOr<v1::ListJobsResponse> ListJobs(const v1::ListJobsRequest& request = {});
+
+  // Calls `event` on this thread for every event after the sequence `after`, in order and each once,
+  // until the job has ended; `event` ends it before by returning false. When the daemon stops, or
+  // cannot be reached, it is asked again from where it was for as long as `patience`.
+  using JobEventFn = std::function<bool(const v1::JobEvent&)>;
+  absl::Status WatchJob(const std::string& id, std::int64_t after, const JobEventFn& event,
+                        std::chrono::milliseconds patience = std::chrono::seconds(60));
+
+  absl::StatusOr<v1::Job> CancelJob(const std::string& id);
+  absl::StatusOr<v1::Job> PauseJob(const std::string& id);
+  absl::StatusOr<v1::Job> ResumeJob(const std::string& id);
+  absl::StatusOr<v1::ListCheckpointsResponse> ListCheckpoints(const std::string& job);
+  absl::StatusOr<v1::PromoteJobResponse> PromoteJob(const v1::PromoteJobRequest& request);
+  // An empty alias: the one that the job moved last.
+  absl::StatusOr<v1::RollBackResponse> RollBack(const std::string& job,
+                                                const std::string& alias = "");
+
+  // Writes a checkpoint (version 0: the newest) as TensorFlow's files into `directory`, which is made
+  // where it is missing, and answers their paths. AlreadyExists for files that are there. What was
+  // begun is removed again after an error.
+  using ExportProgressFn =
+      std::function<void(const std::string& file, std::int64_t done, std::int64_t total)>;
+  absl::StatusOr<std::vector<std::string>> ExportCheckpoint(const std::string& job,
+                                                            std::int64_t version,
+                                                            const std::string& directory,
+                                                            const ExportProgressFn& progress = {});
 
   // ------------------------------------------------------------ the daemon
 

@@ -10,7 +10,9 @@
 #include "client/status.h"
 #include "zood/v1/classifier.grpc.pb.h"
 #include "zood/v1/daemon.grpc.pb.h"
+#include "zood/v1/datasets.grpc.pb.h"
 #include "zood/v1/evaluation.grpc.pb.h"
+#include "zood/v1/fine_tuning.grpc.pb.h"
 #include "zood/v1/models.grpc.pb.h"
 
 namespace zood::client {
@@ -21,6 +23,8 @@ struct Client::Connection {
   std::unique_ptr<v1::Classifier::Stub> classifier;
   std::unique_ptr<v1::Models::Stub> models;
   std::unique_ptr<v1::Evaluation::Stub> evaluation;
+  std::unique_ptr<v1::Datasets::Stub> datasets;
+  std::unique_ptr<v1::FineTuning::Stub> fine_tuning;
   std::unique_ptr<v1::Daemon::Stub> daemon;
 
   // A call's outcome. UNAVAILABLE on a broken channel is the network's word, not the daemon's.

@@ -1,20 +1,19 @@
-// The calls of client.h that stream: imports, uploads and evaluations.
+// The calls of client.h that stream: classification, imports, uploads and evaluations.
 #include <algorithm>
 #include <filesystem>
 #include <string_view>
 #include <system_error>
-#include <thread>
 
 #include "base/file.h"
 #include "client/client.h"
 #include "client/connection.h"
+#include "client/exchange.h"
 
 namespace zood::client {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::size_t kChunkBytes = std::size_t{1} << 20;
 constexpr std::size_t kMessageBytes = std::size_t{1} << 20;
 constexpr int kMessageImages = 64;
 
@@ -31,26 +30,6 @@ bool IsPartOf(std::string_view name, std::string_view prefix) {
   return digits(name.substr(1, 5)) && digits(name.substr(10));
 }
 
-// Reads answers on this thread while `write` sends on another: neither side's flow control can make
-// the other wait for ever. An error of `write` cancels the call and is what is returned.
-template <typename Stream, typename Answer, typename Write, typename Read>
-absl::Status Exchange(grpc::ClientContext& context, Stream& stream, Answer& answer,
-                      const Write& write, const Read& read, grpc::Status& outcome) {
-  absl::Status written;
-  std::thread writer([&] {
-    written = write();
-    if (written.ok()) {
-      stream.WritesDone();
-    } else {
-      context.TryCancel();
-    }
-  });
-  while (stream.Read(&answer)) read();
-  writer.join();
-  outcome = stream.Finish();
-  return written;
-}
-
 using UploadStream = grpc::ClientReaderWriter<v1::UploadModelRequest, v1::ImportModelResponse>;
 
 // Stops without an error when the daemon no longer listens: its own error says why.
@@ -59,30 +38,11 @@ absl::Status SendFiles(UploadStream& stream, const v1::ImportSpec& spec,
   v1::UploadModelRequest message;
   *message.mutable_spec() = spec;
   if (!stream.Write(message)) return absl::OkStatus();
-  for (const UploadFile& file : files) {
-    ZOOD_ASSIGN_OR_RETURN(const auto contents, FileSystem::Native().Open(file.path));
-    const auto bytes = contents->bytes();
-    message.mutable_file()->set_name(file.name);
-    message.mutable_file()->set_size(static_cast<std::int64_t>(bytes.size()));
-    if (!stream.Write(message)) return absl::OkStatus();
-    for (std::size_t at = 0; at < bytes.size(); at += kChunkBytes) {
-      const auto chunk = bytes.subspan(at, std::min(kChunkBytes, bytes.size() - at));
-      message.set_chunk(chunk.data(), chunk.size());
-      if (!stream.Write(message)) return absl::OkStatus();
-    }
-  }
-  return absl::OkStatus();
-}
-
-// Keeps the last message of an import or evaluation, tells of the others.
-template <typename Response, typename Result, typename Progress>
-void Take(Response& response, bool is_result, Result* (Response::*result)(), Result& kept,
-          const Progress& progress) {
-  if (is_result) {
-    kept = std::move(*(response.*result)());
-  } else if (progress) {
-    progress(response.progress());
-  }
+  const auto announce = [](const UploadFile& file, std::int64_t size, v1::UploadModelRequest& to) {
+    to.mutable_file()->set_name(file.name);
+    to.mutable_file()->set_size(size);
+  };
+  return Send(stream, files, announce);
 }
 
 void TakeImport(v1::ImportModelResponse& response, v1::Version& version,
@@ -140,6 +100,30 @@ absl::StatusOr<std::vector<UploadFile>> FilesOfCheckpoint(const std::string& pat
   std::sort(files.begin(), files.end(),
             [](const UploadFile& a, const UploadFile& b) { return a.name < b.name; });
   return files;
+}
+
+absl::Status Client::ClassifyStream(const NextRequest& next, const AnswerFn& answer) {
+  grpc::ClientContext context;
+  connection_->SetDeadline(context, connection_->options.long_call_timeout);
+  const auto stream = connection_->classifier->ClassifyStream(&context);
+  const auto write = [&]() -> absl::Status {
+    while (true) {
+      v1::ClassifyStreamRequest request;
+      ZOOD_ASSIGN_OR_RETURN(const bool more, next(request));
+      if (!more || !stream->Write(request)) return absl::OkStatus();
+    }
+  };
+  absl::Status answered;
+  v1::ClassifyStreamResponse response;
+  const auto read = [&] {
+    if (!answered.ok()) return;
+    answered = answer(response);
+    if (!answered.ok()) context.TryCancel();
+  };
+  grpc::Status outcome;
+  ZOOD_RETURN_IF_ERROR(Exchange(context, *stream, response, write, read, outcome));
+  ZOOD_RETURN_IF_ERROR(answered);
+  return connection_->Outcome(outcome);
 }
 
 absl::StatusOr<v1::Version> Client::ImportModel(const v1::ImportModelRequest& request,
