@@ -1,5 +1,11 @@
 // Datasets and fine-tuning jobs over gRPC: from pictures to a version that is served.
+#include <signal.h>
+#include <spawn.h>
+#include <sys/wait.h>
+
 #include <atomic>
+#include <cmath>
+#include <cstdio>
 #include <thread>
 
 #include "tests/server/server_fixture.h"
@@ -56,6 +62,41 @@ Files Pictures(int classes, int each) {
   return files;
 }
 
+// The machine's files on a disk that may be full.
+class FullDisk final : public FileSystem {
+ public:
+  std::atomic<bool> full = false;
+
+  absl::StatusOr<std::shared_ptr<const FileContents>> Open(const std::string& path) override {
+    return native_.Open(path);
+  }
+  absl::StatusOr<std::vector<std::string>> List(const std::string& path) override {
+    return native_.List(path);
+  }
+  absl::StatusOr<std::uint64_t> Size(const std::string& path) override {
+    return native_.Size(path);
+  }
+  absl::StatusOr<bool> Exists(const std::string& path) override { return native_.Exists(path); }
+  absl::Status WriteNew(const std::string& path,
+                        std::span<const std::span<const std::byte>> pieces) override {
+    if (full) return absl::ResourceExhaustedError("no space left on the disk");
+    return native_.WriteNew(path, pieces);
+  }
+  absl::Status Rename(const std::string& from, const std::string& to) override {
+    return native_.Rename(from, to);
+  }
+  absl::Status SyncDirectory(const std::string& path) override {
+    return native_.SyncDirectory(path);
+  }
+  absl::Status Remove(const std::string& path) override { return native_.Remove(path); }
+  absl::Status CreateDirectories(const std::string& path) override {
+    return native_.CreateDirectories(path);
+  }
+
+ private:
+  FileSystem& native_ = FileSystem::Native();
+};
+
 class FineTuningTest : public ServerTest {
  protected:
   FineTuningTest() { options_.runtime.fine_tuner.progress_interval = std::chrono::milliseconds(0); }
@@ -88,8 +129,19 @@ class FineTuningTest : public ServerTest {
     return made;
   }
 
+  // Returns when the job has made so many steps.
+  void WaitForStep(const std::string& id, std::int64_t step) {
+    for (int n = 0; n < 20'000 && Get(id).progress().step() < step; ++n) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    ASSERT_GE(Get(id).progress().step(), step);
+  }
+
   void Prepare() {
     Start();
+    Fill();
+  }
+  void Fill() {
     ImportLeNet("digits");
     const Made made = UploadDataset("bars", Pictures(3, 40));
     ASSERT_TRUE(made.status.ok()) << made.status.error_message();
@@ -352,10 +404,7 @@ TEST_F(FineTuningTest, APausedJobEndsAsAnUndisturbedOne) {
 
   const v1::Job job = Create(FullJob("paused", 60));
   for (int i = 0; i < 2; ++i) {
-    const std::int64_t step = Get(job.id()).progress().step();
-    for (int n = 0; n < 2000 && Get(job.id()).progress().step() < step + 7; ++n) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    }
+    WaitForStep(job.id(), Get(job.id()).progress().step() + 7);
     ASSERT_TRUE(Pause(job.id()).ok());
     WaitFor(job.id(), v1::Job::PAUSED);
     EXPECT_GT(Get(job.id()).last_checkpoint(), 0);
@@ -370,9 +419,7 @@ TEST_F(FineTuningTest, AJobGoesOnAfterTheDaemonWasStopped) {
   Prepare();
   const v1::Job undisturbed = RunToEnd(FullJob("plain", 60));
   const v1::Job job = Create(FullJob("stopped", 60));
-  for (int n = 0; n < 2000 && Get(job.id()).progress().step() < 9; ++n) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  }
+  WaitForStep(job.id(), 9);
   server_->Stop(std::chrono::seconds(5));
   server_.reset();
   Start();
@@ -485,6 +532,93 @@ TEST_F(FineTuningTest, ALossThatDivergesFailsWithItsStep) {
   EXPECT_TRUE(Model("diverged").aliases().empty());
 }
 
+TEST_F(FineTuningTest, AFullDiskFailsTheJobThatGoesOnWhenThereIsSpace) {
+  FullDisk disk;
+  options_.runtime.files = &disk;
+  Prepare();
+  const v1::Job undisturbed = RunToEnd(FullJob("plain", 60));
+  const v1::Job job = Create(FullJob("full", 60));
+  WaitForStep(job.id(), 7);
+  disk.full = true;
+  Watch(job.id());
+  const v1::Job failed = Get(job.id());
+  EXPECT_EQ(failed.state(), v1::Job::FAILED);
+  EXPECT_EQ(failed.error().code(), static_cast<int>(grpc::StatusCode::RESOURCE_EXHAUSTED));
+  EXPECT_THAT(failed.error().message(), HasSubstr("the checkpoint of step"));
+  EXPECT_GT(failed.last_checkpoint(), 0);
+  EXPECT_TRUE(Classify(Request("digits", 0)).ok()) << "the daemon is unharmed";
+  disk.full = false;
+  ASSERT_TRUE(Resume(job.id()).ok());
+  WaitFor(job.id(), v1::Job::SUCCEEDED);
+  EXPECT_EQ(Get(job.id()).result().digest(), undisturbed.result().digest());
+  server_.reset();  // before its disk
+}
+
+// The daemon as a process of its own, that can be killed.
+class KilledDaemonTest : public FineTuningTest {
+ protected:
+  ~KilledDaemonTest() override {
+    if (pid_ > 0) Kill();
+  }
+
+  void StartProcess() {
+    const std::string ready = directory_ + "/ready";
+    std::filesystem::remove(ready);
+    std::vector<std::string> words = {ZOOD_BINARY,
+                                      "serve",
+                                      "--data-dir",
+                                      directory_ + "/data",
+                                      "--port",
+                                      "0",
+                                      "--http-port",
+                                      "-1",
+                                      "--ready-file",
+                                      ready,
+                                      "--model-root",
+                                      ckpt_,
+                                      "--compute-threads",
+                                      "1",
+                                      "--log-level",
+                                      "error"};
+    std::vector<char*> arguments;
+    for (std::string& word : words) arguments.push_back(word.data());
+    arguments.push_back(nullptr);
+    ASSERT_EQ(posix_spawn(&pid_, ZOOD_BINARY, nullptr, nullptr, arguments.data(), environ), 0);
+    for (int i = 0; i < 3000 && !std::filesystem::exists(ready); ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    int port = 0;
+    ASSERT_EQ(std::sscanf(ReadFile(ready).c_str(), "grpc=%d", &port), 1);
+    Connect(port);
+  }
+  void Kill() {
+    kill(pid_, SIGKILL);
+    waitpid(pid_, nullptr, 0);
+    pid_ = 0;
+  }
+
+  pid_t pid_ = 0;
+};
+
+TEST_F(KilledDaemonTest, AJobEndsAsIfItsDaemonHadNotBeenKilled) {
+  ASSERT_NO_FATAL_FAILURE(StartProcess());
+  Fill();
+  const v1::Job undisturbed = RunToEnd(FullJob("plain", 150));
+  ASSERT_EQ(undisturbed.state(), v1::Job::SUCCEEDED) << undisturbed.error().message();
+  const v1::Job job = Create(FullJob("killed", 150));
+  // Before the first checkpoint, between two, and in the middle of writing for all one knows.
+  for (const int step : {3, 28, 71, 110}) {
+    ASSERT_NO_FATAL_FAILURE(WaitForStep(job.id(), step));
+    Kill();
+    ASSERT_NO_FATAL_FAILURE(StartProcess());
+  }
+  Watch(job.id());
+  const v1::Job ended = Get(job.id());
+  ASSERT_EQ(ended.state(), v1::Job::SUCCEEDED) << ended.error().message();
+  EXPECT_EQ(ended.result().digest(), undisturbed.result().digest());
+  EXPECT_EQ(Model("killed").num_versions(), 4) << "three checkpoints and the result";
+}
+
 TEST_F(FineTuningTest, ADatasetThatGoesWhileAJobWaitsFailsTheJob) {
   Prepare();
   const v1::Job first = Create(FullJob("first", 1'000'000));
@@ -498,9 +632,7 @@ TEST_F(FineTuningTest, ADatasetThatGoesWhileAJobWaitsFailsTheJob) {
               grpc::StatusCode::FAILED_PRECONDITION);
   }
   WaitFor(first.id(), v1::Job::RUNNING);
-  for (int n = 0; n < 2000 && Get(first.id()).progress().step() < 2; ++n) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  }
+  WaitForStep(first.id(), 2);
   request.set_force(true);
   grpc::ClientContext context;
   EXPECT_TRUE(datasets_->DeleteDataset(&context, request, &response).ok());

@@ -50,6 +50,11 @@ class ServerTest : public ::testing::Test {
     auto server = Server::Start(options_, zoo_, *log_);
     ASSERT_TRUE(server.ok()) << server.status();
     server_ = *std::move(server);
+    Connect(server_->port());
+  }
+  // To a server of this process, or of another.
+  void Connect(int port) {
+    port_ = port;
     channel_ = NewChannel();
     models_ = v1::Models::NewStub(channel_);
     classifier_ = v1::Classifier::NewStub(channel_);
@@ -63,7 +68,7 @@ class ServerTest : public ::testing::Test {
     grpc::ChannelArguments arguments;
     arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
     arguments.SetMaxReceiveMessageSize(-1);
-    return grpc::CreateCustomChannel("127.0.0.1:" + std::to_string(server_->port()),
+    return grpc::CreateCustomChannel("127.0.0.1:" + std::to_string(port_),
                                      grpc::InsecureChannelCredentials(), arguments);
   }
 
@@ -156,6 +161,7 @@ class ServerTest : public ::testing::Test {
   const models::Zoo zoo_ = models::Zoo::Standard();
   const std::unique_ptr<Log> log_ = *Log::Create("error", "text");
   std::unique_ptr<Server> server_;
+  int port_ = 0;
   std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<v1::Models::Stub> models_;
   std::unique_ptr<v1::Classifier::Stub> classifier_;
