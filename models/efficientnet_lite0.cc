@@ -57,6 +57,7 @@ Architecture::Outputs EfficientNetLite0(Net& net, const NetworkArgs& args) {
   x = net.Conv2d(x, 1280, {1, 1}, {.scope = "head"});
 
   x = net.Squeeze(GlobalPool(net, x));
+  net.EndPoint("PreLogits", x);
   if (args.num_classes == 0) return {.logits = x};
   x = net.Dropout(x, 0.8f);
   x = net.FullyConnected(x, args.num_classes,
