@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
-#include <optional>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -112,7 +111,8 @@ absl::StatusOr<v1::ListJobsResponse> Client::ListJobs(const v1::ListJobsRequest&
 
 absl::Status Client::WatchJob(const std::string& id, std::int64_t after, const JobEventFn& event,
                               std::chrono::milliseconds patience) {
-  std::optional<Clock::time_point> lost_since;
+  Clock::time_point lost_since;
+  bool listening = true;
   while (true) {
     grpc::ClientContext context;
     connection_->SetDeadline(context, connection_->options.long_call_timeout);
@@ -123,7 +123,7 @@ absl::Status Client::WatchJob(const std::string& id, std::int64_t after, const J
     const auto stream = connection_->fine_tuning->WatchJob(&context, request);
     bool wanted = true;
     for (v1::JobEvent message; wanted && stream->Read(&message);) {
-      lost_since.reset();
+      listening = true;
       if (message.sequence() <= after) continue;
       after = message.sequence();
       wanted = event(message);
@@ -135,9 +135,10 @@ absl::Status Client::WatchJob(const std::string& id, std::int64_t after, const J
     const absl::Status lost = connection_->Outcome(outcome);
     const Clock::time_point now = Clock::now();
     // A call that stood for a while had a daemon to listen to, even if nothing happened to the job.
-    if (!lost_since || now - asked > kStood) lost_since = now;
+    if (listening || now - asked > kStood) lost_since = now;
+    listening = false;
     std::this_thread::sleep_for(kAskAgain);
-    const auto left = patience - (Clock::now() - *lost_since);
+    const auto left = patience - (Clock::now() - lost_since);
     const auto deadline = std::chrono::system_clock::now() +
                           std::chrono::duration_cast<std::chrono::system_clock::duration>(left);
     if (left <= left.zero() || !connection_->channel->WaitForConnected(deadline)) return lost;

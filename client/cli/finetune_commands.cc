@@ -1,4 +1,4 @@
-#include "client/cli/finetune_commands.h"
+#include "client/cli/invocation.h"
 
 #include <CLI/CLI.hpp>
 

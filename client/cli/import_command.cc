@@ -40,24 +40,6 @@ std::string NameOf(const std::string& path) {
   return std::filesystem::path(path).filename().string();
 }
 
-// "224" or "224x320" (height first) to a network's input.
-absl::Status SetSize(const std::string& size, v1::ZooNetwork& network) {
-  const std::size_t x = size.find('x');
-  const std::string height = size.substr(0, x);
-  const std::string width = x == std::string::npos ? height : size.substr(x + 1);
-  const auto number = [](const std::string& text) {
-    const bool digits = !text.empty() && text.size() <= 5 &&
-                        text.find_first_not_of("0123456789") == std::string::npos;
-    return digits ? std::stoi(text) : 0;
-  };
-  if (number(height) == 0 || number(width) == 0) {
-    return InvalidArgument("--size '{}': expected pixels like 224, or HEIGHTxWIDTH", size);
-  }
-  network.set_height(number(height));
-  network.set_width(number(width));
-  return absl::OkStatus();
-}
-
 absl::Status SetPreprocessing(const std::string& path, v1::ImportSpec& spec) {
   ZOOD_ASSIGN_OR_RETURN(const auto contents, FileSystem::Native().Open(path));
   const auto bytes = contents->bytes();

@@ -5,10 +5,12 @@
 #include <google/protobuf/util/json_util.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <string>
 
+#include "base/status.h"
 #include "client/cli/table.h"
 #include "client/status.h"
 
@@ -58,6 +60,23 @@ const CLI::Validator& IsModelSpec() {
   return validator;
 }
 
+absl::Status SetSize(const std::string& size, v1::ZooNetwork& network) {
+  const std::size_t x = size.find('x');
+  const std::string height = size.substr(0, x);
+  const std::string width = x == std::string::npos ? height : size.substr(x + 1);
+  const auto number = [](const std::string& text) {
+    const bool digits = !text.empty() && text.size() <= 5 &&
+                        text.find_first_not_of("0123456789") == std::string::npos;
+    return digits ? std::stoi(text) : 0;
+  };
+  if (number(height) == 0 || number(width) == 0) {
+    return InvalidArgument("--size '{}': expected pixels like 224, or HEIGHTxWIDTH", size);
+  }
+  network.set_height(number(height));
+  network.set_width(number(width));
+  return absl::OkStatus();
+}
+
 void AddCommands(CLI::App& app, Invocation& invocation) {
   app.require_subcommand(1);
   app.fallthrough();  // options of zoo itself may follow the command
@@ -66,12 +85,14 @@ void AddCommands(CLI::App& app, Invocation& invocation) {
       ->envname("ZOO_ADDRESS")
       ->capture_default_str();
   app.add_option("--timeout", invocation.timeout_seconds,
-                 "Seconds that a call may take (default: 120, without limit for imports, "
-                 "evaluations and loading)")
+                 "Seconds that a call may take (default: 120, without limit for what takes long: "
+                 "imports, evaluations, loading, jobs)")
       ->check(CLI::PositiveNumber);
   app.add_flag("--json", invocation.json, "Print JSON (protobuf's mapping of zood.v1)");
   AddClassifyCommand(app, invocation);
+  AddDatasetCommands(app, invocation);
   AddEvalCommand(app, invocation);
+  AddFinetuneCommands(app, invocation);
   AddImportCommand(app, invocation);
   AddModelsCommands(app, invocation);
   AddManageCommands(app, invocation);

@@ -58,8 +58,13 @@ void Print(const Session& session, const google::protobuf::Message& message,
 // NAME, NAME@VERSION or NAME@ALIAS.
 const CLI::Validator& IsModelSpec();
 
+// A network's input from "224" or "224x320", height first. InvalidArgument for anything else.
+absl::Status SetSize(const std::string& size, v1::ZooNetwork& network);
+
 // One function for each group of commands.
 void AddClassifyCommand(CLI::App& app, Invocation& invocation);
+void AddDatasetCommands(CLI::App& app, Invocation& invocation);   // dataset ...
+void AddFinetuneCommands(CLI::App& app, Invocation& invocation);  // finetune ...
 void AddEvalCommand(CLI::App& app, Invocation& invocation);
 void AddImportCommand(CLI::App& app, Invocation& invocation);
 void AddModelsCommands(CLI::App& app, Invocation& invocation);  // models, show, architectures

@@ -25,8 +25,13 @@ std::string Bar(std::int64_t done, std::int64_t total, int width) {
 
 Progress::Progress() : terminal_(isatty(STDERR_FILENO) == 1) {}
 
-Progress::~Progress() {
-  if (drawn_) fmt::print(stderr, "{}", kWipe);
+Progress::~Progress() { Clear(); }
+
+void Progress::Clear() {
+  if (!drawn_) return;
+  fmt::print(stderr, "{}", kWipe);
+  std::fflush(stderr);
+  drawn_ = false;
 }
 
 void Progress::Update(std::string_view stage, std::int64_t done, std::int64_t total,

@@ -25,6 +25,9 @@ class Progress {
   void Update(std::string_view stage, std::int64_t done, std::int64_t total,
               std::string_view figures);
 
+  // Wipes the bar, so that other lines can be printed; the next Update() draws it again.
+  void Clear();
+
  private:
   const bool terminal_;
   bool drawn_ = false;
