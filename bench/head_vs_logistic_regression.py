@@ -101,7 +101,7 @@ def main():
         chosen = write_pictures(source, folder)
         subprocess.run([zoo, "--address", address, "import", "--arch", "efficientnet_lite0",
                         "--name", "base", sys.argv[2]], check=True)
-        done = subprocess.run([build / "bench/rpc_job", address, "fashion-5000", folder],
+        done = subprocess.run([build / "bench/rpc_job", address, "fashion-5000", folder, "0"],
                               input=json.dumps(spec), text=True, stdout=subprocess.PIPE, check=True)
         ours = json.loads(done.stdout)["evaluation"]["top1"]
         vectors = {split: features(zoo, address, paths)

@@ -63,7 +63,8 @@ absl::StatusOr<std::optional<JobEvaluation>> JobRun::EvaluateResult() {
   history.progress.evaluation = last;
   keeper_.Show(history.progress);
   const bool earlier_is_better = spec_.early_stop && history.best && history.best_checkpoint > 0 &&
-                                 history.best->top1 > last->top1;
+                                 history.best->step < last->step &&
+                                 history.best->top1 >= last->top1;
   if (!earlier_is_better) {
     history.best_checkpoint = 0;
     return last;

@@ -476,6 +476,48 @@ TEST_F(FineTuningTest, ACheckpointCanBePromotedAndExported) {
       names, ElementsAre("model.ckpt-20.index", "model.ckpt-20.data-00000-of-00001", "checkpoint"));
 }
 
+TEST_F(FineTuningTest, MovingAveragesAreWhatIsServed) {
+  Prepare();
+  v1::CreateJobRequest request = FullJob("averaged", 20);
+  request.mutable_spec()->set_moving_average_decay(0.9);
+  const v1::Job averaged = RunToEnd(request);
+  ASSERT_EQ(averaged.state(), v1::Job::SUCCEEDED) << averaged.error().message();
+  const v1::Job plain = RunToEnd(FullJob("plain", 20));
+  EXPECT_NE(averaged.result().digest(), plain.result().digest());
+
+  v1::PromoteJobRequest promote;
+  promote.set_id(averaged.id());
+  promote.set_version(averaged.last_checkpoint());
+  v1::PromoteJobResponse promoted;
+  grpc::ClientContext context;
+  const grpc::Status status = jobs_->PromoteJob(&context, promote, &promoted);
+  ASSERT_TRUE(status.ok()) << status.error_message();
+  EXPECT_EQ(promoted.version().digest(), averaged.result().digest()) << "the same weights";
+}
+
+TEST_F(FineTuningTest, AJobStopsEarlyWithItsBestWeights) {
+  Prepare();
+  v1::CreateJobRequest request = HeadJob();
+  request.mutable_spec()->mutable_length()->set_epochs(500);
+  request.mutable_spec()->mutable_evaluation()->mutable_early_stop()->set_patience(3);
+  const v1::Job job = RunToEnd(request);
+  ASSERT_EQ(job.state(), v1::Job::SUCCEEDED) << job.error().message();
+  EXPECT_LT(job.progress().step(), job.progress().steps());
+  EXPECT_LT(job.evaluation().step(), job.progress().step()) << "the best came before the last";
+  EXPECT_TRUE(job.has_result());
+}
+
+TEST_F(FineTuningTest, ADeadlineEndsAJobWithACheckpoint) {
+  Prepare();
+  v1::CreateJobRequest request = FullJob("late", 100'000'000);
+  request.mutable_spec()->mutable_deadline()->set_seconds(time(nullptr) + 2);
+  const v1::Job job = RunToEnd(request);
+  EXPECT_EQ(job.state(), v1::Job::FAILED);
+  EXPECT_EQ(job.error().code(), static_cast<int>(grpc::StatusCode::DEADLINE_EXCEEDED));
+  EXPECT_GT(job.last_checkpoint(), 0);
+  EXPECT_FALSE(job.has_result());
+}
+
 TEST_F(FineTuningTest, CancelledJobsEnd) {
   Prepare();
   const v1::Job running = Create(FullJob("long", 1'000'000));
