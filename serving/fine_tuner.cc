@@ -519,9 +519,15 @@ void FineTuner::Loop() {
 void FineTuner::RunOne(const std::string& id) {
   absl::StatusOr<Job> job = absl::UnknownError("");
   Aside([&] { job = Move(id, {JobState::kQueued}, JobState::kRunning); });
-  // Otherwise somebody paused or cancelled it while it waited; or the disk is full, and it stays
-  // queued until the next start or ResumeJob().
-  if (!job.ok()) return;
+  if (!job.ok()) {
+    // Somebody paused or cancelled it while it waited; or the disk is full, which may pass.
+    const bool gone = absl::IsFailedPrecondition(job.status()) || absl::IsNotFound(job.status());
+    MutexLock lock(mutex_);
+    if (gone || stopping_) return;
+    queue_.push_front(id);
+    changed_.WaitUntil(mutex_, std::chrono::steady_clock::now() + kRetryPause);
+    return;
+  }
   absl::StatusOr<JobCommand> end = absl::UnknownError("");
   try {
     end = RunSpec(*job);

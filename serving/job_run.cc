@@ -13,6 +13,8 @@ namespace {
 
 // A long job's event file has about so many points.
 constexpr std::int64_t kEventFilePoints = 10'000;
+// How often a job tells how far it is with what it computes before its first step.
+constexpr std::chrono::seconds kFeatureReport{5};
 
 std::int64_t NowUs() {
   return std::chrono::duration_cast<std::chrono::microseconds>(
@@ -158,6 +160,11 @@ absl::StatusOr<JobCommand> JobRun::ComputeFeatures() {
     }
     ZOOD_RETURN_IF_ERROR(CheckDeadline());
     ZOOD_RETURN_IF_ERROR(trainer_->ComputeFeatures());
+    const std::int64_t left = trainer_->pending_features();
+    if (left > 0 && Clock::now() - last_report_ >= kFeatureReport) {
+      keeper_.Tell(LogLine{fmt::format("{} of {} pictures", all - left, all)});
+      last_report_ = Clock::now();
+    }
   }
   last_report_ = Clock::now();
   return JobCommand::kGoOn;
