@@ -2,6 +2,8 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <array>
+#include <cstdio>
 #include <memory>
 #include <string>
 #include <vector>
@@ -54,8 +56,33 @@ std::string Describe(const v1::ClassifyResponse& answer, const std::vector<std::
                             FormatMilliseconds(compute));
 }
 
+// Of standard input, which is read up to a limit: more is no photo.
+absl::StatusOr<std::string> ReadInput() {
+  constexpr std::size_t kMaxBytes = std::size_t{256} << 20;
+  std::string bytes;
+  std::array<char, 65536> block;
+  while (const std::size_t read = std::fread(block.data(), 1, block.size(), stdin)) {
+    bytes.append(block.data(), read);
+    if (bytes.size() > kMaxBytes) return InvalidArgument("standard input: more than 256 MiB");
+  }
+  if (std::ferror(stdin) != 0) return Unavailable("standard input cannot be read");
+  if (bytes.empty()) return InvalidArgument("standard input is empty: expected an image");
+  return bytes;
+}
+
+absl::Status ClassifyInput(const Options& options, const v1::ModelSpec& model, Session& session) {
+  ZOOD_ASSIGN_OR_RETURN(const std::string image, ReadInput());
+  const auto answer = session.client.ClassifyBytes(model, {image}, options.classify);
+  if (!answer.ok()) return Annotate(answer.status(), "standard input");
+  Print(session, *answer, Describe(*answer, {"(standard input)"}));
+  return absl::OkStatus();
+}
+
 absl::Status Classify(const Options& options, Session& session) {
   ZOOD_ASSIGN_OR_RETURN(const v1::ModelSpec model, ParseModelSpec(options.model));
+  if (options.photos == std::vector<std::string>{"-"}) {
+    return ClassifyInput(options, model, session);
+  }
   v1::ClassifyResponse answer;
   {
     Progress progress;
@@ -77,7 +104,7 @@ void AddClassifyCommand(CLI::App& app, Invocation& invocation) {
   CLI::App* command = app.add_subcommand("classify", "What is in photos (JPEG, PNG, BMP)");
   const auto options = std::make_shared<Options>();
   command->add_option("model", options->model, "The model")->required()->check(IsModelSpec());
-  command->add_option("photo", options->photos, "Image files")->required();
+  command->add_option("photo", options->photos, "Image files, or - for standard input")->required();
   command->add_option("-k,--top", options->classify.top_k, "Classes to print for each image")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();

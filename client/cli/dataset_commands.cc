@@ -225,20 +225,25 @@ void AddRemove(CLI::App& group, Invocation& invocation) {
 
 }  // namespace
 
-void AddDatasetOptions(CLI::App& command, DatasetOptions& options) {
-  command.add_flag("--remote", options.remote,
-                   "The path is on the daemon's machine, under its --model-root");
-  command.add_option(
-      "--labels", options.labels,
-      "Class names in the order of their numbers, one a line (default: the source's)");
+void AddDatasetOptions(CLI::App& command, DatasetOptions& options, const std::string& group) {
+  command
+      .add_flag("--remote", options.remote,
+                "The path is on the daemon's machine, under its --model-root")
+      ->group(group);
+  command
+      .add_option("--labels", options.labels,
+                  "Class names in the order of their numbers, one a line (default: the source's)")
+      ->group(group);
   command
       .add_option("--validation", options.validation,
                   "Share of the pictures to validate on, where the source does not say "
                   "(default: 0.1)")
-      ->check(CLI::Range(0.0, 1.0));
+      ->check(CLI::Range(0.0, 1.0))
+      ->group(group);
   command.add_option("--test", options.test, "Share of the pictures to test on (default: 0)")
-      ->check(CLI::Range(0.0, 1.0));
-  command.add_option("--split-seed", options.split_seed, "Splits another way");
+      ->check(CLI::Range(0.0, 1.0))
+      ->group(group);
+  command.add_option("--split-seed", options.split_seed, "Splits another way")->group(group);
 }
 
 absl::StatusOr<v1::Dataset> MakeDataset(const DatasetOptions& options, Client& client) {

@@ -22,8 +22,9 @@ struct DatasetOptions {
   std::string note;
 };
 
-// Everything but name and paths.
-void AddDatasetOptions(CLI::App& command, DatasetOptions& options);
+// Everything but name, paths and note; `group` is their heading in the help.
+void AddDatasetOptions(CLI::App& command, DatasetOptions& options,
+                       const std::string& group = "Options");
 
 // Sends the files, or has the daemon read them, with a bar for how far it is.
 absl::StatusOr<v1::Dataset> MakeDataset(const DatasetOptions& options, Client& client);

@@ -1,0 +1,173 @@
+// zoo finetune create: from pictures to a version.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+#include <system_error>
+#include <vector>
+
+#include "base/status.h"
+#include "client/cli/dataset_commands.h"
+#include "client/cli/finetune_commands.h"
+#include "client/cli/job_options.h"
+#include "client/cli/job_tables.h"
+#include "client/cli/job_watch.h"
+#include "client/cli/table.h"
+
+namespace zood::client::cli {
+namespace {
+
+struct CreateOptions {
+  JobOptions job;
+  DatasetOptions dataset;
+  std::string data;  // a path or a dataset's name
+  std::vector<std::string> metadata;
+  std::string key;
+  bool detach = false;
+  bool check = false;
+};
+
+bool IsPath(const CreateOptions& options) {
+  std::error_code ignored;
+  return options.dataset.remote || options.data.find('/') != std::string::npos ||
+         std::filesystem::exists(options.data, ignored);
+}
+
+// Before anything is sent: what --data stands for, and whether the rest makes sense.
+absl::Status Complete(CreateOptions& options) {
+  if (options.data.empty()) return absl::OkStatus();
+  if (!IsPath(options)) {
+    options.job.dataset = options.data;
+    return absl::OkStatus();
+  }
+  options.dataset.paths = {options.data};
+  if (options.dataset.name.empty()) options.dataset.name = DatasetNameOf(options.data);
+  if (options.dataset.name.empty()) {
+    return InvalidArgument("'{}' gives a dataset no name: give --dataset-name", options.data);
+  }
+  options.job.dataset = options.dataset.name;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<v1::CreateJobRequest> ToRequest(const CreateOptions& options) {
+  v1::CreateJobRequest request;
+  ZOOD_ASSIGN_OR_RETURN(*request.mutable_spec(), ToJobSpec(options.job));
+  for (const std::string& entry : options.metadata) {
+    const std::size_t equals = entry.find('=');
+    if (equals == 0 || equals == std::string::npos) {
+      return InvalidArgument("--metadata '{}': expected KEY=VALUE", entry);
+    }
+    (*request.mutable_metadata())[entry.substr(0, equals)] = entry.substr(equals + 1);
+  }
+  request.set_idempotency_key(options.key);
+  request.set_validate_only(options.check);
+  return request;
+}
+
+absl::Status PrintCreated(const CreateOptions& options, const v1::CreateJobResponse& answer,
+                          const Session& session) {
+  const std::string memory = FormatBytes(answer.estimated_memory_bytes());
+  Print(session, answer,
+        options.check
+            ? DescribeJob(answer.job()) + fmt::format("\nThe job is sound; it takes {}.\n", memory)
+            : fmt::format("{}{}, takes {}; `zoo finetune watch {}` follows it\n", answer.job().id(),
+                          answer.existing() ? ": was there already" : ": created", memory,
+                          answer.job().id()));
+  return absl::OkStatus();
+}
+
+// Until the job has ended. Programs get the job as it is then, people see it come.
+absl::Status Follow(const v1::CreateJobResponse& created, Session& session) {
+  const std::string& id = created.job().id();
+  Session people{.client = session.client};
+  std::FILE* out = session.json ? stderr : stdout;
+  fmt::print(out,
+             "{}: {}; takes {}. It goes on if this command is stopped: `zoo finetune watch {}`\n",
+             id, created.existing() ? "was there already" : "created",
+             FormatBytes(created.estimated_memory_bytes()), id);
+  std::fflush(out);
+  ZOOD_RETURN_IF_ERROR(Watch({.job = id}, people, out));
+  ZOOD_ASSIGN_OR_RETURN(const v1::Job job, session.client.GetJob(id));
+  Print(session, job, "\n" + DescribeJob(job));
+  return OutcomeOf(job);
+}
+
+absl::Status Create(const CreateOptions& options, Session& session) {
+  ZOOD_ASSIGN_OR_RETURN(v1::CreateJobRequest request, ToRequest(options));
+  if (!options.dataset.paths.empty()) {
+    const absl::StatusOr<v1::Dataset> dataset = MakeDataset(options.dataset, session.client);
+    if (dataset.status().code() == absl::StatusCode::kAlreadyExists) {
+      return Annotate(dataset.status(), "--dataset-name gives these pictures another name");
+    }
+    ZOOD_RETURN_IF_ERROR(dataset.status());
+    request.mutable_spec()->set_dataset_digest(dataset->digest());
+    fmt::print(stderr, "{}: {} in {} classes, {} left out\n", dataset->name(),
+               FormatCount(dataset->num_items(), "picture"), dataset->classes_size(),
+               dataset->num_problems());
+  }
+  ZOOD_ASSIGN_OR_RETURN(const v1::CreateJobResponse created, session.client.CreateJob(request));
+  if (options.detach || options.check) return PrintCreated(options, created, session);
+  return Follow(created, session);
+}
+
+void AddData(CLI::App& command, CreateOptions& options) {
+  const std::string group = "Pictures";
+  command
+      .add_option(
+          "-d,--data", options.data,
+          "A dataset of the daemon's, or a path here (what is there, or has a '/'): a folder, "
+          "archive or index of which a dataset is made")
+      ->group(group);
+  command
+      .add_option("--dataset-name", options.dataset.name,
+                  "What to call the dataset made from a path (default: as the path)")
+      ->group(group);
+  AddDatasetOptions(command, options.dataset, group);
+}
+
+}  // namespace
+
+void AddFinetuneCreate(CLI::App& group, Invocation& invocation) {
+  CLI::App* command = group.add_subcommand(
+      "create",
+      "Train: from pictures to a new version of a model, while the daemon goes on "
+      "serving.\nWatches "
+      "the job until it has ended, unless --detach. LENGTHs are 2.5epochs or 100steps.");
+  command->footer(
+      "Examples:\n"
+      "  zoo finetune create --base inception_resnet_v2 --data ./flowers\n"
+      "  zoo finetune create --base resnet_v1_50 --data flowers --model flowers --update all \\\n"
+      "      --optimizer rms_prop --learning-rate 0.001 --schedule cosine --epochs 20 \\\n"
+      "      --augmentation inception --min-accuracy 0.9 --better-than stable --alias stable\n"
+      "  zoo finetune create --arch lenet --size 28 --channels 1 --data fashion --epochs 12\n"
+      "  zoo finetune create --spec job.json --seed 2 --detach");
+  const auto options = std::make_shared<CreateOptions>();
+  AddData(*command, *options);
+  AddJobOptions(*command, options->job);
+  command
+      ->add_option("--metadata", options->metadata, "KEY=VALUE to keep with the job; several times")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  command->add_option("--key", options->key,
+                      "Idempotency key: the same job with the same key is made once");
+  command->add_flag("--detach", options->detach, "Print the job and return");
+  command->add_flag("--check", options->check,
+                    "Say whether the job could run and what it takes; make none");
+  command->callback([options, &invocation] {
+    // Without a file all is known by now; what a file adds is known when it is read.
+    const absl::Status complete = Complete(*options);
+    if (!complete.ok()) {
+      throw CLI::ValidationError("create", std::string(complete.message()));
+    }
+    if (options->job.spec_file.empty()) {
+      const absl::Status sound = ToRequest(*options).status();
+      if (!sound.ok()) throw CLI::ValidationError("create", std::string(sound.message()));
+    }
+    invocation.action = [options](Session& session) { return Create(*options, session); };
+  });
+}
+
+}  // namespace zood::client::cli
