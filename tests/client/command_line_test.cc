@@ -21,8 +21,15 @@ TEST(CommandLineTest, HelpAndVersionNeedNoDaemon) {
   EXPECT_EQ(Exit({"--help"}), kExitOk);
   EXPECT_EQ(Exit({"--version"}), kExitOk);
   for (const char* command : {"classify", "eval", "import", "models", "show", "architectures",
-                              "alias", "load", "unload", "rm", "status"}) {
+                              "alias", "load", "unload", "rm", "status", "dataset", "finetune"}) {
     EXPECT_EQ(Exit({command, "--help"}), kExitOk) << command;
+  }
+  for (const char* command : {"create", "list", "show", "items", "rm"}) {
+    EXPECT_EQ(Exit({"dataset", command, "--help"}), kExitOk) << command;
+  }
+  for (const char* command : {"create", "list", "show", "watch", "cancel", "pause", "resume",
+                              "checkpoints", "promote", "rollback", "export"}) {
+    EXPECT_EQ(Exit({"finetune", command, "--help"}), kExitOk) << command;
   }
 }
 
@@ -47,6 +54,21 @@ TEST(CommandLineTest, UsageErrors) {
       {"rm", "lenet"},
       {"rm", "lenet@3", "--all"},
       {"status", "--timeout", "-1"},
+      {"dataset"},
+      {"dataset", "create", "flowers"},
+      {"dataset", "create", "flowers", "a", "b", "--remote"},
+      {"dataset", "create", "flowers", "a", "--validation", "2"},
+      {"dataset", "items", "flowers", "--split", "some"},
+      {"finetune"},
+      {"finetune", "create"},
+      {"finetune", "create", "--base", "lenet"},
+      {"finetune", "create", "--data", "flowers"},
+      {"finetune", "create", "--base", "lenet", "--data", "flowers", "--arch", "lenet"},
+      {"finetune", "create", "--base", "lenet", "--data", "flowers", "--optimizer", "magic"},
+      {"finetune", "create", "--base", "lenet", "--data", "flowers", "--metadata", "who"},
+      {"finetune", "list", "--state", "happy"},
+      {"finetune", "watch"},
+      {"finetune", "export", "job"},
   };
   for (const auto& line : lines) {
     EXPECT_EQ(Exit(line), kExitUsage) << testing::PrintToString(line);

@@ -94,5 +94,32 @@ TEST_F(FilesTest, IdxOfAnotherKindOrCutShort) {
   EXPECT_EQ(cli::ReadIdxFile(folder_ + "/none", 1).status().code(), absl::StatusCode::kNotFound);
 }
 
+TEST_F(FilesTest, ADatasetIsAllThatIsInItsFolder) {
+  std::filesystem::create_directories(folder_ + "/b/deep");
+  std::filesystem::create_directories(folder_ + "/.git");
+  Write("b/deep/2.jpg");
+  Write("b/1.jpg", "");
+  Write("index.csv");
+  Write("b/.hidden");
+  Write(".git/config");
+  std::filesystem::create_directory_symlink(folder_, folder_ + "/b/round");
+  std::filesystem::create_symlink(folder_ + "/index.csv", folder_ + "/b/3.jpg");
+  const auto files = FilesOfDataset(folder_);
+  ASSERT_TRUE(files.ok()) << files.status();
+  std::vector<std::string> names;
+  for (const UploadFile& file : *files) names.push_back(file.name);
+  EXPECT_THAT(names, testing::ElementsAre("b/1.jpg", "b/3.jpg", "b/deep/2.jpg", "index.csv"));
+}
+
+TEST_F(FilesTest, ADatasetMayBeAFile) {
+  const auto files = FilesOfDataset(Write("flowers.tar"));
+  ASSERT_TRUE(files.ok()) << files.status();
+  EXPECT_EQ(files->at(0).name, "flowers.tar");
+  EXPECT_EQ(FilesOfDataset(folder_ + "/gone").status().code(), absl::StatusCode::kNotFound);
+  std::filesystem::create_directories(folder_ + "/empty");
+  EXPECT_EQ(FilesOfDataset(folder_ + "/empty").status().code(),
+            absl::StatusCode::kInvalidArgument);
+}
+
 }  // namespace
 }  // namespace zood::client
