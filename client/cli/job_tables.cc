@@ -18,6 +18,7 @@ namespace {
 using google::protobuf::util::TimeUtil;
 
 constexpr Table::Align kRight = Table::Align::kRight;
+constexpr const char* kInitialised = "initialised";
 
 std::string Lower(std::string text) {
   for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
@@ -64,7 +65,10 @@ std::string UpdateName(const v1::JobSpec& spec) {
 // "1250 from resnet_v1_50@3, 2 initialised"
 std::string DescribeRestored(const v1::RestoreReport& report) {
   std::map<std::string, int> sources;
-  for (const v1::RestoredVariable& variable : report.variables()) ++sources[variable.source()];
+  for (const v1::RestoredVariable& variable : report.variables()) {
+    const bool initialised = variable.source().starts_with(kInitialised);  // "initialised by ..."
+    ++sources[initialised ? kInitialised : variable.source()];
+  }
   std::vector<std::string> parts;
   for (const auto& [source, count] : sources) parts.push_back(fmt::format("{} {}", count, source));
   return fmt::format("{}", fmt::join(parts, ", "));
@@ -189,7 +193,7 @@ std::string DescribeProgress(const v1::JobProgress& progress) {
   if (progress.images_per_second() > 0) {
     text += fmt::format("  {:.1f} images/s", progress.images_per_second());
   }
-  if (progress.has_time_left()) {
+  if (progress.has_time_left() && progress.step() < progress.steps()) {
     text += fmt::format("  {} left", FormatClock(progress.time_left().seconds()));
   }
   return text;

@@ -4,15 +4,17 @@
     end_to_end.py ZOOD ZOO TEST-DATA
 
 Starts a daemon on a temporary store and free ports, then imports, classifies, evaluates, moves
-aliases, removes, and makes mistakes; checks what is printed and the exit codes.
+aliases, removes, trains, is killed, and makes mistakes; checks what is printed and the exit codes.
 """
 import json
 import os
 import pathlib
+import random
 import signal
 import struct
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 import unittest
@@ -23,12 +25,15 @@ CHECKPOINTS = pathlib.Path(DATA) / "ckpt"
 FASHION = pathlib.Path("/usr/share/datasets/fashion-mnist")
 
 
-def png(width, height):
-    """An RGB image of smooth colours."""
-    rows = b"".join(
-        b"\0" + bytes(v for x in range(width)
-                      for v in (x * 255 // width, y * 255 // height, (x + y) % 256))
-        for y in range(height))
+def smooth(width, height):
+    return lambda x, y: (x * 255 // width, y * 255 // height, (x + y) % 256)
+
+
+def png(width, height, pixel=None):
+    """An RGB image of smooth colours, or of what `pixel` says of (x, y)."""
+    pixel = pixel or smooth(width, height)
+    rows = b"".join(b"\0" + bytes(v for x in range(width) for v in pixel(x, y))
+                    for y in range(height))
 
     def chunk(kind, data):
         body = kind + data
@@ -39,6 +44,34 @@ def png(width, height):
             + chunk(b"IEND", b""))
 
 
+def colours(folder, count):
+    """A folder for each of three colours, with `count` noisy pictures of it."""
+    chance = random.Random(1)
+    for k, name in enumerate(("red", "green", "blue")):
+        (folder / name).mkdir(parents=True)
+        for i in range(count):
+            shade = [chance.randrange(80) for _ in range(3)]
+            shade[k] = 180 + chance.randrange(50)
+            picture = png(32, 32, lambda x, y: [s + chance.randrange(20) for s in shade])
+            (folder / name / f"{i}.png").write_bytes(picture)
+
+
+def start(root, port="0"):
+    """A daemon on root/store, and its port."""
+    ready = root / "ready"
+    ready.unlink(missing_ok=True)
+    daemon = subprocess.Popen(
+        [ZOOD, "serve", "--data-dir", root / "store", "--port", port, "--http-port", "0",
+         "--ready-file", ready, "--model-root", CHECKPOINTS, "--grace-seconds", "5"],
+        stderr=subprocess.DEVNULL)
+    for _ in range(600):
+        if ready.exists() or daemon.poll() is not None:
+            break
+        time.sleep(0.1)
+    assert ready.exists(), "zood did not start"
+    return daemon, ready.read_text().split()[0].removeprefix("grpc=")
+
+
 class EndToEnd(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
@@ -46,18 +79,8 @@ class EndToEnd(unittest.TestCase):
         cls.root = pathlib.Path(cls.folder.name)
         cls.photo = cls.root / "photo.png"
         cls.photo.write_bytes(png(160, 120))
-        ready = cls.root / "ready"
-        cls.daemon = subprocess.Popen(
-            [ZOOD, "serve", "--data-dir", cls.root / "store", "--port", "0", "--http-port", "0",
-             "--ready-file", ready, "--model-root", CHECKPOINTS, "--grace-seconds", "5"],
-            stderr=subprocess.DEVNULL)
-        for _ in range(600):
-            if ready.exists() or cls.daemon.poll() is not None:
-                break
-            time.sleep(0.1)
-        assert ready.exists(), "zood did not start"
-        port = ready.read_text().split()[0].removeprefix("grpc=")
-        cls.environment = dict(os.environ, ZOO_ADDRESS=f"127.0.0.1:{port}")
+        cls.daemon, cls.port = start(cls.root)
+        cls.environment = dict(os.environ, ZOO_ADDRESS=f"127.0.0.1:{cls.port}")
 
     @classmethod
     def tearDownClass(cls):
@@ -66,10 +89,10 @@ class EndToEnd(unittest.TestCase):
         cls.folder.cleanup()
         assert code == 0, f"zood ended with {code}"
 
-    def zoo(self, *arguments, code=0):
+    def zoo(self, *arguments, code=0, stdin=None):
         """Runs zoo, expects its exit code, returns what it printed."""
         done = subprocess.run([ZOO, *map(str, arguments)], env=self.environment, timeout=300,
-                              capture_output=True, text=True)
+                              capture_output=True, text=True, stdin=stdin)
         self.assertEqual(done.returncode, code, f"{arguments}: {done.stdout}{done.stderr}")
         if code != 0:
             return done.stderr
@@ -154,7 +177,134 @@ class EndToEnd(unittest.TestCase):
         text = self.zoo("eval", "lenet", "--folder", self.root / "labelled", "--skip-bad")
         self.assertIn("1 bad image left out", text)
 
-    def test_6_mistakes(self):
+    def test_6_datasets(self):
+        folder = self.root / "Some Colours"
+        colours(folder, 40)
+        (folder / "red" / "torn.png").write_bytes(png(32, 32)[:200])
+        (folder / "red" / "notes.txt").write_text("not a photo")
+        made = self.json("dataset", "create", "colours", folder, "--validation", "0.25", "--note",
+                         "three of them")
+        self.assertEqual([c["name"] for c in made["classes"]], ["blue", "green", "red"])
+        self.assertEqual(made["num_items"], "120")
+        self.assertIn("red/torn.png", [problem["item"] for problem in made["problems"]])
+        shown = self.zoo("dataset", "show", "colours")
+        self.assertIn("red/torn.png", shown)
+        self.assertIn("three of them", shown)
+        self.assertIn("colours", self.zoo("dataset", "list"))
+        items = self.json("dataset", "items", "colours", "--split", "validation", "--max", "0")
+        self.assertEqual(len(items["items"]), int(made["counts"]["validation"]))
+        self.assertEqual({item["split"] for item in items["items"]}, {"VALIDATION"})
+        self.assertIn("--max 0", self.zoo("dataset", "items", "colours", "--max", "2"))
+        # The same pictures in an archive, and once more: the same dataset, or its name is taken.
+        archive = self.root / "colours.tar.gz"
+        with tarfile.open(archive, "w:gz") as tar:
+            tar.add(folder, "colours")
+        again = self.json("dataset", "create", "copy", archive, "--validation", "0.25")
+        self.assertEqual(again["counts"], made["counts"])
+        self.zoo("dataset", "create", "colours", archive, "--validation", "0.5", code=1)
+        self.zoo("dataset", "rm", "copy")
+        self.zoo("dataset", "show", "copy", code=1)
+        self.assertIn("gone", self.zoo("dataset", "create", "gone", "gone", code=1))
+        self.assertIn("outside", self.zoo("dataset", "create", "--remote", "far", folder, code=1))
+
+    def test_7_train_the_head(self):
+        create = ["finetune", "create", "--base", "lenet", "--data", "colours", "--model", "tints",
+                  "--batch", "16", "--seed", "3", "--max-problems", "0.1"]
+        sound = self.zoo(*create, "--check")
+        self.assertIn("The job is sound", sound)
+        done = self.zoo(*create, "--epochs", "3", "--learning-rate", "0.05", "--alias", "stable",
+                        "--min-accuracy", "0.01", "--metadata", "why=test")
+        self.assertIn("minimum_accuracy passed", done)
+        self.assertIn("why = test", done)
+        job = self.json("finetune", "list", "--model", "tints")["jobs"][0]
+        self.assertEqual(job["state"], "SUCCEEDED")
+        self.assertEqual(job["spec"]["seed"], "3")
+        changed = self.json("finetune", "show", job["id"])
+        self.assertEqual(changed["num_updated_variables"], "2")
+        result = job["result"]["version"]
+        with open(self.root / "Some Colours" / "red" / "1.png", "rb") as photo:
+            answer = json.loads(self.zoo("--json", "classify", "tints", "-", stdin=photo))
+        self.assertEqual(answer["model"]["version"], result)
+        self.assertEqual({c["label"] for c in answer["results"][0]["classes"]},
+                         {"red", "green", "blue"})
+        # Events for programs: one a line, numbered, from where they are asked for.
+        events = [json.loads(line) for line in
+                  self.zoo("--json", "finetune", "watch", job["id"]).splitlines()]
+        numbers = [int(event["sequence"]) for event in events]
+        self.assertEqual(numbers, sorted(set(numbers)))
+        self.assertEqual(events[-1]["state"]["state"], "SUCCEEDED")
+        rest = self.zoo("--json", "finetune", "watch", job["id"], "--after", numbers[-2])
+        self.assertEqual(len(rest.splitlines()), 1)
+
+    def test_8_gates_promotion_and_export(self):
+        before = self.json("show", "tints@stable")["version"]
+        self.assertIn("has made no version", self.zoo(
+            "finetune", "create", "--base", "tints", "--data", "colours", "--model", "tints",
+            "--epochs", "1", "--learning-rate", "1e-6", "--better-than", "stable", "--margin", "1",
+            "--alias", "stable", "--max-problems", "0.1", code=1))
+        self.assertEqual(self.json("show", "tints@stable")["version"], before)
+        job = self.json("finetune", "list", "--max", "1")["jobs"][0]["id"]
+        checkpoint = self.json("finetune", "checkpoints", job)["checkpoints"][0]
+        version = checkpoint["version"]["version"]
+        self.assertIn("(was " + before, self.zoo("finetune", "promote", job, "--version", version,
+                                                 "--alias", "stable", "--expected", before))
+        self.assertNotEqual(self.json("show", "tints@stable")["version"], before)
+        self.assertIn("again", self.zoo("finetune", "rollback", job))
+        self.assertEqual(self.json("show", "tints@stable")["version"], before)
+        out = self.root / "exported"
+        files = self.zoo("finetune", "export", job, out).split()
+        self.assertEqual({pathlib.Path(file).parent for file in files}, {out})
+        self.assertEqual(sum(file.endswith(".index") for file in files), 1)
+        self.assertIn("there already", self.zoo("finetune", "export", job, out, code=1))
+
+    def wait_for(self, job, step):
+        """Until the job has done so many steps, and not all."""
+        for _ in range(3000):
+            now = self.json("finetune", "show", job)
+            if int(now.get("progress", {}).get("step", 0)) >= step or now["state"] == "FAILED":
+                break
+            time.sleep(0.02)
+        self.assertEqual(now["state"], "RUNNING", now)
+        self.assertLess(int(now["progress"]["step"]), int(now["progress"]["steps"]))
+
+    def test_9_killed_and_continued(self):
+        def create(model, *more):
+            return ["finetune", "create", "--arch", "cifarnet", "--data", "colours", "--model",
+                    model, "--optimizer", "momentum", "--augmentation", "cifarnet", "--seed", "11",
+                    "--steps", "240", "--batch", "8", "--checkpoint-every", "20steps",
+                    "--learning-rate", "0.01", "--max-problems", "0.1", *more]
+        whole = self.json(*create("undisturbed"))
+        self.assertEqual(whole["state"], "SUCCEEDED")
+        killed = self.json(*create("killed", "--detach"))["job"]["id"]
+        watch = subprocess.Popen([ZOO, "finetune", "watch", killed], env=self.environment,
+                                 stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        self.wait_for(killed, 50)
+        self.daemon.kill()
+        self.daemon.wait()
+        type(self).daemon, _ = start(self.root, self.port)
+        said, _ = watch.communicate(timeout=300)
+        self.assertEqual(watch.returncode, 0, said)
+        self.assertEqual(said.count("running"), 2, said)
+        again = self.json("finetune", "show", killed)
+        self.assertEqual(again["result"]["digest"], whole["result"]["digest"])
+        # Paused and resumed: the same again.
+        paused = self.json(*create("paused", "--detach"))["job"]["id"]
+        self.wait_for(paused, 30)
+        self.zoo("finetune", "pause", paused)
+        for _ in range(600):
+            if self.json("finetune", "show", paused)["state"] == "PAUSED":
+                break
+            time.sleep(0.1)
+        self.zoo("finetune", "resume", paused)
+        self.zoo("finetune", "watch", paused)
+        again = self.json("finetune", "show", paused)
+        self.assertEqual(again["result"]["digest"], whole["result"]["digest"])
+        # Cancelled: no result, and the exit code says so.
+        cancelled = self.json(*create("cancelled", "--detach"))["job"]["id"]
+        self.zoo("finetune", "cancel", cancelled)
+        self.assertIn("cancelled", self.zoo("finetune", "watch", cancelled, code=1))
+
+    def test_mistakes(self):
         self.assertIn("nothere", self.zoo("classify", "nothere", self.photo, code=1))
         self.assertIn("gone.png", self.zoo("classify", "lenet", "gone.png", code=1))
         broken = self.root / "broken.png"
