@@ -65,7 +65,7 @@ absl::Status OutcomeOf(const v1::Job& job) {
       return FailedPrecondition(
           "job {} failed: {}{}", job.id(), job.error().message(),
           job.last_checkpoint() > 0
-              ? fmt::format("\n`zoo finetune resume {}` goes on from its last checkpoint", job.id())
+              ? fmt::format("; `zoo finetune resume {}` goes on from its last checkpoint", job.id())
               : std::string());
     default:
       return FailedPrecondition("job {} is {}", job.id(), v1::Job::State_Name(job.state()));
@@ -73,7 +73,7 @@ absl::Status OutcomeOf(const v1::Job& job) {
   for (const v1::GateOutcome& gate : job.gates()) {
     if (gate.passed()) continue;
     return FailedPrecondition(
-        "job {} has made no version: {}\n`zoo finetune promote {} --version {}` takes its last "
+        "job {} has made no version: {}; `zoo finetune promote {} --version {}` takes its last "
         "checkpoint nevertheless",
         job.id(), DescribeGate(gate), job.id(), job.last_checkpoint());
   }

@@ -56,9 +56,21 @@ std::string NetworkName(const v1::Version& version) {
   return version.zoo().architecture();
 }
 
+// What a version grew from that a job made.
+void AddLineage(const v1::Lineage& lineage, Table& table) {
+  table.Add({"trained by", fmt::format("job {}, seed {}", lineage.job(), lineage.seed())});
+  table.Add({"from", lineage.has_base()
+                         ? fmt::format("{}@{} ({})", lineage.base().model(),
+                                       lineage.base().version(), lineage.base().digest())
+                         : std::string("initial values")});
+  table.Add({"on dataset", lineage.dataset_digest()});
+  table.Add({"plan", lineage.plan()});
+}
+
 std::string DescribeVersion(const v1::Version& version) {
   Table table({{fmt::format("{}@{}", version.model(), version.version())}, {""}});
   table.Add({"digest", version.digest()});
+  if (version.kind() == v1::CHECKPOINT) table.Add({"kind", "checkpoint of a training job"});
   table.Add({"created", TimeUtil::ToString(version.created_at()) + " by " + version.build()});
   table.Add({"aliases", fmt::format("{}", fmt::join(version.aliases(), ", "))});
   table.Add({"state", v1::VersionState_Name(version.status().state()) +
@@ -73,6 +85,9 @@ std::string DescribeVersion(const v1::Version& version) {
     table.Add({"from", fmt::format("{} ({}, {}, SHA-256 {})", source.uri(), source.format(),
                                    FormatBytes(source.bytes()), source.sha256())});
   }
+  if (version.has_lineage()) AddLineage(version.lineage(), table);
+  const std::map<std::string, double> metrics(version.metrics().begin(), version.metrics().end());
+  for (const auto& [name, value] : metrics) table.Add({name, fmt::format("{:.6g}", value)});
   if (!version.note().empty()) table.Add({"note", version.note()});
   if (!version.end_points().empty()) {
     table.Add({"end points", fmt::format("{}", fmt::join(version.end_points(), " "))});
@@ -81,10 +96,12 @@ std::string DescribeVersion(const v1::Version& version) {
 }
 
 std::string DescribeVersions(const v1::ListVersionsResponse& answer) {
-  Table table({{"VERSION", Table::Align::kRight}, {"CREATED"}, {"STATE"}, {"ALIASES"},
+  Table table({{"VERSION", Table::Align::kRight}, {"KIND"}, {"CREATED"}, {"STATE"}, {"ALIASES"},
                {"WEIGHTS", Table::Align::kRight}, {"NOTE"}});
   for (const v1::Version& version : answer.versions()) {
-    table.Add({fmt::format("{}", version.version()), TimeUtil::ToString(version.created_at()),
+    table.Add({fmt::format("{}", version.version()),
+               version.kind() == v1::CHECKPOINT ? "checkpoint" : "model",
+               TimeUtil::ToString(version.created_at()),
                v1::VersionState_Name(version.status().state()),
                fmt::format("{}", fmt::join(version.aliases(), ", ")), FormatBytes(version.bytes()),
                version.note()});

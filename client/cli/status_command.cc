@@ -19,6 +19,12 @@ std::string Describe(const v1::DaemonStatus& status, const std::string& address)
       FormatBytes(status.memory_used_bytes()), FormatBytes(status.memory_budget_bytes()),
       FormatCount(status.compute_threads(), "compute thread"),
       FormatCount(status.compute_lanes(), "lane"));
+  if (!status.running_job().empty() || status.queued_jobs() > 0) {
+    text += fmt::format("  {}, {} waiting\n",
+                        status.running_job().empty() ? std::string("no training job runs")
+                                                     : "training job " + status.running_job(),
+                        status.queued_jobs());
+  }
   for (const std::string& root : status.model_roots()) {
     text += fmt::format("  imports by path may read {}\n", Printable(root));
   }
