@@ -184,19 +184,21 @@ std::string DescribeCheckpoints(const v1::ListCheckpointsResponse& answer) {
 }
 
 std::string DescribeProgress(const v1::JobProgress& progress) {
-  std::string text = fmt::format("epoch {:.2f}", progress.epoch());
+  std::vector<std::string> parts;  // what matters most comes first: terminals may be narrow
   if (progress.has_metrics()) {
     const v1::JobMetrics& metrics = progress.metrics();
-    text += fmt::format("  loss {:.4f}  accuracy {}  rate {:.3g}", metrics.total_loss(),
-                        FormatPercent(metrics.accuracy()), metrics.learning_rate());
-  }
-  if (progress.images_per_second() > 0) {
-    text += fmt::format("  {:.1f} images/s", progress.images_per_second());
+    parts.push_back(fmt::format("loss {:.4f}", metrics.total_loss()));
+    parts.push_back("accuracy " + FormatPercent(metrics.accuracy()));
+    parts.push_back(fmt::format("rate {:.3g}", metrics.learning_rate()));
   }
   if (progress.has_time_left() && progress.step() < progress.steps()) {
-    text += fmt::format("  {} left", FormatClock(progress.time_left().seconds()));
+    parts.push_back(FormatClock(progress.time_left().seconds()) + " left");
   }
-  return text;
+  if (progress.images_per_second() > 0) {
+    parts.push_back(fmt::format("{:.1f} images/s", progress.images_per_second()));
+  }
+  parts.push_back(fmt::format("epoch {:.2f}", progress.epoch()));
+  return fmt::format("{}", fmt::join(parts, "  "));
 }
 
 std::string DescribeEvaluation(const v1::JobEvaluation& result) {

@@ -1,10 +1,13 @@
 #include "client/cli/progress.h"
 
 #include <fmt/format.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
+
+#include "client/cli/table.h"
 
 namespace zood::client::cli {
 namespace {
@@ -14,7 +17,21 @@ constexpr std::chrono::seconds kNextLine{10};
 constexpr int kBarWidth = 24;
 constexpr const char* kWipe = "\r\033[K";
 
+std::size_t TerminalColumns() {
+  winsize size = {};
+  return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+}
+
 }  // namespace
+
+std::string FittingLine(std::string_view stage, std::string_view bar, std::string_view figures,
+                        std::size_t columns) {
+  std::string line = fmt::format("{}{}{}", stage, bar, figures);
+  if (DisplayWidth(line) < columns) return line;
+  line = fmt::format("{}{}", stage, figures);
+  while (!line.empty() && DisplayWidth(line) >= columns) line.pop_back();
+  return line;
+}
 
 std::string Bar(std::int64_t done, std::int64_t total, int width) {
   const double share =
@@ -49,7 +66,8 @@ void Progress::Update(std::string_view stage, std::int64_t done, std::int64_t to
     return;
   }
   const std::string bar = total > 0 ? Bar(done, total, kBarWidth) + " " : "";
-  fmt::print(stderr, "{}{:<10} {}{}", kWipe, stage, bar, figures);
+  fmt::print(stderr, "{}{}", kWipe,
+             FittingLine(fmt::format("{:<10} ", stage), bar, figures, TerminalColumns()));
   std::fflush(stderr);
   drawn_ = true;
 }

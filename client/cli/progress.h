@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -10,6 +11,11 @@ namespace zood::client::cli {
 
 // "[#####...............]" with `width` places for done / total, which is taken as within [0, 1].
 std::string Bar(std::int64_t done, std::int64_t total, int width);
+
+// What fits in one line, which can be wiped: without the bar where all together is too wide, and cut
+// where that is, too. One column stays free.
+std::string FittingLine(std::string_view stage, std::string_view bar, std::string_view figures,
+                        std::size_t columns);
 
 // The bar is redrawn at most ten times a second and wiped at the end; elsewhere than on a terminal
 // there is a line for every new stage and one every ten seconds. Not thread-safe.

@@ -271,7 +271,7 @@ class EndToEnd(unittest.TestCase):
         def create(model, *more):
             return ["finetune", "create", "--arch", "cifarnet", "--data", "colours", "--model",
                     model, "--optimizer", "momentum", "--augmentation", "cifarnet", "--seed", "11",
-                    "--steps", "240", "--batch", "8", "--checkpoint-every", "20steps",
+                    "--steps", "480", "--batch", "8", "--checkpoint-every", "40steps",
                     "--learning-rate", "0.01", "--max-problems", "0.1", *more]
         whole = self.json(*create("undisturbed"))
         self.assertEqual(whole["state"], "SUCCEEDED")

@@ -28,7 +28,7 @@ TEST(JobTablesTest, Progress) {
       DescribeProgress(Parse<v1::JobProgress>(
           "step: 5 steps: 20 epoch: 1.25 images_per_second: 12.34 time_left { seconds: 3725 } "
           "metrics { total_loss: 0.5 accuracy: 0.875 learning_rate: 0.001 }")),
-      "epoch 1.25  loss 0.5000  accuracy 87.50 %  rate 0.001  12.3 images/s  1:02:05 left");
+      "loss 0.5000  accuracy 87.50 %  rate 0.001  1:02:05 left  12.3 images/s  epoch 1.25");
   EXPECT_EQ(DescribeProgress(v1::JobProgress()), "epoch 0.00");
   EXPECT_EQ(FormatClock(65), "1:05");
 }

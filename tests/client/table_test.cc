@@ -62,5 +62,12 @@ TEST(BarTest, FillsWithTheShareThatIsDone) {
   EXPECT_EQ(Bar(3, 0, 4), "[....]");
 }
 
+TEST(ProgressTest, LinesFitTheTerminal) {
+  EXPECT_EQ(FittingLine("a ", "[##] ", "1 of 2", 14), "a [##] 1 of 2");
+  EXPECT_EQ(FittingLine("a ", "[##] ", "1 of 2", 13), "a 1 of 2");
+  EXPECT_EQ(FittingLine("a ", "[##] ", "1 of 2", 5), "a 1 ");
+  EXPECT_EQ(FittingLine("a ", "[##] ", "", 1), "");
+}
+
 }  // namespace
 }  // namespace zood::client::cli
