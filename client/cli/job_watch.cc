@@ -40,16 +40,22 @@ std::string When(const google::protobuf::Timestamp& time) {
 
 absl::Status Watch(const WatchOptions& options, Session& session, std::FILE* out) {
   Progress progress;
+  v1::JobProgress last;  // none while the job does not train
   const auto show = [&](const v1::JobEvent& event) {
     if (session.json) {
       fmt::print(out, "{}\n", JsonLine(event));
-    } else if (event.has_progress()) {
-      ShowProgress(event.progress(), progress);
+      std::fflush(out);
+      return true;
+    }
+    if (event.has_progress()) {
+      last = event.progress();
     } else {
       progress.Clear();
       fmt::print(out, "{}  {}\n", When(event.time()), Printable(DescribeEvent(event)));
+      std::fflush(out);
     }
-    std::fflush(out);
+    if (event.has_state()) last.Clear();
+    if (last.steps() > 0) ShowProgress(last, progress);
     return true;
   };
   return session.client.WatchJob(options.job, options.after, show);

@@ -49,6 +49,7 @@ void Progress::Clear() {
   fmt::print(stderr, "{}", kWipe);
   std::fflush(stderr);
   drawn_ = false;
+  last_ = {};  // the next Update() need not wait
 }
 
 void Progress::Update(std::string_view stage, std::int64_t done, std::int64_t total,
