@@ -182,9 +182,9 @@ class Client {
   // One page.
   absl::StatusOr<v1::ListJobsResponse> ListJobs(const v1::ListJobsRequest& request = {});
 
-  // Calls `event` on this thread for every event after the sequence `after`, in order and each once,
-  // until the job has ended; `event` ends it before by returning false. When the daemon stops, or
-  // cannot be reached, it is asked again from where it was for as long as `patience`.
+  // Calls `event` on this thread for every event after the sequence `after`, in order and each
+  // once, until the job has ended; `event` ends it before by returning false. When the daemon
+  // stops, or cannot be reached, it is asked again from where it was for as long as `patience`.
   using JobEventFn = std::function<bool(const v1::JobEvent&)>;
   absl::Status WatchJob(const std::string& id, std::int64_t after, const JobEventFn& event,
                         std::chrono::milliseconds patience = std::chrono::seconds(60));
@@ -198,9 +198,9 @@ class Client {
   absl::StatusOr<v1::RollBackResponse> RollBack(const std::string& job,
                                                 const std::string& alias = "");
 
-  // Writes a checkpoint (version 0: the newest) as TensorFlow's files into `directory`, which is made
-  // where it is missing, and answers their paths. AlreadyExists for files that are there. What was
-  // begun is removed again after an error.
+  // Writes a checkpoint (version 0: the newest) as TensorFlow's files into `directory`, which is
+  // made where it is missing, and answers their paths. AlreadyExists for files that are there.
+  // What was begun is removed again after an error.
   using ExportProgressFn =
       std::function<void(const std::string& file, std::int64_t done, std::int64_t total)>;
   absl::StatusOr<std::vector<std::string>> ExportCheckpoint(const std::string& job,
