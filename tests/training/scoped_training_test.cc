@@ -118,7 +118,7 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"inception_v1", 64, {"InceptionV1/Mixed_5c/Branch_[01]/"}},
         Case{"inception_v3", 128, {"InceptionV3/Mixed_7c/Branch_1/"}},
         Case{"mobilenet_v1_025", 64, {"MobilenetV1/Conv2d_13_pointwise/BatchNorm/moving_mean"}}),
-    [](const auto& info) { return info.param.network; });
+    [](const auto& scope) { return scope.param.network; });
 
 }  // namespace
 }  // namespace zood::train
