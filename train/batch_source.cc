@@ -1,6 +1,7 @@
 #include "train/batch_source.h"
 
 #include <algorithm>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -92,6 +93,12 @@ class FeatureBatches final : public BatchSource {
 
 }  // namespace
 
+int PreparationThreads(int compute_threads) {
+  if (compute_threads == 1) return 1;
+  const int cores = static_cast<int>(std::thread::hardware_concurrency());
+  return std::clamp((compute_threads > 0 ? compute_threads : cores) / 2, 2, 16);
+}
+
 absl::StatusOr<std::unique_ptr<BatchSource>> BatchSource::Create(
     const TrainingPlan& plan, std::shared_ptr<const engine::Executable> prefix,
     std::shared_ptr<const Dataset> dataset, const image::PreprocessSpec& spec,
@@ -105,7 +112,9 @@ absl::StatusOr<std::unique_ptr<BatchSource>> BatchSource::Create(
   ZOOD_ASSIGN_OR_RETURN(
       auto images,
       InputPipeline::Create(std::move(dataset), std::move(items), spec, options.augmentation,
-                            {.batch = options.batch_size, .seed = options.seed}));
+                            {.batch = options.batch_size,
+                             .seed = options.seed,
+                             .threads = PreparationThreads(options.threads)}));
   if (!prefix) return std::make_unique<ImageBatches>(std::move(images));
   ZOOD_ASSIGN_OR_RETURN(auto execution, engine::Execution::Create(prefix));
   return std::make_unique<PrefixBatches>(std::move(images), std::move(prefix),

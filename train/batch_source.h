@@ -15,6 +15,9 @@
 
 namespace zood::train {
 
+// How many threads prepare photos beside `compute_threads` (0: one for each core) that compute.
+int PreparationThreads(int compute_threads);
+
 // One thread at a time.
 class BatchSource {
  public:

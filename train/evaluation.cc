@@ -6,6 +6,7 @@
 
 #include "base/status.h"
 #include "engine/executable.h"
+#include "train/batch_source.h"
 #include "train/input_pipeline.h"
 #include "train/scorer.h"
 
@@ -114,8 +115,11 @@ absl::StatusOr<Evaluation> Evaluate(std::shared_ptr<const graph::Graph> graph,
                         engine::Executable::Compile(
                             graph, weights, {.batch_sizes = {batch}, .threads = options.threads}));
   ZOOD_ASSIGN_OR_RETURN(auto execution, engine::Execution::Create(executable));
-  ZOOD_ASSIGN_OR_RETURN(auto images, InputPipeline::Create(dataset, items, spec, NoAugmentation(),
-                                                           {.batch = batch, .shuffle = false}));
+  ZOOD_ASSIGN_OR_RETURN(
+      auto images,
+      InputPipeline::Create(
+          dataset, items, spec, NoAugmentation(),
+          {.batch = batch, .shuffle = false, .threads = PreparationThreads(options.threads)}));
   Scorer scorer(*dataset, logits.back(), options.loss);
   for (std::int64_t done = 0; done < total;) {
     ZOOD_RETURN_IF_ERROR(images->Fill(done / batch, execution->input(batch), {}, {}));

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <new>
-#include <stdexcept>
 #include <utility>
 
 #include "base/status.h"
+#include "train/batch_source.h"
 
 namespace zood::train {
 
@@ -24,7 +24,9 @@ absl::StatusOr<std::unique_ptr<FeatureCache>> FeatureCache::Create(
     return ResourceExhausted("no memory for the features of {} items, {} bytes",
                              cache->items_.size(), count * sizeof(float));
   }
-  InputPipelineOptions options = {.batch = prefix->max_batch(), .shuffle = false};
+  const InputPipelineOptions options = {.batch = prefix->max_batch(),
+                                        .shuffle = false,
+                                        .threads = PreparationThreads(prefix->options().threads)};
   ZOOD_ASSIGN_OR_RETURN(cache->images_, InputPipeline::Create(std::move(dataset), cache->items_,
                                                               spec, NoAugmentation(), options));
   ZOOD_ASSIGN_OR_RETURN(cache->execution_, engine::Execution::Create(prefix));

@@ -1,6 +1,7 @@
 #include "train/name_pattern.h"
 
 #include <re2/re2.h>
+#include <re2/stringpiece.h>
 
 #include <algorithm>
 #include <array>
