@@ -7,8 +7,11 @@
 #include "graph/op.h"
 
 // One body, compiled for AVX-512, AVX2 and the baseline; the loader picks. Sanitizers start too
-// late for the picking.
-#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+// late for the picking. Tests define ZOOD_KERNEL_TARGET to run one of them whatever the processor
+// has.
+#if defined(ZOOD_KERNEL_TARGET)
+#define ZOOD_MULTIVERSION __attribute__((target(ZOOD_KERNEL_TARGET)))
+#elif defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 #define ZOOD_MULTIVERSION __attribute__((target_clones("avx512f", "avx2", "default")))
 #else
 #define ZOOD_MULTIVERSION
