@@ -42,6 +42,7 @@ struct CompiledTraining {
   std::vector<BufferId> variables;  // by VariableId
   std::vector<BufferId> gradients;  // by VariableId; -1 where there is none
   std::vector<MovingUpdate> moving;
+  std::vector<Place> values;  // by NodeId, where they are kept
 };
 
 // Makes no primitive and reserves no memory. `options` were checked. The calling thread's number of

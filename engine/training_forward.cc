@@ -110,6 +110,12 @@ void TrainingCompiler::KeepResults() {
   // Results outlive the backward pass, and images wait for the next step.
   std::vector<BufferId> kept = {compiled_.input.buffer, compiled_.logits.buffer};
   if (compiled_.aux_logits) kept.push_back(compiled_.aux_logits->buffer);
+  if (options_.keep_values) {
+    compiled_.values = places_;
+    for (const Place& place : places_) {
+      if (place.buffer != -1) kept.push_back(place.buffer);
+    }
+  }
   for (const BufferId id : kept) compiled_.tape.Keep(id);
 }
 

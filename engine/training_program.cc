@@ -63,6 +63,13 @@ class TapeProgram final : public TrainingProgram {
   }
   std::span<const float> logits() const override { return SpanOf(compiled_.logits); }
   std::span<const float> aux_logits() const override { return SpanOf(compiled_.aux_logits); }
+  std::vector<float> value(graph::NodeId id) const override {
+    if (compiled_.values.empty() || compiled_.values[Index(id)].buffer == -1) return {};
+    const Place& place = compiled_.values[Index(id)];
+    std::vector<float> dense(place.elements());
+    Copy((*memory_)[place], {dense.data(), place.rows, place.channels, place.channels});
+    return dense;
+  }
   std::span<float> logits_gradient() override { return SpanOf(compiled_.logits_gradient); }
   std::span<float> aux_logits_gradient() override { return SpanOf(compiled_.aux_logits_gradient); }
 

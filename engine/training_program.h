@@ -41,6 +41,9 @@ struct TrainingOptions {
   std::optional<float> batch_norm_decay;
   // Compute threads of one step; 0 means one for each core.
   int threads = 0;
+  // value() tells what Forward() computed; no memory is used twice within a step, which takes a
+  // lot.
+  bool keep_values = false;
 };
 
 // An estimate, made before anything is allocated, of the bytes that a TrainingProgram will hold:
@@ -82,6 +85,10 @@ class TrainingProgram {
   // [batch, classes] of the last Forward(). The auxiliary head's: empty where the graph has none.
   virtual std::span<const float> logits() const = 0;
   virtual std::span<const float> aux_logits() const = 0;
+
+  // [batch, ...] of a node, row-major, as the last Forward() left it; ask before Backward(). Empty
+  // without `keep_values`, and where the value exists inside a step only.
+  virtual std::vector<float> value(graph::NodeId id) const = 0;
 
   // As long as logits() and aux_logits(): the loss's derivatives, zeros at first. Backward() reads
   // them and leaves them as they are.

@@ -25,6 +25,20 @@ struct Perturbation {
   double delta = 0;
 };
 
+// Where a derivative jumps, the side to take it on. Two computations that differ by rounding may
+// lie on different sides of a kink, or find another maximum; with the decisions of one of them its
+// gradients can be judged element by element.
+struct Decisions {
+  // Values that somebody else computed: of activations, and of what max pools look at. Nodes that
+  // are not here decide for themselves.
+  std::map<graph::NodeId, std::vector<float>> values;
+  // Added up by Differentiate(): decisions made, those unlike one's own, and how far one of these
+  // was from a tie at most, in units of the rms of what it decides about.
+  std::int64_t made = 0;
+  std::int64_t changed = 0;
+  double farthest = 0;
+};
+
 // How training differs from inference.
 struct TrainingMode {
   // By VariableId: a batch norm one of whose moving statistics may change uses the batch's mean and
@@ -34,6 +48,7 @@ struct TrainingMode {
   // identity.
   std::map<graph::NodeId, std::vector<double>> dropout_factors;
   std::optional<Perturbation> perturbation;
+  Decisions* decisions = nullptr;  // of Differentiate() alone
 };
 
 // An activation of a test's own that the reference engine can compute in double precision.

@@ -33,6 +33,27 @@ double Derivative(const graph::Eltwise& f, double x, double y) {
   return std::numeric_limits<double>::quiet_NaN();
 }
 
+double RmsOf(const std::vector<double>& values) {
+  double squares = 0;
+  for (const double value : values) squares += value * value;
+  return std::sqrt(squares / static_cast<double>(values.size()));
+}
+
+// Where f's derivative jumps, on the side where somebody else's result y lies: x, or a point there.
+double OnSideOf(const graph::Eltwise& f, double x, float y) {
+  if (f.kind == graph::Eltwise::Kind::kRelu || f.kind == graph::Eltwise::Kind::kElu) {
+    if (y > 0) return std::max(x, std::numeric_limits<double>::min());
+    return std::min(x, 0.0);
+  }
+  if (f.kind == graph::Eltwise::Kind::kClip) {
+    const double low = f.alpha, high = f.beta;
+    if (y <= f.alpha) return std::min(x, low);
+    if (y >= f.beta) return std::max(x, high);
+    return std::clamp(x, std::nextafter(low, high), std::nextafter(high, low));
+  }
+  return x;
+}
+
 // One node's derivative; call it with the operation's description.
 class Derivatives {
  public:
@@ -141,8 +162,15 @@ class Derivatives {
 
   void operator()(const graph::ActivationOp& op) {
     if (const auto kernel = op.function->kernel()) {
+      const std::vector<float>* const decided = DecidedBy(id_);
+      const double unit = decided ? RmsOf(x().values) : 1;
       for (std::size_t i = 0; i < dy_.size(); ++i) {
-        dx()[i] = dy_[i] * Derivative(*kernel, x().values[i], y_.values[i]);
+        double at = x().values[i];
+        if (decided) {
+          at = OnSideOf(*kernel, at, (*decided)[i]);
+          Note(at != x().values[i], std::abs(at - x().values[i]) / unit);
+        }
+        dx()[i] = dy_[i] * Derivative(*kernel, at, y_.values[i]);
       }
       return;
     }
@@ -313,9 +341,7 @@ class Derivatives {
       }
     }
     if (op.kind == graph::PoolOp::Kind::kMax) {
-      dx()[*std::ranges::max_element(inside, {}, [this](std::size_t at) {
-        return x().values[at];
-      })] += out;  // the first of equal ones
+      dx()[Maximum(inside)] += out;
       return;
     }
     const bool valid = op.divisor == graph::PoolOp::Divisor::kValid;
@@ -323,8 +349,34 @@ class Derivatives {
     for (const std::size_t at : inside) dx()[at] += out / divisor;
   }
 
+  // Of the places of a max pool's window, the one that gets the gradient: the first of equal ones.
+  std::size_t Maximum(const std::vector<std::size_t>& window) {
+    const auto own = [this](std::size_t at) { return x().values[at]; };
+    const std::size_t mine = *std::ranges::max_element(window, {}, own);
+    const std::vector<float>* const decided = DecidedBy(graph_.node(id_).inputs[0]);
+    if (!decided) return mine;
+    const std::size_t theirs =
+        *std::ranges::max_element(window, {}, [decided](std::size_t at) { return (*decided)[at]; });
+    if (unit_ == 0) unit_ = RmsOf(x().values);
+    Note(theirs != mine, (own(mine) - own(theirs)) / unit_);
+    return theirs;
+  }
+
+  const std::vector<float>* DecidedBy(graph::NodeId id) const {
+    if (mode_.decisions == nullptr) return nullptr;
+    const auto found = mode_.decisions->values.find(id);
+    return found == mode_.decisions->values.end() ? nullptr : &found->second;
+  }
+  void Note(bool changed, double distance) {
+    ++mode_.decisions->made;
+    if (!changed) return;
+    ++mode_.decisions->changed;
+    mode_.decisions->farthest = std::max(mode_.decisions->farthest, distance);
+  }
+
   const graph::Graph& graph_;
   graph::NodeId id_;
+  double unit_ = 0;
   const std::vector<const Array*>& inputs_;
   const Array& y_;
   const std::vector<double>& dy_;

@@ -39,61 +39,41 @@ std::vector<double> CrossEntropyGradient(const std::vector<double>& logits,
 
 class Exact {
  public:
-  Exact(const graph::Graph& graph, const TrainingGolden& golden)
-      : graph_(graph), golden_(golden), images_(MakeImages(golden.network)) {}
+  Exact(const graph::Graph& graph, const TrainingGolden& golden, const TensorMap& weights,
+        reference::Decisions& decisions)
+      : graph_(graph),
+        golden_(golden),
+        weights_(weights),
+        decisions_(decisions),
+        images_(MakeImages(golden.network)) {}
 
-  absl::StatusOr<ExactTraining> Run() {
-    train::OptimizerState::Variables trainable;
-    for (const graph::Variable& variable : graph_.variables()) {
-      if (variable.trainable) trainable[variable.name] = variable.shape;
-    }
-    ZOOD_ASSIGN_OR_RETURN(auto optimizer,
-                          train::OptimizerState::Create(golden_.optimizer, trainable));
-    ZOOD_ASSIGN_OR_RETURN(weights_, FillVariables(graph_));
-    ExactTraining result;
-    for (std::size_t step = 0; step < golden_.steps.size(); ++step) {
-      Results norm_inputs;
-      ZOOD_ASSIGN_OR_RETURN(reference::Gradients gradients, Gradients(norm_inputs));
-      ZOOD_ASSIGN_OR_RETURN(TensorMap next, MovedStatistics(norm_inputs));
-      if (step == 0) result.first_moving = MovingOf(next);
-      for (auto& [id, gradient] : gradients) {
-        const graph::Variable& variable = graph_.variable(id);
-        if (step == 0) result.gradients[variable.name] = gradient;
-        const auto old = weights_[variable.name].values<float>();
-        std::vector<float> values(old.begin(), old.end());
-        const std::vector<float> rounded(gradient.begin(), gradient.end());
-        ZOOD_RETURN_IF_ERROR(optimizer.Apply(variable.name, static_cast<std::int64_t>(step),
-                                             golden_.learning_rate, rounded, values));
-        ZOOD_ASSIGN_OR_RETURN(next[variable.name],
-                              Tensor::FromVector(variable.shape, std::move(values)));
-      }
-      optimizer.FinishStep();
-      weights_ = std::move(next);
-    }
-    for (const auto& [name, tensor] : weights_) {
-      const auto values = tensor.values<float>();
-      result.after[name] = {values.begin(), values.end()};
+  absl::StatusOr<ExactStep> Take(std::size_t step, train::OptimizerState& optimizer) {
+    Results norm_inputs;
+    ZOOD_ASSIGN_OR_RETURN(reference::Gradients gradients, Gradients(norm_inputs));
+    ExactStep result;
+    ZOOD_ASSIGN_OR_RETURN(result.after, MovedStatistics(norm_inputs));
+    for (auto& [id, gradient] : gradients) {
+      const graph::Variable& variable = graph_.variable(id);
+      const auto old = weights_.find(variable.name)->second.values<float>();
+      std::vector<float> values(old.begin(), old.end());
+      const std::vector<float> rounded(gradient.begin(), gradient.end());
+      ZOOD_RETURN_IF_ERROR(optimizer.Apply(variable.name, static_cast<std::int64_t>(step),
+                                           golden_.learning_rate, rounded, values));
+      ZOOD_ASSIGN_OR_RETURN(result.after[variable.name],
+                            Tensor::FromVector(variable.shape, std::move(values)));
+      result.gradients[variable.name] = std::move(gradient);
     }
     return result;
   }
 
  private:
-  reference::TrainingMode Mode() const {
-    return {.updated = std::vector<bool>(graph_.variables().size(), true)};
-  }
-
-  std::map<std::string, std::vector<double>> MovingOf(const TensorMap& weights) const {
-    std::map<std::string, std::vector<double>> moving;
-    for (const graph::Variable& variable : graph_.variables()) {
-      if (variable.trainable) continue;
-      const auto values = weights.find(variable.name)->second.values<float>();
-      moving[variable.name] = {values.begin(), values.end()};
-    }
-    return moving;
+  reference::TrainingMode Mode() {
+    return {.updated = std::vector<bool>(graph_.variables().size(), true),
+            .decisions = &decisions_};
   }
 
   // Of the total loss; `norm_inputs` gets what each batch norm normalises.
-  absl::StatusOr<reference::Gradients> Gradients(Results& norm_inputs) const {
+  absl::StatusOr<reference::Gradients> Gradients(Results& norm_inputs) {
     std::vector<graph::NodeId> heads = {graph_.logits()};
     if (graph_.aux_logits()) heads.push_back(*graph_.aux_logits());
     std::vector<graph::NodeId> outputs = heads;
@@ -155,15 +135,18 @@ class Exact {
 
   const graph::Graph& graph_;
   const TrainingGolden& golden_;
+  const TensorMap& weights_;
+  reference::Decisions& decisions_;
   std::vector<float> images_;
-  TensorMap weights_;
 };
 
 }  // namespace
 
-absl::StatusOr<ExactTraining> TrainExactly(const graph::Graph& graph,
-                                           const TrainingGolden& golden) {
-  return Exact(graph, golden).Run();
+absl::StatusOr<ExactStep> TakeExactStep(const graph::Graph& graph, const TrainingGolden& golden,
+                                        std::size_t step, const TensorMap& weights,
+                                        train::OptimizerState& optimizer,
+                                        reference::Decisions& decisions) {
+  return Exact(graph, golden, weights, decisions).Take(step, optimizer);
 }
 
 }  // namespace zood::testing

@@ -4,8 +4,11 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <regex>
+#include <sstream>
+#include <utility>
 
 #include "base/status.h"
 
@@ -22,34 +25,99 @@ std::map<std::string, Statistics> StatisticsOf(const json& from) {
   return all;
 }
 
-std::vector<float> NumbersIn(const std::string& text) {
-  static const std::regex number("[0-9]+\\.?[0-9]*(e-?[0-9]+)?");
-  std::vector<float> numbers;
-  for (std::sregex_iterator it(text.begin(), text.end(), number), end; it != end; ++it) {
-    numbers.push_back(std::stof(it->str()));
-  }
-  return numbers;
+using Arguments = std::map<std::string, float>;
+
+// A constructor of TensorFlow's: what it takes, in order, with the defaults, after the learning
+// rate; and what it is here.
+struct Constructor {
+  std::vector<std::pair<std::string, float>> parameters;
+  std::function<absl::StatusOr<train::OptimizerPtr>(Arguments&)> make;
+};
+
+const std::map<std::string, Constructor>& Constructors() {
+  static const std::map<std::string, Constructor> all = {
+      {"GradientDescentOptimizer", {{}, [](Arguments&) { return train::Sgd(); }}},
+      {"MomentumOptimizer",
+       {{{"momentum", 0.9f}, {"use_locking", 0}, {"name", 0}, {"use_nesterov", 0}},
+        [](Arguments& a) {
+          return train::Momentum({.momentum = a["momentum"], .nesterov = a["use_nesterov"] != 0});
+        }}},
+      {"AdagradOptimizer",
+       {{{"initial_accumulator_value", 0.1f}},
+        [](Arguments& a) {
+          return train::Adagrad({.initial_accumulator_value = a["initial_accumulator_value"]});
+        }}},
+      {"AdadeltaOptimizer",
+       {{{"rho", 0.95f}, {"epsilon", 1e-8f}},
+        [](Arguments& a) { return train::Adadelta({.rho = a["rho"], .epsilon = a["epsilon"]}); }}},
+      {"AdamOptimizer",
+       {{{"beta1", 0.9f}, {"beta2", 0.999f}, {"epsilon", 1e-8f}},
+        [](Arguments& a) {
+          return train::Adam({.beta1 = a["beta1"], .beta2 = a["beta2"], .epsilon = a["epsilon"]});
+        }}},
+      {"FtrlOptimizer",
+       {{{"learning_rate_power", -0.5f},
+         {"initial_accumulator_value", 0.1f},
+         {"l1_regularization_strength", 0},
+         {"l2_regularization_strength", 0}},
+        [](Arguments& a) {
+          return train::Ftrl({.learning_rate_power = a["learning_rate_power"],
+                              .initial_accumulator_value = a["initial_accumulator_value"],
+                              .l1 = a["l1_regularization_strength"],
+                              .l2 = a["l2_regularization_strength"]});
+        }}},
+      {"RMSPropOptimizer",
+       {{{"decay", 0.9f},
+         {"momentum", 0},
+         {"epsilon", 1e-10f},
+         {"use_locking", 0},
+         {"centered", 0}},
+        [](Arguments& a) {
+          return train::RmsProp({.decay = a["decay"],
+                                 .momentum = a["momentum"],
+                                 .epsilon = a["epsilon"],
+                                 .centered = a["centered"] != 0});
+        }}}};
+  return all;
+}
+
+// "0.9", "momentum 0.9" or "momentum=0.9"; True and False are 1 and 0.
+absl::Status ReadArgument(const std::string& text, const std::string& by_position,
+                          Arguments& arguments) {
+  static const std::regex form(
+      "\\s*(?:(\\w+)(?:\\s+|\\s*=\\s*))?(True|False|-?[0-9.]+(?:e-?[0-9]+)?)\\s*");
+  std::smatch match;
+  if (!std::regex_match(text, match, form)) return InvalidArgument("no argument '{}'", text);
+  const std::string name = match[1].matched ? match[1].str() : by_position;
+  if (!arguments.contains(name)) return InvalidArgument("no argument named '{}'", name);
+  const std::string value = match[2];
+  arguments[name] = value == "True" ? 1.0f : value == "False" ? 0.0f : std::stof(value);
+  return absl::OkStatus();
 }
 
 // "MomentumOptimizer(0.0005, 0.9)": TensorFlow's constructor with its arguments.
 absl::Status ReadOptimizer(const std::string& text, TrainingGolden& golden) {
-  const std::string name = text.substr(0, text.find('('));
-  const std::vector<float> n = NumbersIn(text);
-  if (n.empty()) return InvalidArgument("no learning rate in '{}'", text);
-  golden.learning_rate = n[0];
-  if (name == "GradientDescentOptimizer") {
-    golden.optimizer = train::Sgd();
-  } else if (name == "MomentumOptimizer" && n.size() == 2) {
-    ZOOD_ASSIGN_OR_RETURN(golden.optimizer, train::Momentum({.momentum = n[1]}));
-  } else if (name == "AdamOptimizer" && n.size() == 4) {
-    ZOOD_ASSIGN_OR_RETURN(golden.optimizer,
-                          train::Adam({.beta1 = n[1], .beta2 = n[2], .epsilon = n[3]}));
-  } else if (name == "RMSPropOptimizer" && n.size() == 4) {
-    ZOOD_ASSIGN_OR_RETURN(golden.optimizer,
-                          train::RmsProp({.decay = n[1], .momentum = n[2], .epsilon = n[3]}));
-  } else {
-    return InvalidArgument("no optimizer '{}'", text);
+  static const std::regex form("(\\w+)\\((.*)\\)");
+  std::smatch match;
+  if (!std::regex_match(text, match, form)) return InvalidArgument("no optimizer in '{}'", text);
+  const auto found = Constructors().find(match[1]);
+  if (found == Constructors().end()) return InvalidArgument("no optimizer '{}'", text);
+  const Constructor& constructor = found->second;
+  std::vector<std::string> positions = {"learning_rate"};
+  Arguments arguments = {{"learning_rate", 0.0f}};
+  for (const auto& [name, value] : constructor.parameters) {
+    positions.push_back(name);
+    arguments[name] = value;
   }
+  std::istringstream list(match[2]);
+  std::size_t position = 0;
+  for (std::string argument; std::getline(list, argument, ','); ++position) {
+    const std::string name = position < positions.size() ? positions[position] : "";
+    ZOOD_RETURN_IF_ERROR(Annotate(ReadArgument(argument, name, arguments), text));
+  }
+  if (arguments["learning_rate"] <= 0) return InvalidArgument("no learning rate in '{}'", text);
+  golden.learning_rate = arguments["learning_rate"];
+  ZOOD_ASSIGN_OR_RETURN(golden.optimizer, constructor.make(arguments));
   return absl::OkStatus();
 }
 

@@ -3,18 +3,22 @@
 // Both sides are float32. In a network with batch norm, or with millions of activations, some
 // activation lies so near to zero, or some maximum is so near to the next, that the last bit
 // decides which branch it takes: one flip changes gradients by more than rounding does, and the
-// steps after it carry that on. So where a number is not within its bound of TensorFlow's, the same
-// steps in double precision are the judge: we may be as far from those as TensorFlow is, and no
-// further.
+// steps after it carry that on. TensorFlow's own numbers are that far from the same steps in double
+// precision. So where a tensor is not within its bound of TensorFlow's, double precision is the
+// judge: each step again from where we are, on our side of those near ties, and then every element
+// of every gradient and of every variable's change has to be within the same bound.
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
+#include <iostream>
 #include <limits>
 #include <map>
 #include <memory>
 #include <span>
 
+#include "base/status.h"
 #include "engine/training_program.h"
 #include "tests/support/oracle_fill.h"
 #include "tests/training/exact_training.h"
@@ -30,7 +34,9 @@ constexpr float kAuxiliaryWeight = 0.4f;
 // One run: a program, an optimizer and what TensorFlow says of them.
 class TrainingRun {
  public:
-  explicit TrainingRun(const TrainingGolden& golden) : golden_(golden) {}
+  // `keep_values`: values() has what each forward pass computed.
+  explicit TrainingRun(const TrainingGolden& golden, bool keep_values = false)
+      : golden_(golden), keep_values_(keep_values) {}
 
   void Prepare() {
     auto graph = BuildGoldenGraph(golden_.network.model, golden_.network.args);
@@ -40,6 +46,7 @@ class TrainingRun {
     ASSERT_TRUE(weights.ok()) << weights.status();
     engine::TrainingOptions options{.batch = golden_.network.batch(), .keep_probability = 1.0f};
     options.updated.assign(graph_->variables().size(), true);
+    options.keep_values = keep_values_;
     auto program = engine::TrainingProgram::Create(graph_, *weights, options);
     ASSERT_TRUE(program.ok()) << program.status();
     program_ = *std::move(program);
@@ -50,6 +57,7 @@ class TrainingRun {
     for (const graph::Variable& variable : graph_->variables()) {
       if (variable.trainable) variables[variable.name] = variable.shape;
     }
+    trainable_ = variables;
     auto state = train::OptimizerState::Create(golden_.optimizer, variables);
     ASSERT_TRUE(state.ok()) << state.status();
     optimizer_ = std::make_unique<train::OptimizerState>(*std::move(state));
@@ -59,6 +67,7 @@ class TrainingRun {
   // Forward, losses, backward: gradient() is then that of the total.
   void ComputeGradients(GoldenLosses& found) {
     ASSERT_TRUE(program_->Forward(0).ok());
+    if (keep_values_) TakeValues();
     found.cross_entropy = LossOf(program_->logits(), program_->logits_gradient());
     if (!program_->aux_logits().empty()) {
       const auto gradient = program_->aux_logits_gradient();
@@ -101,8 +110,36 @@ class TrainingRun {
   }
   const graph::Graph& graph() const { return *graph_; }
   engine::TrainingProgram& program() { return *program_; }
+  std::map<graph::NodeId, std::vector<float>> values() { return std::move(values_); }
+
+  // Copies of what a step starts from.
+  absl::StatusOr<TensorMap> Weights() {
+    TensorMap weights;
+    for (graph::VariableId id = 0; id < Count(); ++id) {
+      const auto values = program_->variable(id);
+      const graph::Variable& variable = graph_->variable(id);
+      ZOOD_ASSIGN_OR_RETURN(
+          weights[variable.name],
+          Tensor::FromVector(variable.shape, std::vector<float>(values.begin(), values.end())));
+    }
+    return weights;
+  }
+  absl::StatusOr<train::OptimizerState> Optimizer() const {
+    ZOOD_ASSIGN_OR_RETURN(auto copy, train::OptimizerState::Create(golden_.optimizer, trainable_));
+    ZOOD_ASSIGN_OR_RETURN(const TensorMap slots, optimizer_->Save());
+    ZOOD_RETURN_IF_ERROR(copy.Restore(slots));
+    return copy;
+  }
 
  private:
+  void TakeValues() {
+    values_.clear();
+    for (graph::NodeId id = 0; id < static_cast<graph::NodeId>(graph_->nodes().size()); ++id) {
+      std::vector<float> value = program_->value(id);
+      if (!value.empty()) values_[id] = std::move(value);
+    }
+  }
+
   double LossOf(std::span<const float> logits, std::span<float> gradient) {
     const auto examples = static_cast<std::int64_t>(golden_.labels.size());
     const auto loss =
@@ -118,8 +155,11 @@ class TrainingRun {
   const TrainingGolden& golden_;
   std::shared_ptr<const graph::Graph> graph_;
   std::unique_ptr<engine::TrainingProgram> program_;
+  train::OptimizerState::Variables trainable_;
   std::unique_ptr<train::OptimizerState> optimizer_;
   train::LossPtr loss_;
+  const bool keep_values_;
+  std::map<graph::NodeId, std::vector<float>> values_;
 };
 
 template <typename T>
@@ -160,35 +200,6 @@ bool IsWithinBound(const Comparison& comparison) {
   return std::ranges::all_of(
       Distances(comparison.expected, comparison.found),
       [&](double distance) { return distance <= comparison.bound; });  // NaN is not
-}
-
-// Rms and maximum of the distances from `exact`, in units.
-struct Spread {
-  double rms = 0;
-  double max = 0;
-};
-using ExactValues = std::map<std::string, std::vector<double>>;
-
-Spread SpreadOf(const std::vector<Comparison>& comparisons, Statistics Comparison::* side,
-                const ExactValues& exact) {
-  std::vector<double> all;
-  for (const Comparison& comparison : comparisons) {
-    const auto values = std::span<const double>(exact.at(comparison.name));
-    const Statistics statistics = StatisticsOf(values, comparison.expected.first.size());
-    for (const double distance : Distances(comparison.*side, statistics)) {
-      all.push_back(distance / comparison.unit);
-    }
-  }
-  return {.rms = Rms(std::span<const double>(all)), .max = std::ranges::max(all)};
-}
-
-// Within `bound` (in units) of exact, or as near as TensorFlow.
-void ExpectAsExactAsTensorFlow(const std::vector<Comparison>& comparisons, const ExactValues& exact,
-                               double bound, const std::string& what) {
-  const Spread ours = SpreadOf(comparisons, &Comparison::found, exact);
-  const Spread theirs = SpreadOf(comparisons, &Comparison::expected, exact);
-  EXPECT_LE(ours.rms, std::max(bound, 2 * theirs.rms)) << what;
-  EXPECT_LE(ours.max, std::max(10 * bound, 3 * theirs.max)) << what;
 }
 
 void ExpectLosses(const GoldenLosses& found, const GoldenLosses& expected) {
@@ -245,35 +256,104 @@ std::vector<Comparison> CompareVariables(TrainingRun& run, const TrainingGolden&
   return comparisons;
 }
 
-// By name; only what is not trainable.
-std::map<std::string, std::vector<float>> MovingStatistics(TrainingRun& run) {
-  std::map<std::string, std::vector<float>> statistics;
-  for (graph::VariableId id = 0; id < run.Count(); ++id) {
-    if (run.graph().variable(id).trainable) continue;
-    const auto values = run.program().variable(id);
-    statistics[run.graph().variable(id).name] = {values.begin(), values.end()};
+// The distance of the farthest element.
+template <typename T>
+double Farthest(std::span<const float> found, std::span<const T> exact) {
+  double farthest = 0;
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    const double distance = std::abs(static_cast<double>(found[i]) - exact[i]);
+    if (std::isnan(distance)) return distance;
+    farthest = std::max(farthest, distance);
   }
-  return statistics;
+  return farthest;
 }
 
-// After the first step no decision has told yet: every element of them is as exact as it should be.
-void ExpectFirstMoves(const std::map<std::string, std::vector<float>>& found,
-                      const ExactValues& exact) {
-  for (const auto& [name, values] : found) {
-    const std::vector<double>& expected = exact.at(name);
-    const auto count = static_cast<std::int64_t>(values.size());
-    std::vector<float> change = Fill(name, {count});
-    std::vector<double> distance = expected;
-    for (std::size_t i = 0; i < values.size(); ++i) {
-      distance[i] -= values[i];
-      change[i] -= values[i];
+// Takes the steps again, and from where each begins the same step in double precision, which
+// decides near ties as we did.
+class ExactJudge {
+ public:
+  explicit ExactJudge(const TrainingGolden& golden) : golden_(golden), run_(golden, true) {}
+
+  void Judge() {
+    ASSERT_NO_FATAL_FAILURE(run_.Prepare());
+    for (std::size_t step = 0; step < golden_.steps.size(); ++step) {
+      ASSERT_NO_FATAL_FAILURE(JudgeStep(step));
     }
-    EXPECT_LE(Rms(std::span<const double>(distance)),
-              kChangeBound * Rms(std::span<const float>(change)) +
-                  4 * std::numeric_limits<float>::epsilon() * Rms(std::span(values)))
-        << name;
+    std::cout << "  in double precision: " << decisions_.changed << " of " << decisions_.made
+              << " decisions near a tie go the other way, at most " << decisions_.farthest
+              << " of the values' rms from it;\n  the farthest element of a gradient is "
+              << gradient_ << " of the tensor's rms away, of a variable " << change_
+              << " of its change\n";
+    EXPECT_LE(decisions_.farthest, 1e-3) << "what decided is no rounding";
   }
-}
+
+ private:
+  void JudgeStep(std::size_t step) {
+    const auto weights = run_.Weights();
+    ASSERT_TRUE(weights.ok()) << weights.status();
+    auto optimizer = run_.Optimizer();
+    ASSERT_TRUE(optimizer.ok()) << optimizer.status();
+    GoldenLosses ignored;
+    ASSERT_NO_FATAL_FAILURE(run_.ComputeGradients(ignored));
+    decisions_.values = run_.values();
+    const auto exact = TakeExactStep(run_.graph(), golden_, step, *weights, *optimizer, decisions_);
+    ASSERT_TRUE(exact.ok()) << exact.status();
+    if (step == 0) ExpectGradients(*exact);
+    ASSERT_NO_FATAL_FAILURE(run_.Update(static_cast<std::int64_t>(step)));
+    ExpectVariables(*exact, *weights, step);
+  }
+
+  // A gradient that nearly cancels out, as that of biases before a batch norm does, is rounding
+  // noise beside its neighbours, and is measured by them: by a hundredth of what their rms is.
+  static double UnitOf(const std::string& name, const std::map<std::string, double>& rms) {
+    const std::string scope = name.substr(0, name.rfind('/') + 1);
+    double unit = rms.at(name);
+    for (auto it = rms.lower_bound(scope); it != rms.end() && it->first.starts_with(scope); ++it) {
+      unit = std::max(unit, 1e-2 * it->second);
+    }
+    return unit;
+  }
+
+  void ExpectGradients(const ExactStep& exact) {
+    std::map<std::string, double> rms;
+    double largest = 0;
+    for (const auto& [name, gradient] : exact.gradients) {
+      rms[name] = Rms(std::span<const double>(gradient));
+      largest = std::max(largest, rms[name]);
+    }
+    for (graph::VariableId id = 0; id < run_.Count(); ++id) {
+      const std::string& name = run_.graph().variable(id).name;
+      const auto gradient = exact.gradients.find(name);
+      if (gradient == exact.gradients.end() || rms[name] <= 1e-6 * largest) continue;
+      const double distance =
+          Farthest<double>(run_.program().gradient(id), gradient->second) / UnitOf(name, rms);
+      EXPECT_LE(distance, GradientBound(run_)) << name << ", an element of its gradient";
+      gradient_ = std::max(gradient_, distance);
+    }
+  }
+
+  void ExpectVariables(const ExactStep& exact, const TensorMap& before, std::size_t step) {
+    constexpr double kFourRoundings = 4 * 0.5 * std::numeric_limits<float>::epsilon();
+    for (graph::VariableId id = 0; id < run_.Count(); ++id) {
+      const std::string& name = run_.graph().variable(id).name;
+      const auto values = exact.after.at(name).values<float>();
+      const auto old = before.at(name).values<float>();
+      std::vector<double> change(values.begin(), values.end());
+      for (std::size_t i = 0; i < change.size(); ++i) change[i] -= old[i];
+      const double unit =
+          Rms(std::span<const double>(change)) + kFourRoundings * Rms(values) / kChangeBound;
+      const double distance = Farthest<float>(run_.program().variable(id), values) / unit;
+      EXPECT_LE(distance, kChangeBound) << name << ", changed by step " << step;
+      change_ = std::max(change_, distance);
+    }
+  }
+
+  const TrainingGolden& golden_;
+  TrainingRun run_;
+  reference::Decisions decisions_;
+  double gradient_ = 0;  // the farthest ones
+  double change_ = 0;
+};
 
 class TrainingGoldenTest : public ::testing::TestWithParam<TrainingGolden> {};
 
@@ -282,7 +362,6 @@ TEST_P(TrainingGoldenTest, StepsAreTensorFlows) {
   TrainingRun run(golden);
   ASSERT_NO_FATAL_FAILURE(run.Prepare());
   std::vector<Comparison> gradients;
-  std::map<std::string, std::vector<float>> moved;
   for (std::size_t step = 0; step < golden.steps.size(); ++step) {
     GoldenLosses found;
     ASSERT_NO_FATAL_FAILURE(run.ComputeGradients(found));
@@ -291,17 +370,14 @@ TEST_P(TrainingGoldenTest, StepsAreTensorFlows) {
       gradients = CompareGradients(run, golden);
     }
     ASSERT_NO_FATAL_FAILURE(run.Update(static_cast<std::int64_t>(step)));
-    if (step == 0) moved = MovingStatistics(run);
   }
   const std::vector<Comparison> variables = CompareVariables(run, golden);
-  const bool gradients_agree = std::ranges::all_of(gradients, IsWithinBound);
-  if (gradients_agree && std::ranges::all_of(variables, IsWithinBound)) return;
-
-  const auto exact = TrainExactly(run.graph(), golden);
-  ASSERT_TRUE(exact.ok()) << exact.status();
-  ExpectAsExactAsTensorFlow(gradients, exact->gradients, GradientBound(run), "gradients");
-  ExpectFirstMoves(moved, exact->first_moving);
-  ExpectAsExactAsTensorFlow(variables, exact->after, kChangeBound, "changes of variables");
+  const auto outside = std::ranges::count_if(gradients, std::not_fn(IsWithinBound)) +
+                       std::ranges::count_if(variables, std::not_fn(IsWithinBound));
+  if (outside == 0) return;
+  std::cout << outside << " of " << gradients.size() << " gradients and " << variables.size()
+            << " variables are not within their bounds of TensorFlow's numbers\n";
+  ExactJudge(golden).Judge();
 }
 
 std::vector<TrainingGolden> AllGoldens() {
