@@ -1,5 +1,14 @@
 # Sourced by the scripts beside it: how long steps are shown.
 
+# help_asked ARGUMENT...: prints the comment at the head of the script where the first argument asks
+# for help.
+help_asked() {
+  case ${1:-} in
+    -h | --help) sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0" ;;
+    *) return 1 ;;
+  esac
+}
+
 # step WHAT COMMAND...: runs the command and says what is being done and how long it took. On a
 # terminal the command's own progress is seen. Otherwise its output is kept back, a line now and
 # then tells that it goes on, and all of it is shown where the command fails.
