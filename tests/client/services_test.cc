@@ -18,6 +18,9 @@
 #include "zood/v1/datasets.grpc.pb.h"
 #include "zood/v1/fine_tuning.grpc.pb.h"
 
+// Of docs_sample.cc.
+absl::Status Stream(zood::client::Client& client, const std::vector<std::string>& photos);
+
 namespace zood::client {
 namespace {
 
@@ -227,6 +230,15 @@ TEST_F(ServicesTest, ManyRequestsOverOneCall) {
   };
   EXPECT_TRUE(client_->ClassifyStream(next, answer).ok());
   EXPECT_THAT(answered, ElementsAre("2", "1", "0"));
+}
+
+TEST_F(ServicesTest, TheDocumentedStream) {
+  std::vector<std::string> paths = Photos(3);
+  std::ofstream(paths[1]) << "broken";
+  testing::internal::CaptureStdout();
+  EXPECT_TRUE(Stream(*client_, paths).ok());
+  EXPECT_EQ(testing::internal::GetCapturedStdout(),
+            fmt::format("{}: 2\n{}: image 0: no JPEG\n{}: 0\n", paths[2], paths[1], paths[0]));
 }
 
 TEST_F(ServicesTest, ErrorsOfEitherSideEndTheStream) {
