@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <charconv>
+#include <span>
 #include <utility>
 
 #include "base/file.h"
 #include "client/connection.h"
+#include "client/status.h"
 
 namespace zood::client {
 namespace {
@@ -29,6 +31,12 @@ absl::StatusOr<std::string> ReadImage(const std::string& path) {
   ZOOD_ASSIGN_OR_RETURN(const auto contents, FileSystem::Native().Open(path));
   const auto bytes = contents->bytes();
   return std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+}
+
+// Whether the daemon may take fewer images where it refused several: its limits of images
+// (--max-images-per-request) and bytes (--max-message-bytes) are its operator's.
+bool MayBeTooMany(const absl::Status& status) {
+  return absl::IsResourceExhausted(status) || absl::IsInvalidArgument(status);
 }
 
 }  // namespace
@@ -57,9 +65,12 @@ absl::StatusOr<v1::ModelSpec> ParseModelSpec(const std::string& text) {
 
 std::string ToString(const v1::ModelSpec& spec) {
   switch (spec.version_choice_case()) {
-    case v1::ModelSpec::kVersion: return fmt::format("{}@{}", spec.name(), spec.version());
-    case v1::ModelSpec::kAlias: return fmt::format("{}@{}", spec.name(), spec.alias());
-    case v1::ModelSpec::VERSION_CHOICE_NOT_SET: break;
+    case v1::ModelSpec::kVersion:
+      return fmt::format("{}@{}", spec.name(), spec.version());
+    case v1::ModelSpec::kAlias:
+      return fmt::format("{}@{}", spec.name(), spec.alias());
+    case v1::ModelSpec::VERSION_CHOICE_NOT_SET:
+      break;
   }
   return spec.name();
 }
@@ -71,8 +82,8 @@ absl::StatusOr<Client> Client::Connect(ClientOptions options) {
   // Whoever waits for a daemon that is started again (WatchJob) shall not wait long after it has.
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, kReconnectMilliseconds);
   auto connection = std::make_unique<Connection>();
-  connection->channel = grpc::CreateCustomChannel(
-      options.address, grpc::InsecureChannelCredentials(), arguments);
+  connection->channel =
+      grpc::CreateCustomChannel(options.address, grpc::InsecureChannelCredentials(), arguments);
   const auto deadline = std::chrono::system_clock::now() + options.connect_timeout;
   // A refused connection is an answer, too: nobody listens, and waiting longer changes nothing.
   for (grpc_connectivity_state state = connection->channel->GetState(true);
@@ -124,24 +135,34 @@ absl::StatusOr<v1::ClassifyResponse> Client::ClassifyFiles(const v1::ModelSpec& 
   }
   v1::ClassifyResponse all;
   v1::ModelSpec pinned = model;
+  int most = kRequestImages;
   for (std::size_t next = 0; next < paths.size();) {
     v1::ClassifyRequest request = MakeRequest(pinned, options);
     const std::size_t first = next;
-    for (std::size_t bytes = 0; next < paths.size() && bytes < kRequestBytes &&
-                                request.images_size() < kRequestImages; ++next) {
+    for (std::size_t bytes = 0;
+         next < paths.size() && bytes < kRequestBytes && request.images_size() < most; ++next) {
       ZOOD_ASSIGN_OR_RETURN(std::string image, ReadImage(paths[next]));
       bytes += image.size();
       request.add_images()->set_encoded(std::move(image));
     }
+    const std::span<const std::string> sent(paths.data() + first, next - first);
     absl::StatusOr<v1::ClassifyResponse> answer = Classify(request);
-    if (!answer.ok() && next - first == 1) return Annotate(answer.status(), paths[first]);
-    ZOOD_RETURN_IF_ERROR(answer.status());
+    if (!answer.ok()) {
+      const absl::Status named = NameImage(answer.status(), sent);
+      if (named != answer.status() || !MayBeTooMany(named)) return named;
+      if (sent.size() == 1) return paths.size() == 1 ? named : Annotate(named, sent.front());
+      most = static_cast<int>(sent.size() / 2);
+      next = first;
+      continue;
+    }
     // An alias may move between two requests; the results shall be those of one version.
     pinned.set_version(answer->model().version());
     *all.mutable_model() = answer->model();
-    for (v1::ImageResult& result : *answer->mutable_results()) *all.add_results() = std::move(result);
+    for (v1::ImageResult& result : *answer->mutable_results())
+      *all.add_results() = std::move(result);
     all.set_total_ms(all.total_ms() + answer->total_ms());
-    if (progress) progress(static_cast<std::int64_t>(next), static_cast<std::int64_t>(paths.size()));
+    if (progress)
+      progress(static_cast<std::int64_t>(next), static_cast<std::int64_t>(paths.size()));
   }
   return all;
 }

@@ -1,9 +1,10 @@
 // A client of the zood daemon: the zood.v1 services as C++ methods.
 //
 //   ZOOD_ASSIGN_OR_RETURN(zood::client::Client client, zood::client::Client::Connect());
-//   ZOOD_ASSIGN_OR_RETURN(zood::v1::ModelSpec model, zood::client::ParseModelSpec("resnet@stable"));
-//   ZOOD_ASSIGN_OR_RETURN(auto answer, client.ClassifyFiles(model, {"coffee.jpg"}));
-//   fmt::print("{}\n", answer.results(0).classes(0).label());
+//   ZOOD_ASSIGN_OR_RETURN(zood::v1::ModelSpec model,
+//   zood::client::ParseModelSpec("resnet@stable")); ZOOD_ASSIGN_OR_RETURN(auto answer,
+//   client.ClassifyFiles(model, {"coffee.jpg"})); fmt::print("{}\n",
+//   answer.results(0).classes(0).label());
 //
 // Every method returns the message that the daemon answered, or an error: the daemon's own with its
 // code and words, or one of this library (see IsUnreachable). Messages and their meaning, errors of
@@ -60,7 +61,8 @@ absl::StatusOr<v1::ModelSpec> ParseModelSpec(const std::string& text);
 // The inverse.
 std::string ToString(const v1::ModelSpec& spec);
 
-// The files that a checkpoint consists of: `path` itself where it is a file; for a TensorFlow prefix
+// The files that a checkpoint consists of: `path` itself where it is a file; for a TensorFlow
+// prefix
 // ("model.ckpt") its index and data files, or its shards. NotFound where there is none.
 absl::StatusOr<std::vector<UploadFile>> FilesOfCheckpoint(const std::string& path);
 
@@ -97,9 +99,10 @@ class Client {
                                                      const std::vector<std::string>& images,
                                                      const ClassifyOptions& options = {});
 
-  // Any number of files, in as many requests as it takes; the results are in the order of `paths`,
-  // and total_ms is the sum of the requests'. `progress` is called after each request.
-  // NotFound, before anything is sent, for a file that cannot be read.
+  // Any number of files, in as many requests as it takes and the daemon's limits allow; the results
+  // are in the order of `paths`, and total_ms is the sum of the requests'. `progress` is called
+  // after each request. NotFound, before anything is sent, for a file that cannot be read; the
+  // daemon's error about an image names its file.
   absl::StatusOr<v1::ClassifyResponse> ClassifyFiles(const v1::ModelSpec& model,
                                                      const std::vector<std::string>& paths,
                                                      const ClassifyOptions& options = {},

@@ -3,6 +3,7 @@
 
 #include <grpcpp/support/status.h>
 
+#include <span>
 #include <string>
 
 #include "absl/status/status.h"
@@ -12,11 +13,16 @@ namespace zood::client {
 // The same code and message.
 absl::Status FromGrpc(const grpc::Status& status);
 
-// The error for a daemon at `address` that cannot be reached; says what to do. `cause` may be empty.
+// The error for a daemon at `address` that cannot be reached; says what to do. `cause` may be
+// empty.
 absl::Status Unreachable(const std::string& address, const std::string& cause);
 
-// Whether `status` was made by Unreachable(): nobody answered, as opposed to an UNAVAILABLE that the
-// daemon answered itself.
+// Whether `status` was made by Unreachable(): nobody answered, as opposed to an UNAVAILABLE that
+// the daemon answered itself.
 bool IsUnreachable(const absl::Status& status);
+
+// The daemon's error about one image of a request ("image 2: ..."), with the image's name in place
+// of its index. Any other error as it is.
+absl::Status NameImage(const absl::Status& status, std::span<const std::string> names);
 
 }  // namespace zood::client

@@ -82,8 +82,10 @@ absl::StatusOr<std::vector<UploadFile>> FilesOfCheckpoint(const std::string& pat
     return std::vector<UploadFile>{{path, prefix.filename().string()}};
   }
   if (fs::is_directory(prefix, error)) {
-    return InvalidArgument("'{}' is a directory: name the files in it, or the prefix of a TensorFlow "
-                           "checkpoint ('{}/model.ckpt')", path, path);
+    return InvalidArgument(
+        "'{}' is a directory: name the files in it, or the prefix of a TensorFlow "
+        "checkpoint ('{}/model.ckpt')",
+        path, path);
   }
   std::vector<UploadFile> files;
   const fs::path folder = prefix.has_parent_path() ? prefix.parent_path() : fs::path(".");
@@ -91,7 +93,8 @@ absl::StatusOr<std::vector<UploadFile>> FilesOfCheckpoint(const std::string& pat
   for (; !error && entries != fs::directory_iterator(); entries.increment(error)) {
     const std::string name = entries->path().filename().string();
     if (IsPartOf(name, prefix.filename().string())) {
-      files.push_back({(prefix.has_parent_path() ? entries->path() : fs::path(name)).string(), name});
+      files.push_back(
+          {(prefix.has_parent_path() ? entries->path() : fs::path(name)).string(), name});
     }
   }
   if (files.empty()) {

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <memory>
@@ -12,6 +13,7 @@
 #include "client/cli/invocation.h"
 #include "client/cli/progress.h"
 #include "client/cli/table.h"
+#include "client/status.h"
 
 namespace zood::client::cli {
 namespace {
@@ -27,7 +29,9 @@ double Milliseconds(const v1::Timing& timing) {
 }
 
 std::string Describe(const v1::ClassifyResponse& answer, const std::vector<std::string>& photos) {
-  Table table({{"IMAGE"}, {"LABEL"}, {"PROBABILITY", Table::Align::kRight},
+  Table table({{"IMAGE"},
+               {"LABEL"},
+               {"PROBABILITY", Table::Align::kRight},
                {"TIME", Table::Align::kRight}});
   double compute = 0;
   for (int i = 0; i < answer.results_size(); ++i) {
@@ -73,7 +77,7 @@ absl::StatusOr<std::string> ReadInput() {
 absl::Status ClassifyInput(const Options& options, const v1::ModelSpec& model, Session& session) {
   ZOOD_ASSIGN_OR_RETURN(const std::string image, ReadInput());
   const auto answer = session.client.ClassifyBytes(model, {image}, options.classify);
-  if (!answer.ok()) return Annotate(answer.status(), "standard input");
+  if (!answer.ok()) return NameImage(answer.status(), std::vector<std::string>{"standard input"});
   Print(session, *answer, Describe(*answer, {"(standard input)"}));
   return absl::OkStatus();
 }
@@ -112,10 +116,12 @@ void AddClassifyCommand(CLI::App& app, Invocation& invocation) {
       ->add_option("--threshold", options->classify.threshold,
                    "Leave out classes less probable than this (0 to 1)")
       ->check(CLI::Range(0.0, 1.0));
-  command->add_option("--end-point", options->classify.end_points,
-                      "Answer this intermediate result too; may be given several times. "
-                      "`zoo show MODEL` lists them")
-      ->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  command
+      ->add_option("--end-point", options->classify.end_points,
+                   "Answer this intermediate result too; may be given several times. "
+                   "`zoo show MODEL` lists them")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   command->add_flag("--logits", options->classify.logits,
                     "Answer the outputs before the softmax too (in JSON)");
   command->callback([options, &invocation] {

@@ -1,6 +1,5 @@
 // Datasets as tables.
 #include <fmt/format.h>
-#include <google/protobuf/util/time_util.h>
 
 #include <algorithm>
 #include <string>
@@ -10,8 +9,6 @@
 
 namespace zood::client::cli {
 namespace {
-
-using google::protobuf::util::TimeUtil;
 
 constexpr Table::Align kRight = Table::Align::kRight;
 constexpr int kShownProblems = 20;  // the rest is in --json
@@ -53,7 +50,7 @@ std::string DescribeDatasets(const v1::ListDatasetsResponse& answer) {
     table.Add({dataset.name(), Count(dataset.num_items()), Count(dataset.counts().train()),
                Count(dataset.counts().validation()), Count(dataset.counts().test()),
                Count(dataset.num_problems()), FormatBytes(dataset.bytes()),
-               TimeUtil::ToString(dataset.created_at()), dataset.note()});
+               FormatTime(dataset.created_at().seconds()), dataset.note()});
   }
   return table.ToString();
 }
@@ -61,7 +58,7 @@ std::string DescribeDatasets(const v1::ListDatasetsResponse& answer) {
 std::string DescribeDataset(const v1::Dataset& dataset) {
   Table facts({{dataset.name()}, {""}});
   facts.Add({"digest", dataset.digest()});
-  facts.Add({"created", TimeUtil::ToString(dataset.created_at())});
+  facts.Add({"created", FormatTime(dataset.created_at().seconds())});
   facts.Add({"pictures", fmt::format("{} in {}, {}", dataset.num_items(),
                                      dataset.classes_size() == 1
                                          ? std::string("1 class")

@@ -3,15 +3,13 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <filesystem>
-#include <map>
 #include <memory>
 #include <string>
-#include <system_error>
 #include <vector>
 
 #include "base/file.h"
 #include "base/status.h"
+#include "client/cli/class_folders.h"
 #include "client/cli/idx_file.h"
 #include "client/cli/invocation.h"
 #include "client/cli/progress.h"
@@ -19,8 +17,6 @@
 
 namespace zood::client::cli {
 namespace {
-
-namespace fs = std::filesystem;
 
 struct Options {
   std::string model;
@@ -35,56 +31,6 @@ struct Options {
 };
 
 constexpr int kConfusionClasses = 20;  // more do not fit on a screen
-
-// A folder's class: the index that its name says, or the label.
-struct FolderImage {
-  std::string path;
-  std::string folder;
-};
-
-absl::StatusOr<std::vector<FolderImage>> ListFolder(const std::string& root) {
-  std::error_code error;
-  std::vector<FolderImage> images;
-  for (fs::recursive_directory_iterator at(root, error), end; !error && at != end;
-       at.increment(error)) {
-    std::error_code type;
-    if (!at->is_regular_file(type) || at->path().filename().string().starts_with('.')) continue;
-    const fs::path relative = at->path().lexically_relative(root);
-    if (std::distance(relative.begin(), relative.end()) < 2) continue;  // in no class's folder
-    images.push_back({at->path().string(), relative.begin()->string()});
-  }
-  if (error) return NotFound("'{}' cannot be read: {}", root, error.message());
-  if (images.empty()) {
-    return InvalidArgument("'{}' holds no images: expected one subdirectory for each class", root);
-  }
-  std::sort(images.begin(), images.end(),
-            [](const FolderImage& a, const FolderImage& b) { return a.path < b.path; });
-  return images;
-}
-
-// Classes of folders, as EvaluateRequest.image_folder describes them: labels, indices, or in order.
-std::vector<int> LabelsOf(const std::vector<FolderImage>& images, const v1::Version& version) {
-  std::vector<std::string> folders;
-  for (const FolderImage& image : images) folders.push_back(image.folder);
-  std::sort(folders.begin(), folders.end());
-  folders.erase(std::unique(folders.begin(), folders.end()), folders.end());
-  std::map<std::string, int> index;
-  for (const std::string& folder : folders) {
-    const auto label = std::find(version.labels().begin(), version.labels().end(), folder);
-    if (label != version.labels().end()) {
-      index[folder] = static_cast<int>(label - version.labels().begin());
-    } else if (folder.size() < 10 && folder.find_first_not_of("0123456789") == std::string::npos) {
-      index[folder] = std::stoi(folder);
-    }
-  }
-  if (index.size() != folders.size()) {
-    index.clear();
-    for (const std::string& folder : folders) index.emplace(folder, static_cast<int>(index.size()));
-  }
-  std::vector<int> labels;
-  for (const FolderImage& image : images) labels.push_back(index.at(image.folder));
-  return labels;
-}
 
 v1::EvaluationSpec ToSpec(const Options& options, const v1::ModelSpec& model) {
   v1::EvaluationSpec spec;
@@ -103,17 +49,18 @@ using ProgressFn = Client::EvaluationProgressFn;
 absl::StatusOr<v1::EvaluationReport> EvaluateFolder(const Options& options,
                                                     const v1::ModelSpec& model, Client& client,
                                                     const ProgressFn& progress) {
-  ZOOD_ASSIGN_OR_RETURN(const std::vector<FolderImage> images, ListFolder(options.folder));
   ZOOD_ASSIGN_OR_RETURN(const v1::Version version, client.GetVersion(model));
   v1::ModelSpec pinned = model;
   pinned.set_version(version.version());  // the labels below are this version's
-  const std::vector<int> labels = LabelsOf(images, version);
+  ZOOD_ASSIGN_OR_RETURN(const std::vector<ClassImage> images,
+                        ListClassFolders(options.folder, version, options.labels_offset));
   const std::size_t count = Limit(images.size(), options.max);
-  const auto next = [&, at = std::size_t{0}](v1::LabeledImage& image) mutable -> absl::StatusOr<bool> {
+  const auto next = [&,
+                     at = std::size_t{0}](v1::LabeledImage& image) mutable -> absl::StatusOr<bool> {
     if (at == count) return false;
     ZOOD_ASSIGN_OR_RETURN(const auto contents, FileSystem::Native().Open(images[at].path));
     image.mutable_image()->set_encoded(contents->bytes().data(), contents->bytes().size());
-    image.set_index(labels[at]);
+    image.set_index(images[at].label);
     image.set_id(images[at].path);
     ++at;
     return true;
@@ -122,9 +69,8 @@ absl::StatusOr<v1::EvaluationReport> EvaluateFolder(const Options& options,
                                progress);
 }
 
-absl::StatusOr<v1::EvaluationReport> EvaluateIdx(const Options& options,
-                                                 const v1::ModelSpec& model, Client& client,
-                                                 const ProgressFn& progress) {
+absl::StatusOr<v1::EvaluationReport> EvaluateIdx(const Options& options, const v1::ModelSpec& model,
+                                                 Client& client, const ProgressFn& progress) {
   ZOOD_ASSIGN_OR_RETURN(const IdxFile images, ReadIdxFile(options.images, 3));
   ZOOD_ASSIGN_OR_RETURN(const IdxFile labels, ReadIdxFile(options.labels, 1));
   if (images.shape[0] != labels.shape[0]) {
@@ -133,7 +79,8 @@ absl::StatusOr<v1::EvaluationReport> EvaluateIdx(const Options& options,
   }
   const std::size_t bytes = static_cast<std::size_t>(images.shape[1] * images.shape[2]);
   const std::size_t count = Limit(labels.data.size(), options.max);
-  const auto next = [&, at = std::size_t{0}](v1::LabeledImage& image) mutable -> absl::StatusOr<bool> {
+  const auto next = [&,
+                     at = std::size_t{0}](v1::LabeledImage& image) mutable -> absl::StatusOr<bool> {
     if (at == count) return false;
     v1::Tensor* pixels = image.mutable_image()->mutable_pixels();
     pixels->set_dtype(v1::DATA_TYPE_UINT8);
@@ -172,7 +119,8 @@ std::string DescribeConfusion(const v1::EvaluationReport& report) {
   Table table(std::move(columns));
   for (int r = 0; r < classes; ++r) {
     std::vector<std::string> row = {fmt::format("{} {}", r, report.classes(r).label())};
-    for (int c = 0; c < classes; ++c) row.push_back(fmt::format("{}", report.confusion(r * classes + c)));
+    for (int c = 0; c < classes; ++c)
+      row.push_back(fmt::format("{}", report.confusion(r * classes + c)));
     table.Add(row);
   }
   return table.ToString();
@@ -180,7 +128,8 @@ std::string DescribeConfusion(const v1::EvaluationReport& report) {
 
 std::string Describe(const v1::EvaluationReport& report, bool confusion) {
   std::string text = fmt::format(
-      "{}, version {}, on {}\n  top-1 {} ({} correct)\n  top-5 {} ({} correct)\n  mean loss {:.4f}\n"
+      "{}, version {}, on {}\n  top-1 {} ({} correct)\n  top-5 {} ({} correct)\n  mean loss "
+      "{:.4f}\n"
       "  {:.2f} s, {:.1f} images a second\n",
       report.model().model(), report.model().version(), FormatCount(report.images(), "image"),
       FormatPercent(report.top1()), report.top1_correct(), FormatPercent(report.top5()),
@@ -232,10 +181,11 @@ void AddEvalCommand(CLI::App& app, Invocation& invocation) {
   command->add_option("model", options->model, "The model")->required()->check(IsModelSpec());
   CLI::Option* folder =
       command->add_option("--folder", options->folder,
-                          "Subdirectories are classes: their names are labels or indices, or else "
-                          "they are numbered in order");
-  CLI::Option* images = command->add_option("--images", options->images, "Images in MNIST's format");
-  CLI::Option* labels = command->add_option("--labels", options->labels, "Labels in MNIST's format");
+                          "A subdirectory for each class, called by its label or its number");
+  CLI::Option* images =
+      command->add_option("--images", options->images, "Images in MNIST's format");
+  CLI::Option* labels =
+      command->add_option("--labels", options->labels, "Labels in MNIST's format");
   folder->excludes(images)->excludes(labels);
   images->needs(labels);
   labels->needs(images);
@@ -249,8 +199,9 @@ void AddEvalCommand(CLI::App& app, Invocation& invocation) {
   command->add_flag("--confusion", options->confusion, "Print the confusion matrix too");
   command->callback([options, &invocation] {
     if (options->folder.empty() && options->images.empty()) {
-      throw CLI::ValidationError("eval", "the images are missing: give --folder, or --images and "
-                                         "--labels");
+      throw CLI::ValidationError("eval",
+                                 "the images are missing: give --folder, or --images and "
+                                 "--labels");
     }
     invocation.action = [options](Session& session) { return Evaluate(*options, session); };
   });

@@ -35,15 +35,17 @@ absl::StatusOr<IdxFile> ReadIdxFile(const std::string& path, std::size_t rank) {
   std::array<std::uint8_t, 4> word{};
   ZOOD_RETURN_IF_ERROR(Read(file.get(), path, word.data(), word.size()));
   if (word[0] != 0 || word[1] != 0 || word[2] != kUnsignedByte || word[3] != rank) {
-    return InvalidArgument("{}: not an IDX file of unsigned bytes with {} extents: begins with "
-                           "{:02x}{:02x}{:02x}{:02x}, expected 000008{:02x}",
-                           path, rank, word[0], word[1], word[2], word[3], rank);
+    return InvalidArgument(
+        "{}: not an IDX file of unsigned bytes with {} extents: begins with "
+        "{:02x}{:02x}{:02x}{:02x}, expected 000008{:02x}",
+        path, rank, word[0], word[1], word[2], word[3], rank);
   }
   IdxFile result;
   std::int64_t bytes = 1;
   for (std::size_t i = 0; i < rank; ++i) {
     ZOOD_RETURN_IF_ERROR(Read(file.get(), path, word.data(), word.size()));
-    const std::int64_t extent = (std::int64_t{word[0]} << 24) | (word[1] << 16) | (word[2] << 8) | word[3];
+    const std::int64_t extent =
+        (std::int64_t{word[0]} << 24) | (word[1] << 16) | (word[2] << 8) | word[3];
     if (extent == 0 || extent > kMaxBytes / bytes) {
       return InvalidArgument("{}: extent {} of {} is {}: the data would not be 1 byte to 1 GiB",
                              path, i, rank, extent);

@@ -84,12 +84,18 @@ std::vector<std::string> OtherFiles(const Options& options) {
 
 std::string StageName(v1::ImportProgress::Stage stage) {
   switch (stage) {
-    case v1::ImportProgress::RECEIVING: return "sending";
-    case v1::ImportProgress::READING: return "reading";
-    case v1::ImportProgress::CHECKING: return "checking";
-    case v1::ImportProgress::PUBLISHING: return "publishing";
-    case v1::ImportProgress::LOADING: return "loading";
-    default: return "importing";
+    case v1::ImportProgress::RECEIVING:
+      return "sending";
+    case v1::ImportProgress::READING:
+      return "reading";
+    case v1::ImportProgress::CHECKING:
+      return "checking";
+    case v1::ImportProgress::PUBLISHING:
+      return "publishing";
+    case v1::ImportProgress::LOADING:
+      return "loading";
+    default:
+      return "importing";
   }
 }
 
@@ -140,7 +146,9 @@ absl::Status Import(const Options& options, Session& session) {
   Print(session, version,
         fmt::format("{}, version {}: {} in {}, {}\n", version.model(), version.version(),
                     FormatBytes(version.bytes()), FormatCount(version.num_tensors(), "tensor"),
-                    v1::VersionState_Name(version.status().state())));
+                    version.status().state() == v1::UNLOADED
+                        ? "not loaded yet"
+                        : v1::VersionState_Name(version.status().state())));
   if (version.status().state() == v1::FAILED) {
     return FailedPrecondition("version {} of {} is stored but cannot be loaded: {}",
                               version.version(), version.model(), version.status().error());
@@ -149,17 +157,19 @@ absl::Status Import(const Options& options, Session& session) {
 }
 
 void AddNetworkOptions(CLI::App& command, Options& options) {
-  CLI::Option* arch = command.add_option(
-      "-a,--arch", options.architecture, "The network's name in the zoo (`zoo architectures`)");
+  CLI::Option* arch = command.add_option("-a,--arch", options.architecture,
+                                         "The network's name in the zoo (`zoo architectures`)");
   CLI::Option* prototxt = command.add_option(
       "--prototxt", options.prototxt, "The Caffe description of the network, instead of --arch");
   arch->excludes(prototxt);
   command.add_option("--classes", options.classes, "Outputs of the network, if not as published")
-      ->check(CLI::PositiveNumber)->excludes(prototxt);
+      ->check(CLI::PositiveNumber)
+      ->excludes(prototxt);
   command.add_option("--size", options.size, "Input in pixels, as 224 or HEIGHTxWIDTH")
       ->excludes(prototxt);
   command.add_option("--channels", options.channels, "Input channels: 1 (gray) or 3")
-      ->check(CLI::IsMember({1, 3}))->excludes(prototxt);
+      ->check(CLI::IsMember({1, 3}))
+      ->excludes(prototxt);
   command.add_option("--mean-file", options.mean_file, "Caffe's mean image (mean.binaryproto)")
       ->needs(prototxt);
 }
@@ -169,7 +179,8 @@ void AddNetworkOptions(CLI::App& command, Options& options) {
 void AddImportCommand(CLI::App& app, Invocation& invocation) {
   CLI::App* command = app.add_subcommand(
       "import",
-      "Make a version of a model from a checkpoint.\nTensorFlow (a .ckpt file, or the prefix of its "
+      "Make a version of a model from a checkpoint.\nTensorFlow (a .ckpt file, or the prefix of "
+      "its "
       "parts), Caffe (.caffemodel), PyTorch (.pth, .th, .pt).\nThe files are sent to the daemon "
       "unless --remote says that they lie on its machine.");
   const auto options = std::make_shared<Options>();
@@ -177,10 +188,12 @@ void AddImportCommand(CLI::App& app, Invocation& invocation) {
   command->add_option("-n,--name", options->name, "The model's name (default: the architecture's)");
   AddNetworkOptions(*command, *options);
   command->add_option("--labels", options->labels, "Class names, one a line");
-  command->add_option("--preprocess", options->preprocess,
-                      "Preprocessing instead of the network's own: a zood.v1.Preprocessing as JSON");
+  command->add_option(
+      "--preprocess", options->preprocess,
+      "Preprocessing instead of the network's own: a zood.v1.Preprocessing as JSON");
   command->add_option("--alias", options->aliases, "Point this alias at the version too")
-      ->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   command->add_option("--note", options->note, "Words to keep with the version");
   command->add_flag("--load", options->load, "Load the version at once");
   command->add_flag("--no-moving-averages", options->no_moving_averages,
@@ -189,15 +202,18 @@ void AddImportCommand(CLI::App& app, Invocation& invocation) {
                     "Paths are on the daemon's machine, under its --model-root");
   command->callback([options, &invocation] {
     if (options->architecture.empty() && options->prototxt.empty()) {
-      throw CLI::ValidationError("import", "the network is missing: give --arch, or --prototxt");
+      throw CLI::ValidationError(
+          "import",
+          "the network is missing: give --arch (`zoo architectures` lists the "
+          "names), or --prototxt");
     }
     if (options->architecture.empty() && options->name.empty()) {
       throw CLI::ValidationError("import", "--name is missing: a .prototxt gives a model no name");
     }
     v1::ZooNetwork ignored;
     if (!options->size.empty() && !SetSize(options->size, ignored).ok()) {
-      throw CLI::ValidationError("--size", "expected pixels like 224, or HEIGHTxWIDTH; found '" +
-                                               options->size + "'");
+      throw CLI::ValidationError(
+          "--size", "expected pixels like 224, or HEIGHTxWIDTH; found '" + options->size + "'");
     }
     invocation.action = [options](Session& session) { return Import(*options, session); };
   });

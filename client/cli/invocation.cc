@@ -9,6 +9,7 @@
 #include <chrono>
 #include <cstdio>
 #include <string>
+#include <vector>
 
 #include "base/status.h"
 #include "client/cli/table.h"
@@ -19,7 +20,7 @@ namespace {
 
 constexpr const char* kFooter =
     "Models are named NAME, NAME@VERSION or NAME@ALIAS; NAME alone is the alias `stable`, or the "
-    "newest\nversion where that is not set.\n\n"
+    "newest\nversion where that is not set. --address, --timeout and --json may stand anywhere.\n\n"
     "Exit codes:\n"
     "  0  done\n"
     "  1  the daemon answered with an error, or a file here cannot be read\n"
@@ -99,6 +100,34 @@ void AddCommands(CLI::App& app, Invocation& invocation) {
   AddStatusCommand(app, invocation);
 }
 
+namespace {
+
+// Prints what help or version asked for, or what is wrong with the command line.
+int Report(CLI::App& app, const CLI::ParseError& error) {
+  if (error.get_exit_code() == 0) return app.exit(error);
+  const CLI::App* command = &app;
+  std::string name = app.get_name();
+  while (!command->get_subcommands().empty()) {
+    command = command->get_subcommands().front();
+    name += " " + command->get_name();
+  }
+  std::string what = error.what();
+  if (dynamic_cast<const CLI::RequiredError*>(&error) != nullptr &&
+      what == "A subcommand is required") {  // as CLI11 says it
+    const std::vector<std::string> rest = app.remaining(/*recurse=*/true);
+    what = rest.empty() ? "the command is missing"
+                        : fmt::format("there is no command '{}'", rest.front());
+  }
+  // Errors of ours begin with the command's name already.
+  if (const std::string own = command->get_name() + ": "; what.starts_with(own)) {
+    what.erase(0, own.size());
+  }
+  fmt::print(stderr, "{}: {}\n`{} --help` says what there is.\n", name, Printable(what), name);
+  return kExitUsage;
+}
+
+}  // namespace
+
 int Run(int argc, char** argv, const std::string& version) {
   CLI::App app("zoo talks to zood, the model-zoo serving daemon.", "zoo");
   Invocation invocation;
@@ -107,7 +136,7 @@ int Run(int argc, char** argv, const std::string& version) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? kExitOk : kExitUsage;
+    return Report(app, error);
   }
   if (invocation.timeout_seconds > 0) {
     const std::chrono::milliseconds limit(

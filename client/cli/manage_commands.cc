@@ -32,9 +32,8 @@ absl::Status DeleteAlias(const Options& options, Session& session) {
 }
 
 absl::Status SetAlias(const Options& options, Session& session) {
-  ZOOD_ASSIGN_OR_RETURN(
-      const v1::SetAliasResponse answer,
-      session.client.SetAlias(options.model, options.alias, options.version));
+  ZOOD_ASSIGN_OR_RETURN(const v1::SetAliasResponse answer,
+                        session.client.SetAlias(options.model, options.alias, options.version));
   const std::int64_t previous = answer.previous_version();
   Print(session, answer,
         fmt::format("{}@{} is version {}{}\n", options.model, options.alias, options.version,
@@ -56,10 +55,9 @@ absl::Status Unload(const Options& options, Session& session) {
   ZOOD_ASSIGN_OR_RETURN(const v1::ModelSpec model, ParseModelSpec(options.model));
   ZOOD_ASSIGN_OR_RETURN(const v1::UnloadModelResponse answer, session.client.UnloadModel(model));
   Print(session, answer,
-        answer.versions().empty()
-            ? fmt::format("{}: nothing was loaded\n", ToString(model))
-            : fmt::format("{}: unloaded version {}\n", model.name(),
-                          fmt::join(answer.versions(), ", ")));
+        answer.versions().empty() ? fmt::format("{}: nothing was loaded\n", ToString(model))
+                                  : fmt::format("{}: unloaded version {}\n", model.name(),
+                                                fmt::join(answer.versions(), ", ")));
   return absl::OkStatus();
 }
 
@@ -95,8 +93,8 @@ void AddAlias(CLI::App& app, Invocation& invocation) {
   CLI::App* command = app.add_subcommand("alias", "Point an alias at a version, or remove it");
   command->add_option("model", options->model, "The model's name")->required();
   command->add_option("alias", options->alias, "The alias: `stable`, or your own")->required();
-  CLI::Option* version = command->add_option("version", options->version, "The version")
-                             ->check(CLI::PositiveNumber);
+  CLI::Option* version =
+      command->add_option("version", options->version, "The version")->check(CLI::PositiveNumber);
   CLI::Option* remove = command->add_flag("-d,--delete", options->remove, "Remove the alias");
   remove->excludes(version);
   command->callback([options, &invocation] {
@@ -125,8 +123,9 @@ void AddRemove(CLI::App& app, Invocation& invocation) {
   command->callback([options, &invocation] {
     const bool names_version = options->model.find('@') != std::string::npos;
     if (names_version == options->all) {
-      throw CLI::ValidationError("rm", "name a version (MODEL@VERSION), or give --all for a model "
-                                       "with all its versions");
+      throw CLI::ValidationError("rm",
+                                 "name a version (MODEL@VERSION), or give --all for a model "
+                                 "with all its versions");
     }
     invocation.action = [options](Session& session) { return Remove(*options, session); };
   });

@@ -1,12 +1,12 @@
 // zoo models, zoo show, zoo architectures: what there is.
 #include <fmt/format.h>
-#include <google/protobuf/util/time_util.h>
 
 #include <CLI/CLI.hpp>
 #include <cstdint>
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/status.h"
@@ -16,14 +16,15 @@
 namespace zood::client::cli {
 namespace {
 
-using google::protobuf::util::TimeUtil;
+constexpr std::size_t kLineWidth = 76;
 
 // "latest: 3, stable: 2"
 std::string Aliases(const v1::Model& model) {
   // A map of protobuf has no order.
   const std::map<std::string, std::int64_t> sorted(model.aliases().begin(), model.aliases().end());
   std::vector<std::string> parts;
-  for (const auto& [alias, version] : sorted) parts.push_back(fmt::format("{}: {}", alias, version));
+  for (const auto& [alias, version] : sorted)
+    parts.push_back(fmt::format("{}: {}", alias, version));
   return fmt::format("{}", fmt::join(parts, ", "));
 }
 
@@ -32,17 +33,20 @@ std::string DescribeModels(const v1::ListModelsResponse& answer) {
     return "There is no model yet. `zoo import --help` says how to get one in, `zoo architectures` "
            "which networks there are.\n";
   }
-  Table table({{"MODEL"}, {"VERSIONS", Table::Align::kRight}, {"ALIASES"}, {"LOADED"},
+  Table table({{"MODEL"},
+               {"VERSIONS", Table::Align::kRight},
+               {"ALIASES"},
+               {"LOADED"},
                {"MEMORY", Table::Align::kRight}});
   for (const v1::Model& model : answer.models()) {
     std::vector<std::string> loaded;
     std::int64_t memory = 0;
     for (const v1::VersionStatus& status : model.loaded()) {
       memory += status.memory_bytes();
-      loaded.push_back(status.state() == v1::AVAILABLE
-                           ? fmt::format("{}", status.version())
-                           : fmt::format("{} ({})", status.version(),
-                                         v1::VersionState_Name(status.state())));
+      loaded.push_back(
+          status.state() == v1::AVAILABLE
+              ? fmt::format("{}", status.version())
+              : fmt::format("{} ({})", status.version(), v1::VersionState_Name(status.state())));
     }
     table.Add({model.name(), fmt::format("{}", model.num_versions()), Aliases(model),
                loaded.empty() ? "-" : fmt::format("{}", fmt::join(loaded, ", ")),
@@ -67,17 +71,31 @@ void AddLineage(const v1::Lineage& lineage, Table& table) {
   table.Add({"plan", lineage.plan()});
 }
 
+// Some a line: there may be hundreds.
+void AddEndPoints(const v1::Version& version, Table& table) {
+  std::string title = "end points";
+  std::string line;
+  for (const std::string& name : version.end_points()) {
+    if (!line.empty() && DisplayWidth(line) + 1 + DisplayWidth(name) > kLineWidth) {
+      table.Add({std::exchange(title, ""), std::exchange(line, "")});
+    }
+    line += line.empty() ? name : " " + name;
+  }
+  if (!line.empty()) table.Add({title, line});
+}
+
 std::string DescribeVersion(const v1::Version& version) {
   Table table({{fmt::format("{}@{}", version.model(), version.version())}, {""}});
   table.Add({"digest", version.digest()});
   if (version.kind() == v1::CHECKPOINT) table.Add({"kind", "checkpoint of a training job"});
-  table.Add({"created", TimeUtil::ToString(version.created_at()) + " by " + version.build()});
+  table.Add({"created", FormatTime(version.created_at().seconds()) + " by " + version.build()});
   table.Add({"aliases", fmt::format("{}", fmt::join(version.aliases(), ", "))});
-  table.Add({"state", v1::VersionState_Name(version.status().state()) +
-                          (version.status().error().empty() ? "" : ": " + version.status().error())});
+  table.Add(
+      {"state", v1::VersionState_Name(version.status().state()) +
+                    (version.status().error().empty() ? "" : ": " + version.status().error())});
   table.Add({"network", NetworkName(version)});
-  table.Add({"input", fmt::format("{} x {} x {}", version.height(), version.width(),
-                                  version.channels())});
+  table.Add({"input", fmt::format("{} x {} x {} (height, width, channels)", version.height(),
+                                  version.width(), version.channels())});
   table.Add({"classes", fmt::format("{}", version.num_classes())});
   table.Add({"weights", fmt::format("{} in {}", FormatBytes(version.bytes()),
                                     FormatCount(version.num_tensors(), "tensor"))});
@@ -89,19 +107,22 @@ std::string DescribeVersion(const v1::Version& version) {
   const std::map<std::string, double> metrics(version.metrics().begin(), version.metrics().end());
   for (const auto& [name, value] : metrics) table.Add({name, fmt::format("{:.6g}", value)});
   if (!version.note().empty()) table.Add({"note", version.note()});
-  if (!version.end_points().empty()) {
-    table.Add({"end points", fmt::format("{}", fmt::join(version.end_points(), " "))});
-  }
+  AddEndPoints(version, table);
   return table.ToString();
 }
 
 std::string DescribeVersions(const v1::ListVersionsResponse& answer) {
-  Table table({{"VERSION", Table::Align::kRight}, {"KIND"}, {"CREATED"}, {"STATE"}, {"ALIASES"},
-               {"WEIGHTS", Table::Align::kRight}, {"NOTE"}});
+  Table table({{"VERSION", Table::Align::kRight},
+               {"KIND"},
+               {"CREATED"},
+               {"STATE"},
+               {"ALIASES"},
+               {"WEIGHTS", Table::Align::kRight},
+               {"NOTE"}});
   for (const v1::Version& version : answer.versions()) {
     table.Add({fmt::format("{}", version.version()),
                version.kind() == v1::CHECKPOINT ? "checkpoint" : "model",
-               TimeUtil::ToString(version.created_at()),
+               FormatTime(version.created_at().seconds()),
                v1::VersionState_Name(version.status().state()),
                fmt::format("{}", fmt::join(version.aliases(), ", ")), FormatBytes(version.bytes()),
                version.note()});
@@ -123,19 +144,26 @@ absl::Status Show(const std::string& name, Session& session) {
 }
 
 std::string DescribeArchitectures(const v1::ListArchitecturesResponse& answer) {
-  Table table({{"NETWORK"}, {"FAMILY"}, {"INPUT", Table::Align::kRight},
-               {"CLASSES", Table::Align::kRight}, {"TOP-1", Table::Align::kRight},
-               {"TOP-5", Table::Align::kRight}, {"PUBLISHED AS"}});
+  Table table({{"NETWORK"},
+               {"FAMILY"},
+               {"INPUT", Table::Align::kRight},
+               {"CLASSES", Table::Align::kRight},
+               {"TOP-1", Table::Align::kRight},
+               {"TOP-5", Table::Align::kRight},
+               {"PUBLISHED AS"}});
   const auto accuracy = [](bool known, double value) {
     return known ? fmt::format("{:.1f} %", value) : std::string("-");
   };
   for (const v1::Architecture& entry : answer.architectures()) {
     const v1::ZooNetwork& network = entry.defaults();
-    std::vector<std::string> row = {entry.name(), entry.family(),
-                                    fmt::format("{} x {} x {}", network.height(), network.width(),
-                                                network.channels()),
-                                    fmt::format("{}", network.num_classes())};
-    if (entry.published().empty()) table.Add(row);
+    std::vector<std::string> row = {
+        entry.name(), entry.family(),
+        fmt::format("{} x {} x {}", network.height(), network.width(), network.channels()),
+        fmt::format("{}", network.num_classes())};
+    if (entry.published().empty()) {
+      row.insert(row.end(), {"-", "-", "-"});
+      table.Add(row);
+    }
     for (const v1::PublishedCheckpoint& published : entry.published()) {
       row.resize(4);
       row.push_back(accuracy(published.has_top1(), published.top1()));
@@ -145,7 +173,10 @@ std::string DescribeArchitectures(const v1::ListArchitecturesResponse& answer) {
       row = {"", "", "", ""};
     }
   }
-  return table.ToString();
+  return table.ToString() +
+         "\nInputs are height x width x channels. Accuracies are as published: on ImageNet's "
+         "validation images,\nof CIFAR ResNets on CIFAR-10's test images. "
+         "`zoo import --arch NETWORK FILE` gets a file in.\n";
 }
 
 }  // namespace

@@ -56,9 +56,9 @@ void Progress::Update(std::string_view stage, std::int64_t done, std::int64_t to
                       std::string_view figures) {
   const auto now = std::chrono::steady_clock::now();
   const bool new_stage = stage != stage_;
-  const std::chrono::steady_clock::duration pause = terminal_
-                                                        ? std::chrono::steady_clock::duration(kRedraw)
-                                                        : std::chrono::steady_clock::duration(kNextLine);
+  const std::chrono::steady_clock::duration pause =
+      terminal_ ? std::chrono::steady_clock::duration(kRedraw)
+                : std::chrono::steady_clock::duration(kNextLine);
   if (!new_stage && now - last_ < pause) return;
   stage_ = stage;
   last_ = now;

@@ -12,8 +12,8 @@ namespace zood::client::cli {
 // "[#####...............]" with `width` places for done / total, which is taken as within [0, 1].
 std::string Bar(std::int64_t done, std::int64_t total, int width);
 
-// What fits in one line, which can be wiped: without the bar where all together is too wide, and cut
-// where that is, too. One column stays free.
+// What fits in one line, which can be wiped: without the bar where all together is too wide, and
+// cut where that is, too. One column stays free.
 std::string FittingLine(std::string_view stage, std::string_view bar, std::string_view figures,
                         std::size_t columns);
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <ctime>
 #include <utility>
 
 namespace zood::client::cli {
@@ -72,6 +73,14 @@ std::string FormatPercent(double share) { return fmt::format("{:.2f} %", share *
 std::string FormatMilliseconds(double milliseconds) {
   if (milliseconds >= 1000) return fmt::format("{:.2f} s", milliseconds / 1000);
   return fmt::format("{:.1f} ms", milliseconds);
+}
+
+std::string FormatTime(std::int64_t unix_seconds) {
+  const std::time_t time = unix_seconds;
+  std::tm parts = {};
+  if (gmtime_r(&time, &parts) == nullptr) return "?";
+  return fmt::format("{:04}-{:02}-{:02} {:02}:{:02}:{:02} UTC", parts.tm_year + 1900,
+                     parts.tm_mon + 1, parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec);
 }
 
 std::string FormatCount(std::int64_t count, std::string_view noun) {

@@ -43,9 +43,10 @@ class Table {
   std::vector<std::vector<std::string>> rows_;
 };
 
-std::string FormatBytes(std::int64_t bytes);         // "97.5 MiB"
-std::string FormatPercent(double share);             // 0.1234 is "12.34 %"
-std::string FormatMilliseconds(double milliseconds);  // "12.3 ms", "1.25 s"
+std::string FormatBytes(std::int64_t bytes);                         // "97.5 MiB"
+std::string FormatPercent(double share);                             // 0.1234 is "12.34 %"
+std::string FormatMilliseconds(double milliseconds);                 // "12.3 ms", "1.25 s"
+std::string FormatTime(std::int64_t unix_seconds);                   // "2026-11-25 22:20:57 UTC"
 std::string FormatCount(std::int64_t count, std::string_view noun);  // "1 image", "2 images"
 
 }  // namespace zood::client::cli

@@ -75,6 +75,24 @@ TEST(CommandLineTest, UsageErrors) {
   }
 }
 
+TEST(CommandLineTest, UsageErrorsSayWhatIsWrongAndWhoseHelpToAsk) {
+  const auto said = [](const std::vector<std::string>& line) {
+    testing::internal::CaptureStderr();
+    EXPECT_EQ(Exit(line), kExitUsage);
+    return testing::internal::GetCapturedStderr();
+  };
+  EXPECT_EQ(said({}), "zoo: the command is missing\n`zoo --help` says what there is.\n");
+  EXPECT_EQ(said({"dance"}),
+            "zoo: there is no command 'dance'\n`zoo --help` says what there is.\n");
+  EXPECT_EQ(said({"dataset", "dance"}),
+            "zoo dataset: there is no command 'dance'\n"
+            "`zoo dataset --help` says what there is.\n");
+  EXPECT_EQ(said({"rm", "lenet"}),
+            "zoo rm: name a version (MODEL@VERSION), or give --all for a model with all its "
+            "versions\n`zoo rm --help` says what there is.\n");
+  EXPECT_EQ(said({"show"}), "zoo show: model is required\n`zoo show --help` says what there is.\n");
+}
+
 TEST(CommandLineTest, NobodyAnswers) {
   EXPECT_EQ(Exit({"status", "--quiet", "--address", "127.0.0.1:1"}), kExitUnreachable);
   EXPECT_EQ(Exit({"--address", "127.0.0.1:1", "models"}), kExitUnreachable);

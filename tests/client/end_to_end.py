@@ -320,6 +320,36 @@ class EndToEnd(unittest.TestCase):
         message = self.zoo("models", "--address", "127.0.0.1:1", code=3)
         self.assertIn("zood serve", message)
 
+    def test_mistakes_name_the_file_and_the_folder(self):
+        broken = self.root / "torn.png"
+        broken.write_bytes(png(32, 32)[:200])
+        # In the second request of many, whose images are counted anew.
+        said = self.zoo("classify", "lenet", *[self.photo] * 40, broken, code=1)
+        self.assertIn(f"zoo: {broken}: ", said)
+        self.assertNotIn("image ", said)
+        with open(broken, "rb") as photo:
+            self.assertIn("zoo: standard input: ", self.zoo("classify", "lenet", "-", code=1,
+                                                            stdin=photo))
+        # A photo is not to blame for a model that is not there.
+        self.assertTrue(self.zoo("classify", "nothere", self.photo, code=1).startswith(
+            "zoo: there is no model 'nothere'"))
+        folder = self.root / "animals"
+        for name in ("3/close", "zebra", "empty"):
+            (folder / name).mkdir(parents=True)
+            (folder / name / "a.png").write_bytes(png(28, 28))
+        (folder / "empty" / "a.png").unlink()
+        self.assertIn("animals/zebra' is no class of lenet", self.zoo(
+            "eval", "lenet", "--folder", folder, code=1))
+        (folder / "zebra" / "a.png").unlink()
+        report = self.json("eval", "lenet", "--folder", folder)
+        self.assertEqual(report["images"], "1")
+        self.assertEqual(report["classes"][3]["images"], "1")
+
+    def test_mistakes_in_the_command_line(self):
+        said = self.zoo("dance", code=2)
+        self.assertIn("there is no command 'dance'", said)
+        self.assertIn("`zoo --help`", said)
+
 
 if __name__ == "__main__":
     unittest.main(argv=sys.argv[:1], verbosity=2)

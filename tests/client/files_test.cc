@@ -5,7 +5,10 @@
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <utility>
+#include <vector>
 
+#include "client/cli/class_folders.h"
 #include "client/cli/idx_file.h"
 #include "client/client.h"
 
@@ -117,8 +120,80 @@ TEST_F(FilesTest, ADatasetMayBeAFile) {
   EXPECT_EQ(files->at(0).name, "flowers.tar");
   EXPECT_EQ(FilesOfDataset(folder_ + "/gone").status().code(), absl::StatusCode::kNotFound);
   std::filesystem::create_directories(folder_ + "/empty");
-  EXPECT_EQ(FilesOfDataset(folder_ + "/empty").status().code(),
-            absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(FilesOfDataset(folder_ + "/empty").status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+class ClassFoldersTest : public FilesTest {
+ protected:
+  ClassFoldersTest() {
+    version_.set_model("pets");
+    version_.set_version(2);
+    version_.set_num_classes(4);
+    for (const char* label : {"tabby, tabby cat", "0", "beagle", "tiger"})
+      version_.add_labels(label);
+  }
+
+  void WriteIn(const std::string& folder, const std::string& name) const {
+    std::filesystem::create_directories(folder_ + "/" + folder);
+    Write(folder + "/" + name);
+  }
+
+  std::string Error() const {
+    return std::string(cli::ListClassFolders(folder_, version_).status().message());
+  }
+
+  v1::Version version_;
+};
+
+TEST_F(ClassFoldersTest, AreLabelsOrElseNumbers) {
+  WriteIn("beagle", "b.jpg");
+  WriteIn("beagle/from behind", "a.jpg");  // folders of folders are the outer one's class
+  WriteIn("0", "c.jpg");                   // a label before it is a number
+  WriteIn("3", "d.jpg");
+  WriteIn(".thumbnails", "e.jpg");
+  std::filesystem::create_directories(folder_ + "/empty");
+  Write("notes.txt");
+  const auto images = cli::ListClassFolders(folder_, version_);
+  ASSERT_TRUE(images.ok()) << images.status();
+  std::vector<std::pair<std::string, int>> found;
+  for (const auto& image : *images) {
+    found.emplace_back(image.path.substr(folder_.size() + 1), image.label);
+  }
+  EXPECT_THAT(found, testing::ElementsAre(std::pair("0/c.jpg", 1), std::pair("3/d.jpg", 3),
+                                          std::pair("beagle/b.jpg", 2),
+                                          std::pair("beagle/from behind/a.jpg", 2)));
+}
+
+TEST_F(ClassFoldersTest, AnythingElseIsAnErrorWithTheNearestLabels) {
+  WriteIn("beagle", "a.jpg");
+  WriteIn("Tabby", "b.jpg");
+  EXPECT_EQ(Error(), "'" + folder_ +
+                         "/Tabby' is no class of pets version 2: expected a label or a "
+                         "number from 0 to 3 as the folder's name; the nearest labels are "
+                         "'tabby, tabby cat', 'tiger', '0'");
+  version_.clear_labels();
+  EXPECT_THAT(Error(), testing::HasSubstr("/Tabby' is no class of pets"));
+  EXPECT_THAT(Error(), testing::HasSubstr("has no labels"));
+}
+
+TEST_F(ClassFoldersTest, NumbersAreClasses) {
+  for (const char* none : {"4", "-1", "1.5", "+1", "1x", "99999999999999999999"}) {
+    WriteIn(none, "a.jpg");
+    EXPECT_THAT(Error(), testing::HasSubstr(none));
+    std::filesystem::remove_all(folder_ + "/" + none);
+  }
+  // Labels of TF-slim begin with a background class, which some models lack: 1 is their class 0.
+  WriteIn("4", "a.jpg");
+  const auto images = cli::ListClassFolders(folder_, version_, 1);
+  ASSERT_TRUE(images.ok()) << images.status();
+  EXPECT_EQ(images->front().label, 4);
+}
+
+TEST_F(ClassFoldersTest, OneImageAtLeast) {
+  Write("a.jpg");
+  EXPECT_THAT(Error(), testing::HasSubstr("one subdirectory for each class"));
+  EXPECT_EQ(cli::ListClassFolders(folder_ + "/gone", version_).status().code(),
+            absl::StatusCode::kNotFound);
 }
 
 }  // namespace

@@ -18,23 +18,57 @@
 #include "zood/v1/datasets.grpc.pb.h"
 #include "zood/v1/fine_tuning.grpc.pb.h"
 
+// Of docs_sample.cc.
+absl::Status Stream(zood::client::Client& client, const std::vector<std::string>& photos);
+
 namespace zood::client {
 namespace {
 
 using testing::ElementsAre;
 using testing::HasSubstr;
 
-// Answers each request with its id, the last first.
+// Takes as many images in a request as the test wants, none that says "broken", and labels each
+// with what it says. Answers the requests of a stream with their ids, the last first.
 class FakeClassifier : public v1::Classifier::Service {
+ public:
+  int max_images = 256;
+  int max_bytes = 1 << 20;
+  std::vector<int> asked;  // images of each request
+
+ private:
+  grpc::Status Classify(grpc::ServerContext*, const v1::ClassifyRequest* request,
+                        v1::ClassifyResponse* response) override {
+    asked.push_back(request->images_size());
+    if (request->images_size() > max_images) {
+      return {grpc::StatusCode::INVALID_ARGUMENT,
+              fmt::format("the request holds {} images; {} are allowed", request->images_size(),
+                          max_images)};
+    }
+    if (request->ByteSizeLong() > static_cast<std::size_t>(max_bytes)) {
+      return {grpc::StatusCode::RESOURCE_EXHAUSTED, "Received message larger than max"};
+    }
+    for (int i = 0; i < request->images_size(); ++i) {
+      if (request->images(i).encoded() == "broken") {
+        return {grpc::StatusCode::INVALID_ARGUMENT, fmt::format("image {}: no JPEG", i)};
+      }
+      response->add_results()->add_classes()->set_label(request->images(i).encoded());
+    }
+    response->mutable_model()->set_version(7);
+    return grpc::Status::OK;
+  }
+
   grpc::Status ClassifyStream(
       grpc::ServerContext*,
       grpc::ServerReaderWriter<v1::ClassifyStreamResponse, v1::ClassifyStreamRequest>* stream)
       override {
-    std::vector<std::string> ids;
-    for (v1::ClassifyStreamRequest request; stream->Read(&request);) ids.push_back(request.id());
-    for (auto id = ids.rbegin(); id != ids.rend(); ++id) {
+    std::vector<v1::ClassifyStreamRequest> requests;
+    for (v1::ClassifyStreamRequest request; stream->Read(&request);) requests.push_back(request);
+    for (auto request = requests.rbegin(); request != requests.rend(); ++request) {
       v1::ClassifyStreamResponse response;
-      response.set_id(*id);
+      response.set_id(request->id());
+      const grpc::Status status =
+          Classify(nullptr, &request->request(), response.mutable_response());
+      if (!status.ok()) response.mutable_error()->set_message(status.error_message());
       stream->Write(response);
     }
     return grpc::Status::OK;
@@ -119,6 +153,20 @@ class ServicesTest : public testing::Test {
     std::filesystem::remove_all(folder_);
   }
 
+  // So many files, each of which says its number.
+  std::vector<std::string> Photos(int count) const {
+    std::vector<std::string> paths;
+    for (int i = 0; i < count; ++i) {
+      paths.push_back(fmt::format("{}/{}.jpg", folder_, i));
+      std::ofstream(paths.back()) << i;
+    }
+    return paths;
+  }
+
+  absl::StatusOr<v1::ClassifyResponse> ClassifyFiles(const std::vector<std::string>& paths) {
+    return client_->ClassifyFiles(*ParseModelSpec("lenet"), paths);
+  }
+
   void AddPart(const std::string& file, std::int64_t size, const std::string& bytes) {
     jobs_.parts.emplace_back().mutable_file()->set_path(file);
     jobs_.parts.back().mutable_file()->set_size(size);
@@ -133,6 +181,42 @@ class ServicesTest : public testing::Test {
   std::unique_ptr<Client> client_;
 };
 
+TEST_F(ServicesTest, FilesGoInAsManyRequestsAsTheDaemonsLimitsDemand) {
+  const std::vector<std::string> paths = Photos(40);
+  for (const int limit : {256, 5, 1}) {
+    classifier_.max_images = limit;
+    const auto answer = ClassifyFiles(paths);
+    ASSERT_TRUE(answer.ok()) << answer.status();
+    ASSERT_EQ(answer->results_size(), 40);
+    for (int i = 0; i < 40; ++i) {
+      EXPECT_EQ(answer->results(i).classes(0).label(), fmt::format("{}", i));
+    }
+  }
+  classifier_.asked.clear();
+  classifier_.max_images = 256;
+  classifier_.max_bytes = 1000;
+  std::ofstream(paths[3]) << std::string(900, 'x');
+  std::ofstream(paths[9]) << std::string(900, 'x');
+  const auto answer = ClassifyFiles(paths);
+  ASSERT_TRUE(answer.ok()) << answer.status();
+  EXPECT_EQ(answer->results_size(), 40);
+  EXPECT_EQ(classifier_.asked.front(), 32);
+  EXPECT_EQ(classifier_.asked[1], 16);
+  EXPECT_EQ(classifier_.asked[2], 8);
+}
+
+TEST_F(ServicesTest, ErrorsAboutImagesNameTheFile) {
+  std::vector<std::string> paths = Photos(40);
+  std::ofstream(paths[35]) << "broken";
+  EXPECT_EQ(std::string(ClassifyFiles(paths).status().message()), paths[35] + ": no JPEG");
+  EXPECT_THAT(classifier_.asked, ElementsAre(32, 8));
+  EXPECT_EQ(std::string(ClassifyFiles({paths[35]}).status().message()), paths[35] + ": no JPEG");
+  // What is wrong with the request and not with its size is said once it cannot be smaller.
+  classifier_.max_images = 0;
+  EXPECT_THAT(std::string(ClassifyFiles(paths).status().message()),
+              HasSubstr("0.jpg: the request holds 1 images; 0 are allowed"));
+}
+
 TEST_F(ServicesTest, ManyRequestsOverOneCall) {
   int sent = 0;
   std::vector<std::string> answered;
@@ -146,6 +230,15 @@ TEST_F(ServicesTest, ManyRequestsOverOneCall) {
   };
   EXPECT_TRUE(client_->ClassifyStream(next, answer).ok());
   EXPECT_THAT(answered, ElementsAre("2", "1", "0"));
+}
+
+TEST_F(ServicesTest, TheDocumentedStream) {
+  std::vector<std::string> paths = Photos(3);
+  std::ofstream(paths[1]) << "broken";
+  testing::internal::CaptureStdout();
+  EXPECT_TRUE(Stream(*client_, paths).ok());
+  EXPECT_EQ(testing::internal::GetCapturedStdout(),
+            fmt::format("{}: 2\n{}: image 0: no JPEG\n{}: 0\n", paths[2], paths[1], paths[0]));
 }
 
 TEST_F(ServicesTest, ErrorsOfEitherSideEndTheStream) {

@@ -3,6 +3,10 @@
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 
+#include <string>
+#include <vector>
+
+#include "base/status.h"
 #include "client/cli/invocation.h"
 #include "client/client.h"
 
@@ -23,6 +27,18 @@ TEST(StatusTest, ExitCodes) {
   EXPECT_EQ(cli::ExitCodeOf(Unreachable("localhost:8500", "")), 3);
 }
 
+TEST(StatusTest, ImagesAreNamedAndNotNumbered) {
+  const std::vector<std::string> names = {"a.jpg", "b.jpg"};
+  const absl::Status named = NameImage(InvalidArgument("image 1: no JPEG"), names);
+  EXPECT_EQ(named.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(std::string(named.message()), "b.jpg: no JPEG");
+  for (const char* other : {"image 2: no JPEG", "image x: no JPEG", "image 1", "image 1:", "image ",
+                            "no model 'image 1: x'", "image 99999999999999999999999: x"}) {
+    EXPECT_EQ(NameImage(InvalidArgument("{}", other), names), InvalidArgument("{}", other));
+  }
+  EXPECT_TRUE(IsUnreachable(NameImage(Unreachable("localhost:8500", ""), names)));
+}
+
 TEST(ConnectTest, SaysWhatToDoWhenNobodyAnswers) {
   const auto client = Client::Connect({.address = "127.0.0.1:1"});
   ASSERT_FALSE(client.ok());
@@ -34,8 +50,7 @@ TEST(ConnectTest, SaysWhatToDoWhenNobodyAnswers) {
 
 TEST(ModelSpecTest, NameVersionAndAlias) {
   EXPECT_EQ(ParseModelSpec("lenet")->name(), "lenet");
-  EXPECT_EQ(ParseModelSpec("lenet")->version_choice_case(),
-            v1::ModelSpec::VERSION_CHOICE_NOT_SET);
+  EXPECT_EQ(ParseModelSpec("lenet")->version_choice_case(), v1::ModelSpec::VERSION_CHOICE_NOT_SET);
   EXPECT_EQ(ParseModelSpec("lenet@12")->version(), 12);
   EXPECT_EQ(ParseModelSpec("lenet@stable")->alias(), "stable");
   for (const char* text : {"lenet", "lenet@12", "lenet@stable"}) {

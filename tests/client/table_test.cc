@@ -51,6 +51,7 @@ TEST(FormatTest, SharesTimesAndCounts) {
   EXPECT_EQ(FormatMilliseconds(2500), "2.50 s");
   EXPECT_EQ(FormatCount(1, "image"), "1 image");
   EXPECT_EQ(FormatCount(0, "image"), "0 images");
+  EXPECT_EQ(FormatTime(1700000000), "2023-11-14 22:13:20 UTC");
 }
 
 TEST(BarTest, FillsWithTheShareThatIsDone) {
