@@ -1,6 +1,7 @@
 # Language level, warnings, sanitizers, compiler cache.
 option(ZOOD_BUILD_TESTS "Build the test suite" ${PROJECT_IS_TOP_LEVEL})
 option(ZOOD_BUILD_BENCHMARKS "Build bench/" ${PROJECT_IS_TOP_LEVEL})
+option(ZOOD_BUILD_RPC "Build the daemon and its client, which need gRPC" ON)
 option(ZOOD_WARNINGS_AS_ERRORS "Treat warnings as errors" OFF)
 option(ZOOD_LIBFUZZER "Link the fuzz targets with libFuzzer instead of the corpus replayer" OFF)
 set(ZOOD_SANITIZE "" CACHE STRING "Sanitizers to build with, for example address,undefined or thread")
@@ -15,6 +16,7 @@ if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
 endif()
 # Release keeps line tables: a crash report without line numbers helps nobody.
 set(CMAKE_CXX_FLAGS_RELEASE "-O2 -DNDEBUG -g1")
+set(CMAKE_CXX_FLAGS_RELWITHDEBINFO "-O2 -g1")  # of the sanitizers, with assertions
 
 find_program(ZOOD_CCACHE ccache)
 if(ZOOD_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
