@@ -17,8 +17,6 @@ namespace {
 
 using graph::Graph;
 
-constexpr int kMaxBatch = 1024;
-
 struct FreeDeleter {
   void operator()(void* memory) const { std::free(memory); }
 };
@@ -169,8 +167,8 @@ class TapeProgram final : public TrainingProgram {
 };
 
 absl::Status CheckOptions(const Graph& graph, const TrainingOptions& options) {
-  if (options.batch < 1 || options.batch > kMaxBatch) {
-    return InvalidArgument("a batch of {}, expected 1 to {}", options.batch, kMaxBatch);
+  if (options.batch < 1 || options.batch > kMaxTrainingBatch) {
+    return InvalidArgument("a batch of {}, expected 1 to {}", options.batch, kMaxTrainingBatch);
   }
   if (options.threads < 0) return InvalidArgument("{} threads", options.threads);
   if (options.updated.size() != graph.variables().size()) {

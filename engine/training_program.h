@@ -28,8 +28,10 @@
 
 namespace zood::engine {
 
+inline constexpr int kMaxTrainingBatch = 1024;
+
 struct TrainingOptions {
-  int batch = 1;
+  int batch = 1;  // up to kMaxTrainingBatch
   // Which variables may change, by VariableId; one flag for each variable of the graph.
   // A trainable variable that may change gets a gradient. A batch norm one of whose moving
   // statistics may change normalises with the batch's statistics and moves the moving ones that

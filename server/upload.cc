@@ -90,6 +90,13 @@ absl::Status Upload::Begin(const std::string& name, std::int64_t size) {
   if (paths_.size() == limits_.max_files) {
     return InvalidArgument("an upload may have {} files", limits_.max_files);
   }
+  if (name.size() > limits_.max_name_bytes - name_bytes_) {
+    return ResourceExhausted(
+        "'{}': the names of an upload's files may have {} bytes in all; send an archive or "
+        "TFRecord "
+        "files instead",
+        name, limits_.max_name_bytes);
+  }
   const std::string path = directory_ + "/" + name;
   if (const std::size_t slash = name.rfind('/'); slash != std::string::npos) {
     ZOOD_RETURN_IF_ERROR(
@@ -101,6 +108,7 @@ absl::Status Upload::Begin(const std::string& name, std::int64_t size) {
   }
   if (fd < 0) return Unavailable("'{}' cannot be written: {}", path, std::strerror(errno));
   announced_ += size;
+  name_bytes_ += name.size();
   file_.reset(new IncomingFile(name, path, size, fd));
   paths_.push_back(path);
   return absl::OkStatus();

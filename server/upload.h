@@ -54,6 +54,7 @@ class IncomingFile {
 struct UploadLimits {
   std::uint64_t max_bytes = 0;  // of all files (--max-upload-bytes)
   std::size_t max_files = 1024;
+  std::size_t max_name_bytes = std::size_t{64} << 20;  // of all names, which are kept in memory
   int max_depth = 1;  // parts of a name between '/'; 1: no directories
 };
 
@@ -82,6 +83,7 @@ class Upload {
   const std::function<void(std::int64_t, std::int64_t)> progress_;
   std::unique_ptr<IncomingFile> file_;
   std::vector<std::string> paths_;
+  std::size_t name_bytes_ = 0;
   std::int64_t announced_ = 0;
   std::int64_t received_ = 0;
   std::int64_t told_ = 0;

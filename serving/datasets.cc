@@ -59,8 +59,10 @@ absl::StatusOr<store::PublishedDataset> Datasets::CreateNow(
   const auto gone = [&] {
     return cancelled && cancelled() ? Cancelled("the caller has gone") : absl::OkStatus();
   };
-  train::DatasetOptions options{
-      .classes = request.classes, .follow_links = false, .limits = options_.limits};
+  train::DatasetOptions options{.classes = request.classes,
+                                .follow_links = false,
+                                .limits = options_.limits,
+                                .cancelled = cancelled};
   // Half of what is left may hold what cannot be viewed in the files themselves.
   const std::uint64_t left = budget_.total() - std::min(budget_.used(), budget_.total());
   options.limits.max_heap_bytes =

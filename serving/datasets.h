@@ -47,8 +47,9 @@ class Datasets {
   absl::Status Check(const DatasetRequest& request) const;
 
   // Blocks until the dataset is in the store or there is an error; those are what
-  // zood/v1/datasets.proto lists. `cancelled` is asked between the stages; empty means no. Datasets
-  // are made one at a time, on a thread of low priority.
+  // zood/v1/datasets.proto lists. `cancelled` is asked between the stages, and now and then while
+  // pictures are read and checked; empty means no. Datasets are made one at a time, on a thread of
+  // low priority.
   absl::StatusOr<store::PublishedDataset> Create(const DatasetRequest& request,
                                                  const DatasetProgress& progress,
                                                  const std::function<bool()>& cancelled);

@@ -200,7 +200,7 @@ Augmentation DefaultAugmentation(const image::PreprocessSpec& spec) {
   };
   if (has(static_cast<image::CentralCropFraction*>(nullptr)) ||
       has(static_cast<image::CentralSquare*>(nullptr))) {
-    return InceptionTrain{};
+    return InceptionTrain{.fast = true};
   }
   if (has(static_cast<image::CentralCrop*>(nullptr))) return VggTrain{};
   if (has(static_cast<image::CropOrPad*>(nullptr)) &&

@@ -74,7 +74,8 @@ using Augmentation = std::variant<NoAugmentation, VggTrain, InceptionTrain, Cifa
 // where they take a central fraction or square (InceptionEval, EfficientNetLiteEval), VggTrain
 // where they resize and take a central crop (VggEval, CaffeEval, TorchvisionEval), CifarnetTrain
 // where they crop or pad and standardize (CifarnetEval), else NoAugmentation. For slim's networks
-// that is what slim trains them with.
+// that is what slim trains them with: InceptionTrain is the fast one, as slim's preprocess_image
+// has it by default.
 Augmentation DefaultAugmentation(const image::PreprocessSpec& spec);
 
 // False when an item always becomes the same input, so that its features may be kept.

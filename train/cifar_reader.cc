@@ -36,9 +36,17 @@ absl::Status ReadBatch(const std::string& name, const FileBytes& file, Split spl
   for (std::size_t i = 0; i < count; ++i) {
     const auto record = file.bytes.subspan(i * kRecord, kRecord);
     const auto to = std::span(*pixels).subspan(i * 3 * kPlane, 3 * kPlane);
+    const std::string item = fmt::format("{}#{}", BaseName(name), i);
+    const auto label = static_cast<int>(record[0]);
+    ZOOD_RETURN_IF_ERROR(budget.GoOn(kRecord));
+    if (label >= kClasses) {
+      builder.AddProblem(
+          item, fmt::format("has label {}, expected 0 to {}: CIFAR-10 has {} classes", label,
+                            kClasses - 1, kClasses));
+      continue;
+    }
     Interleave(record.subspan(1), to.data());
-    builder.AddPixels(fmt::format("{}#{}", BaseName(name), i), static_cast<std::int64_t>(record[0]),
-                      split, {kSide, kSide, 3}, {to, pixels});
+    ZOOD_RETURN_IF_ERROR(builder.AddPixels(item, label, split, {kSide, kSide, 3}, {to, pixels}));
   }
   return absl::OkStatus();
 }
@@ -60,7 +68,7 @@ bool IsCifar10Name(std::string_view name) {
 absl::StatusOr<DatasetScan> ReadCifar10(FileTree& tree, std::string_view folder,
                                         const std::vector<std::size_t>& batches,
                                         const DatasetOptions& options, ReadBudget& budget) {
-  DatasetBuilder builder(options);
+  DatasetBuilder builder(options, budget);
   builder.AddProblems(tree.problems());
   ZOOD_RETURN_IF_ERROR(
       ReadLabelsFile(tree, folder, {"batches.meta.txt", "labels.txt"}, options, builder));

@@ -38,8 +38,13 @@ std::optional<std::size_t> ColumnOf(const std::vector<std::string>& header,
 
 class CsvReader {
  public:
-  CsvReader(FileTree& tree, std::string_view folder, const DatasetOptions& options)
-      : tree_(tree), folder_(folder), options_(options), builder_(options) {
+  CsvReader(FileTree& tree, std::string_view folder, const DatasetOptions& options,
+            ReadBudget& budget)
+      : tree_(tree),
+        folder_(folder),
+        options_(options),
+        budget_(budget),
+        builder_(options, budget) {
     listed_.resize(tree.files().size());
   }
 
@@ -52,6 +57,7 @@ class CsvReader {
     std::vector<std::string> row;
     Columns columns;
     for (bool first = true;; first = false) {
+      ZOOD_RETURN_IF_ERROR(budget_.GoOn());
       const absl::StatusOr<bool> more = records.Next(row);
       if (!more.ok()) return Annotate(more.status(), name);
       if (!*more) return absl::OkStatus();
@@ -124,13 +130,14 @@ class CsvReader {
     }
     const absl::StatusOr<FileBytes> bytes = tree_.Open(*file, options_.limits.max_item_bytes);
     if (bytes.ok()) return builder_.AddFile(tree_.files()[*file], label, split, *bytes);
-    if (absl::IsResourceExhausted(bytes.status())) return bytes.status();
+    if (EndsReading(bytes.status())) return bytes.status();
     return problem(fmt::format("'{}' {}", Shown(path), std::string(bytes.status().message())));
   }
 
   FileTree& tree_;
   const std::string folder_;
   const DatasetOptions& options_;
+  ReadBudget& budget_;
   DatasetBuilder builder_;
   std::vector<bool> listed_;  // by file of the tree
   std::int64_t rows_ = 0;
@@ -144,6 +151,16 @@ CsvRecords::CsvRecords(std::string_view text) : rest_(text) {
   if (rest_.starts_with(kByteOrderMark)) rest_.remove_prefix(kByteOrderMark.size());
 }
 
+absl::Status CsvRecords::Take(std::size_t count, std::string& field) {
+  if (count > left_) {
+    return InvalidArgument("line {}: a row of more than {} bytes is no row of an index", line_,
+                           kMaxBytes);
+  }
+  left_ -= count;
+  field += rest_.substr(0, count);
+  return absl::OkStatus();
+}
+
 // After the opening quote, up to and with the closing one.
 absl::Status CsvRecords::QuotedField(std::string& field) {
   for (;;) {
@@ -151,11 +168,11 @@ absl::Status CsvRecords::QuotedField(std::string& field) {
     if (quote == std::string_view::npos) {
       return InvalidArgument("line {}: a quoted field is not closed", line_);
     }
-    field += rest_.substr(0, quote);
+    ZOOD_RETURN_IF_ERROR(Take(quote, field));
     next_line_ += std::ranges::count(rest_.substr(0, quote), '\n');
     rest_.remove_prefix(quote + 1);
     if (!rest_.starts_with('"')) return absl::OkStatus();
-    field += '"';
+    ZOOD_RETURN_IF_ERROR(Take(1, field));
     rest_.remove_prefix(1);
   }
 }
@@ -164,14 +181,19 @@ absl::StatusOr<bool> CsvRecords::Next(std::vector<std::string>& fields) {
   fields.clear();
   if (rest_.empty()) return false;
   line_ = next_line_;
+  left_ = kMaxBytes;
   for (;;) {
+    if (fields.size() == kMaxFields) {
+      return InvalidArgument("line {}: a row of more than {} fields is no row of an index", line_,
+                             kMaxFields);
+    }
     std::string& field = fields.emplace_back();
     if (rest_.starts_with('"')) {
       rest_.remove_prefix(1);
       ZOOD_RETURN_IF_ERROR(QuotedField(field));
     }
     const std::size_t end = std::min(rest_.find_first_of(",\n"), rest_.size());
-    field += rest_.substr(0, end);
+    ZOOD_RETURN_IF_ERROR(Take(end, field));
     const bool more = end < rest_.size() && rest_[end] == ',';
     rest_.remove_prefix(std::min(end + 1, rest_.size()));
     if (more) continue;
@@ -182,14 +204,15 @@ absl::StatusOr<bool> CsvRecords::Next(std::vector<std::string>& fields) {
 }
 
 absl::StatusOr<DatasetScan> ReadCsvIndex(FileTree& tree, std::string_view folder, std::size_t index,
-                                         const DatasetOptions& options) {
-  CsvReader reader(tree, folder, options);
+                                         const DatasetOptions& options, ReadBudget& budget) {
+  CsvReader reader(tree, folder, options, budget);
   ZOOD_RETURN_IF_ERROR(Annotate(reader.ReadIndex(index, Split::kTrain), tree.name()));
   return reader.Finish();
 }
 
 absl::StatusOr<std::optional<DatasetScan>> ReadCsvIndices(FileTree& tree, std::string_view folder,
-                                                          const DatasetOptions& options) {
+                                                          const DatasetOptions& options,
+                                                          ReadBudget& budget) {
   std::vector<std::size_t> indices;
   for (const std::size_t file : FilesIn(tree, folder)) {
     if (Lower(tree.files()[file]).ends_with(".csv")) indices.push_back(file);
@@ -198,7 +221,7 @@ absl::StatusOr<std::optional<DatasetScan>> ReadCsvIndices(FileTree& tree, std::s
   const auto split_of = [&](std::size_t file) { return SplitOfName(BaseName(tree.files()[file])); };
   const bool by_split =
       std::ranges::all_of(indices, [&](std::size_t file) { return split_of(file).has_value(); });
-  CsvReader reader(tree, folder, options);
+  CsvReader reader(tree, folder, options, budget);
   for (const std::size_t file : indices) {
     const Split split = split_of(file).value_or(Split::kTrain);
     const absl::Status status = reader.ReadIndex(file, split);

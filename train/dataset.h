@@ -70,7 +70,8 @@ struct DatasetLimits {
   // Of everything that is read, uncompressed.
   std::uint64_t max_total_bytes = std::uint64_t{256} << 30;
   // Of that, what has to be kept on the heap since it cannot be viewed in a mapped file: compressed
-  // archives and IDX files, and small files of folders.
+  // archives and IDX files, and small files of folders. Also names, and about 1 KiB for each item
+  // (ReadBudget::kItemBytes), whatever the size of its photo.
   std::uint64_t max_heap_bytes = std::uint64_t{4} << 30;
   std::uint64_t max_text_bytes = std::uint64_t{256} << 20;  // of a CSV index or a file of labels
   std::int64_t max_problems = 1000;                         // that are listed; all are counted
@@ -84,6 +85,9 @@ struct DatasetOptions {
   // resolved and judged before). Within it links are passed over in any case.
   bool follow_links = true;
   DatasetLimits limits;
+  // Asked on the calling thread each few megabytes; true ends the reading with Cancelled. Empty:
+  // no.
+  std::function<bool()> cancelled;
 };
 
 // Reads a dataset of any format, told by content, never by a promise:
@@ -96,7 +100,8 @@ struct DatasetOptions {
 //   CIFAR-10             one of its binary files
 // One bad photo is a problem of that photo; a container that cannot be read is an error:
 // InvalidArgument naming the place for an unknown format or broken structure, DataLoss for one that
-// ends early or fails its checksum, NotFound, PermissionDenied, ResourceExhausted over a limit.
+// ends early or fails its checksum, NotFound, PermissionDenied, ResourceExhausted over a limit,
+// Cancelled where options.cancelled says so.
 // An empty dataset is InvalidArgument that names the first problem.
 //
 // `path` is the caller's to have checked; nothing outside of it is read, but the files beside an
@@ -124,10 +129,11 @@ struct SplitOptions {
 };
 
 // Moves items of the training split to the others by a hash of (seed, bytes of the item): whatever
-// the order of items, and equal photos go the same way. A split that the source itself has stays as
-// it is, and its fraction counts for nothing. A class that would be left without a photo to train
-// on gets one back (with its equals), of those that this call moved. InvalidArgument unless both
-// fractions are in [0, 1) and their sum is below 1.
+// the order of items, and equal photos of the training split go the same way. A split that the
+// source itself has stays as it is, and its fraction counts for nothing; a photo that the source
+// has in two splits stays in both, which CheckDataset() warns of. A class that would be left
+// without a photo to train on gets one back (with its equals), of those that this call moved.
+// InvalidArgument unless both fractions are in [0, 1) and their sum is below 1.
 absl::Status AssignSplits(Dataset& dataset, const SplitOptions& options);
 
 // Indices into dataset.items, ascending.

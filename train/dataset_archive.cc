@@ -72,6 +72,7 @@ class ArchiveTree final : public FileTree {
 
   absl::Status Read(archive* a) {
     for (int retries = 0;;) {
+      ZOOD_RETURN_IF_ERROR(budget_.GoOn());
       archive_entry* entry = nullptr;
       const int result = archive_read_next_header(a, &entry);
       if (result == ARCHIVE_EOF) break;
@@ -148,7 +149,7 @@ class ArchiveTree final : public FileTree {
       return absl::OkStatus();
     }
     ZOOD_RETURN_IF_ERROR(Annotate(budget_.TakeName(*path), name()));
-    AddParents(*path);
+    ZOOD_RETURN_IF_ERROR(Annotate(AddParents(*path), name()));
     files_.push_back(*path);
     contents_.push_back(std::move(contents));
     return absl::OkStatus();
@@ -218,13 +219,18 @@ class ArchiveTree final : public FileTree {
   }
 
   // Archives need not list the folders that their files lie in.
-  void AddParents(const std::string& path) {
+  absl::Status AddParents(const std::string& path) {
     std::size_t slash = path.rfind('/');
-    if (slash == std::string::npos || path.substr(0, slash) == last_parent_) return;
+    if (slash == std::string::npos || path.substr(0, slash) == last_parent_) {
+      return absl::OkStatus();
+    }
     last_parent_ = path.substr(0, slash);
     for (; slash != std::string::npos; slash = path.rfind('/', slash - 1)) {
-      directories_.push_back(path.substr(0, slash));
+      std::string parent = path.substr(0, slash);
+      ZOOD_RETURN_IF_ERROR(budget_.TakeName(parent));
+      directories_.push_back(std::move(parent));
     }
+    return absl::OkStatus();
   }
 
   // By name; of entries of one name the last counts, as it does when an archive is unpacked.

@@ -97,6 +97,11 @@ absl::StatusOr<std::vector<std::string>> ParseLabels(std::string_view text,
     if (static_cast<std::int64_t>(names.size()) == limits.max_classes) {
       return ResourceExhausted("there are more than {} classes", limits.max_classes);
     }
+    if (line.size() > limits.max_name) {
+      return InvalidArgument(
+          "line {} is no name of a class: it has {} bytes; at most {} are allowed",
+          names.size() + 1, line.size(), limits.max_name);
+    }
     names.push_back(Printable(line));
   }
   while (!names.empty() && names.back().empty()) names.pop_back();
@@ -139,10 +144,15 @@ absl::Status DatasetBuilder::SetClasses(std::vector<std::string> names) {
   return Index(classes_);
 }
 
-void DatasetBuilder::NameIndex(std::int64_t index, std::string_view name) {
-  if (given().empty() && !name.empty() && index >= 0 && index < options_.limits.max_classes) {
-    index_names_.try_emplace(index, Printable(name.substr(0, options_.limits.max_name)));
+absl::Status DatasetBuilder::NameIndex(std::int64_t index, std::string_view name) {
+  if (!given().empty() || name.empty() || index < 0 || index >= options_.limits.max_classes ||
+      index_names_.contains(index)) {
+    return absl::OkStatus();
   }
+  std::string printable = Printable(name.substr(0, options_.limits.max_name));
+  ZOOD_RETURN_IF_ERROR(budget_.TakeName(printable));
+  index_names_.emplace(index, std::move(printable));
+  return absl::OkStatus();
 }
 
 absl::Status DatasetBuilder::AddClass(std::string_view name) {
@@ -168,6 +178,8 @@ absl::StatusOr<std::optional<std::int32_t>> DatasetBuilder::LabelOf(std::string_
   if (static_cast<std::int64_t>(found_.size()) == options_.limits.max_classes) {
     return ResourceExhausted("there are more than {} classes", options_.limits.max_classes);
   }
+  ZOOD_RETURN_IF_ERROR(budget_.TakeName(name));  // twice: in a list and in a table
+  ZOOD_RETURN_IF_ERROR(budget_.TakeName(name));
   found_.push_back(name);
   return by_name_.emplace(name, static_cast<std::int32_t>(by_name_.size())).first->second;
 }
@@ -193,38 +205,41 @@ bool DatasetBuilder::CheckIndex(std::string_view item, std::int64_t label) {
   return false;
 }
 
-void DatasetBuilder::Add(std::string_view name, std::int32_t label, Split split, const Shape& shape,
-                         const FileBytes& bytes) {
+absl::Status DatasetBuilder::Add(std::string_view name, std::int32_t label, Split split,
+                                 const Shape& shape, const FileBytes& bytes) {
   absl::StatusOr<Tensor> image = Tensor::View(DType::kUInt8, shape, bytes.bytes, bytes.owner);
   if (!image.ok()) {
     problems_.Add(name, std::string(image.status().message()));
-    return;
+    return absl::OkStatus();
   }
+  std::string printable = Printable(name);
+  ZOOD_RETURN_IF_ERROR(budget_.TakeItem(printable));
   dataset_.items.push_back(
-      {.name = Printable(name), .label = label, .split = split, .image = *std::move(image)});
+      {.name = std::move(printable), .label = label, .split = split, .image = *std::move(image)});
+  return absl::OkStatus();
 }
 
 absl::Status DatasetBuilder::AddFile(std::string_view name, std::string_view class_name,
                                      Split split, const FileBytes& bytes) {
   if (!CheckFile(name, bytes)) return absl::OkStatus();
   ZOOD_ASSIGN_OR_RETURN(const std::optional<std::int32_t> label, LabelOf(name, class_name));
-  if (label) Add(name, *label, split, {static_cast<std::int64_t>(bytes.bytes.size())}, bytes);
-  return absl::OkStatus();
+  if (!label) return absl::OkStatus();
+  return Add(name, *label, split, {static_cast<std::int64_t>(bytes.bytes.size())}, bytes);
 }
 
-void DatasetBuilder::AddFile(std::string_view name, std::int64_t label, Split split,
-                             const FileBytes& bytes) {
-  if (!CheckIndex(name, label) || !CheckFile(name, bytes)) return;
+absl::Status DatasetBuilder::AddFile(std::string_view name, std::int64_t label, Split split,
+                                     const FileBytes& bytes) {
+  if (!CheckIndex(name, label) || !CheckFile(name, bytes)) return absl::OkStatus();
   largest_ = std::max(largest_, static_cast<std::int32_t>(label));
-  Add(name, static_cast<std::int32_t>(label), split,
-      {static_cast<std::int64_t>(bytes.bytes.size())}, bytes);
+  return Add(name, static_cast<std::int32_t>(label), split,
+             {static_cast<std::int64_t>(bytes.bytes.size())}, bytes);
 }
 
-void DatasetBuilder::AddPixels(std::string_view name, std::int64_t label, Split split,
-                               const Shape& shape, const FileBytes& bytes) {
-  if (!CheckIndex(name, label)) return;
+absl::Status DatasetBuilder::AddPixels(std::string_view name, std::int64_t label, Split split,
+                                       const Shape& shape, const FileBytes& bytes) {
+  if (!CheckIndex(name, label)) return absl::OkStatus();
   largest_ = std::max(largest_, static_cast<std::int32_t>(label));
-  Add(name, static_cast<std::int32_t>(label), split, shape, bytes);
+  return Add(name, static_cast<std::int32_t>(label), split, shape, bytes);
 }
 
 // Classes were found by name, in the order in which items came.

@@ -19,8 +19,10 @@ namespace zood::train {
 // Not thread-safe. A source gives every item either a class's name or an index, never both.
 class DatasetBuilder {
  public:
-  explicit DatasetBuilder(const DatasetOptions& options)
-      : options_(options), problems_(options.limits.max_problems) {}
+  // Both outlive this. All that is kept is taken from `budget`, whose errors every function that
+  // adds something may return.
+  DatasetBuilder(const DatasetOptions& options, ReadBudget& budget)
+      : options_(options), budget_(budget), problems_(options.limits.max_problems) {}
 
   // The names that a file of the source gives to indices. DatasetOptions::classes come before them.
   // InvalidArgument for two of the same name, or more than max_classes.
@@ -28,7 +30,7 @@ class DatasetBuilder {
   // A class that has to be there whether it has items or not. ResourceExhausted over max_classes.
   absl::Status AddClass(std::string_view name);
   // What an index is called where SetClasses was not; used if all names are distinct.
-  void NameIndex(std::int64_t index, std::string_view name);
+  absl::Status NameIndex(std::int64_t index, std::string_view name);
 
   void AddProblem(std::string_view item, std::string reason) {
     problems_.Add(item, std::move(reason));
@@ -40,10 +42,11 @@ class DatasetBuilder {
   absl::Status AddFile(std::string_view name, std::string_view class_name, Split split,
                        const FileBytes& bytes);
   // An encoded photo by index.
-  void AddFile(std::string_view name, std::int64_t label, Split split, const FileBytes& bytes);
+  absl::Status AddFile(std::string_view name, std::int64_t label, Split split,
+                       const FileBytes& bytes);
   // Pixels, [height, width, channels], as many as `bytes` has.
-  void AddPixels(std::string_view name, std::int64_t label, Split split, const Shape& shape,
-                 const FileBytes& bytes);
+  absl::Status AddPixels(std::string_view name, std::int64_t label, Split split, const Shape& shape,
+                         const FileBytes& bytes);
 
   // Numbers the classes: those given; else by name (by number where all are numbers); indices as
   // they are. InvalidArgument, with the first problem, when there are no items.
@@ -58,12 +61,13 @@ class DatasetBuilder {
                                                       std::string_view class_name);
   bool CheckIndex(std::string_view item, std::int64_t label);
   bool CheckFile(std::string_view item, const FileBytes& bytes);
-  void Add(std::string_view name, std::int32_t label, Split split, const Shape& shape,
-           const FileBytes& bytes);
+  absl::Status Add(std::string_view name, std::int32_t label, Split split, const Shape& shape,
+                   const FileBytes& bytes);
   void SortClasses();
   void NumberClasses();
 
   const DatasetOptions& options_;
+  ReadBudget& budget_;
   Dataset dataset_;
   ProblemList problems_;
   std::vector<std::string> classes_;                       // by SetClasses
@@ -79,7 +83,8 @@ std::optional<Split> SplitOfName(std::string_view name);
 std::optional<Split> ParseSplit(std::string_view name);
 
 // One name a line, or "<index>:<name>" on all of them, as slim writes labels.txt. Empty lines at
-// the end count for nothing. InvalidArgument for indices that are not 0, 1, 2, ...
+// the end count for nothing. InvalidArgument for indices that are not 0, 1, 2, ..., and for a name
+// longer than max_name.
 absl::StatusOr<std::vector<std::string>> ParseLabels(std::string_view text,
                                                      const DatasetLimits& limits);
 

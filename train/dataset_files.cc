@@ -204,7 +204,24 @@ void ProblemList::Add(const ProblemList& others) {
   count += others.count;
 }
 
+absl::Status ReadBudget::GoOn(std::uint64_t bytes) {
+  constexpr std::uint64_t kBetween = std::uint64_t{4} << 20;
+  constexpr std::uint64_t kOfEachCall = std::uint64_t{16} << 10;  // work is never nothing
+  if (!cancelled_) return absl::OkStatus();
+  if (bytes + kOfEachCall <= until_asked_) {
+    until_asked_ -= bytes + kOfEachCall;
+    return absl::OkStatus();
+  }
+  if (cancelled_()) {
+    until_asked_ = 0;
+    return Cancelled("reading was stopped: nobody waits for the dataset any more");
+  }
+  until_asked_ = kBetween;
+  return absl::OkStatus();
+}
+
 absl::Status ReadBudget::TakeTotal(std::uint64_t bytes) {
+  ZOOD_RETURN_IF_ERROR(GoOn(bytes));
   if (bytes > total_left_) {
     return ResourceExhausted(
         "the dataset is larger than allowed (max_total_bytes): {} bytes more, {} are left", bytes,
@@ -215,11 +232,12 @@ absl::Status ReadBudget::TakeTotal(std::uint64_t bytes) {
 }
 
 absl::Status ReadBudget::TakeHeap(std::uint64_t bytes) {
+  ZOOD_RETURN_IF_ERROR(GoOn());
   if (bytes > heap_left_) {
     return ResourceExhausted(
         "the dataset needs more memory than allowed (max_heap_bytes): {} bytes more, {} are left; "
-        "an uncompressed tar or TFRecord files need none",
-        bytes, heap_left_);
+        "photos in an uncompressed tar or in TFRecord files need none, each item about {}",
+        bytes, heap_left_, kItemBytes);
   }
   heap_left_ -= bytes;
   return absl::OkStatus();

@@ -3,11 +3,13 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -38,24 +40,44 @@ struct ProblemList {
   std::int64_t limit;
 };
 
-// What reading has used of DatasetLimits. Not thread-safe.
+// What reading has used of DatasetLimits, and whether it is still wanted. Not thread-safe.
 class ReadBudget {
  public:
-  explicit ReadBudget(const DatasetLimits& limits)
-      : total_left_(limits.max_total_bytes), heap_left_(limits.max_heap_bytes) {}
+  // What an item costs beside its photo and its name: itself, a tensor and its shape, its part of
+  // arrays that grow; the digest and the number that the check and the split keep of it; its copy
+  // on the way to the store. An image of one pixel costs it, too.
+  static constexpr std::uint64_t kItemBytes = 1024;
+
+  // `cancelled` as in DatasetOptions.
+  explicit ReadBudget(const DatasetLimits& limits, std::function<bool()> cancelled = {})
+      : total_left_(limits.max_total_bytes),
+        heap_left_(limits.max_heap_bytes),
+        cancelled_(std::move(cancelled)) {}
 
   // Call before bytes are read, and before they are kept on the heap. ResourceExhausted, naming the
-  // limit.
+  // limit; errors of GoOn().
   absl::Status TakeTotal(std::uint64_t bytes);
   absl::Status TakeHeap(std::uint64_t bytes);
   // The memory of an entry's name and of what is kept beside it.
   absl::Status TakeName(std::string_view name) { return TakeHeap(name.size() + 128); }
+  absl::Status TakeItem(std::string_view name) { return TakeHeap(name.size() + kItemBytes); }
   std::uint64_t heap_left() const { return heap_left_; }
+
+  // Cancelled once nobody waits for the dataset any more. Call it wherever work is done for which
+  // nothing is taken; `bytes` says how much. Asks the caller each few megabytes.
+  absl::Status GoOn(std::uint64_t bytes = 0);
 
  private:
   std::uint64_t total_left_;
   std::uint64_t heap_left_;
+  const std::function<bool()> cancelled_;
+  std::uint64_t until_asked_ = 0;  // bytes
 };
+
+// True for errors that no single item is to blame for: reading is over.
+inline bool EndsReading(const absl::Status& status) {
+  return absl::IsResourceExhausted(status) || absl::IsCancelled(status);
+}
 
 // Regular files, by names relative to their root, '/' between folders. Hidden files and folders
 // (also macOS's __MACOSX), links and devices are passed over. Not thread-safe.
@@ -73,8 +95,8 @@ class FileTree {
   // The index of a file, or nothing.
   std::optional<std::size_t> Find(std::string_view file) const;
 
-  // ResourceExhausted over the budget (then nothing more can be read); any other error is about
-  // this file alone. A file of more than `max_bytes` is InvalidArgument, unread.
+  // An error that EndsReading() is the budget's; any other is about this file alone. A file of more
+  // than `max_bytes` is InvalidArgument, unread.
   virtual absl::StatusOr<FileBytes> Open(std::size_t file, std::uint64_t max_bytes) = 0;
 
  protected:

@@ -91,10 +91,11 @@ absl::StatusOr<DatasetScan> ReadArchive(const std::string& path, const FileBytes
 absl::StatusOr<DatasetScan> ReadTree(FileTree& tree, const DatasetOptions& options,
                                      ReadBudget& budget) {
   const std::string root = FindRoot(tree);
-  ZOOD_ASSIGN_OR_RETURN(std::optional<DatasetScan> csv, ReadCsvIndices(tree, root, options));
+  ZOOD_ASSIGN_OR_RETURN(std::optional<DatasetScan> csv,
+                        ReadCsvIndices(tree, root, options, budget));
   if (csv) return *std::move(csv);
   if (const auto shards = Choose(tree, root, IsTfRecordName); !shards.empty()) {
-    return ReadTfRecords(tree, root, shards, options);
+    return ReadTfRecords(tree, root, shards, options, budget);
   }
   if (const auto images = Choose(tree, root, IsIdxImagesName); !images.empty()) {
     return ReadIdxFiles(tree, root, images, options, budget);
@@ -118,7 +119,7 @@ absl::StatusOr<DatasetScan> ReadTree(FileTree& tree, const DatasetOptions& optio
                                       : fmt::format("; {}: {}", tree.problems().first[0].item,
                                                     tree.problems().first[0].reason));
   }
-  return ReadClassFolders(tree, root, options);
+  return ReadClassFolders(tree, root, options, budget);
 }
 
 // The folder that a file lies in, and its name there.
@@ -140,7 +141,7 @@ absl::StatusOr<DatasetScan> ReadIndexFile(const std::string& path, const Dataset
                         OpenDirectoryTree(folder, options, budget));
   const std::optional<std::size_t> index = tree->Find(name);
   if (!index) return InvalidArgument("{} is a link or hidden; give the file itself", path);
-  return ReadCsvIndex(*tree, "", *index, options);
+  return ReadCsvIndex(*tree, "", *index, options, budget);
 }
 
 absl::StatusOr<DatasetScan> ReadIdxFile(const std::string& path, const FileBytes& images,
@@ -168,7 +169,7 @@ absl::StatusOr<DatasetScan> ReadFile(const std::string& path, const DatasetOptio
   SingleFiles single(path, options);
   single.Add(SplitPath(path).second, file);
   if (IsIdx(file)) return ReadIdxFile(path, file, options, budget);
-  if (IsTfRecord(file)) return ReadTfRecords(single, "", {0}, options);
+  if (IsTfRecord(file)) return ReadTfRecords(single, "", {0}, options, budget);
   if (IsCifar10(file)) return ReadCifar10(single, "", {0}, options, budget);
   // A text is no archive, whatever libarchive may find in it.
   if (LooksLikeText(file)) return ReadIndexFile(path, options, budget);
@@ -176,7 +177,8 @@ absl::StatusOr<DatasetScan> ReadFile(const std::string& path, const DatasetOptio
 }
 
 absl::StatusOr<DatasetScan> ReadAny(const std::string& path, const DatasetOptions& options) {
-  ReadBudget budget(options.limits);
+  ReadBudget budget(options.limits, options.cancelled);
+  ZOOD_RETURN_IF_ERROR(budget.GoOn());
   struct stat info{};
   if (::stat(path.c_str(), &info) != 0 || !S_ISDIR(info.st_mode)) {
     return ReadFile(path, options, budget);

@@ -27,21 +27,22 @@ absl::Status ReadLabelsFile(FileTree& tree, std::string_view folder,
 
 // Folders below `folder` are classes, or splits whose folders are.
 absl::StatusOr<DatasetScan> ReadClassFolders(FileTree& tree, std::string_view folder,
-                                             const DatasetOptions& options);
+                                             const DatasetOptions& options, ReadBudget& budget);
 
 // The indices in `folder`: one, or several that are named after splits. Nothing when none of the
 // *.csv files there names a file of the tree.
 absl::StatusOr<std::optional<DatasetScan>> ReadCsvIndices(FileTree& tree, std::string_view folder,
-                                                          const DatasetOptions& options);
+                                                          const DatasetOptions& options,
+                                                          ReadBudget& budget);
 // One index, whose paths are relative to `folder`.
 absl::StatusOr<DatasetScan> ReadCsvIndex(FileTree& tree, std::string_view folder, std::size_t index,
-                                         const DatasetOptions& options);
+                                         const DatasetOptions& options, ReadBudget& budget);
 
 bool IsTfRecord(const FileBytes& file);
 bool IsTfRecordName(std::string_view name);
 absl::StatusOr<DatasetScan> ReadTfRecords(FileTree& tree, std::string_view folder,
                                           const std::vector<std::size_t>& shards,
-                                          const DatasetOptions& options);
+                                          const DatasetOptions& options, ReadBudget& budget);
 
 // True for the images of IDX; plain or gzip.
 bool IsIdx(const FileBytes& file);
@@ -75,15 +76,23 @@ absl::StatusOr<TfExample> ParseTfExample(std::string_view message);
 // The records of a CSV text by RFC 4180, one after the other; a byte order mark is passed over.
 class CsvRecords {
  public:
+  // Of one record: no index of photos has more, and a field costs many times its comma.
+  static constexpr std::size_t kMaxFields = 10'000;
+  static constexpr std::size_t kMaxBytes = std::size_t{1} << 20;
+
   explicit CsvRecords(std::string_view text);
-  // False at the end. A quote that is not closed is InvalidArgument with its line.
+  // False at the end. InvalidArgument, with the line, for a quote that is not closed and for a
+  // record over the limits.
   absl::StatusOr<bool> Next(std::vector<std::string>& fields);
   std::int64_t line() const { return line_; }  // where the latest record begins
 
  private:
   absl::Status QuotedField(std::string& field);
+  // Takes the first `count` bytes of rest_ into the field.
+  absl::Status Take(std::size_t count, std::string& field);
 
   std::string_view rest_;
+  std::size_t left_ = 0;  // bytes that the record may still have
   std::int64_t line_ = 0;
   std::int64_t next_line_ = 1;
 };

@@ -36,8 +36,13 @@ bool LooksLikePhoto(std::string_view path) {
 
 class FolderReader {
  public:
-  FolderReader(FileTree& tree, std::string_view folder, const DatasetOptions& options)
-      : tree_(tree), folder_(folder), options_(options), builder_(options) {}
+  FolderReader(FileTree& tree, std::string_view folder, const DatasetOptions& options,
+               ReadBudget& budget)
+      : tree_(tree),
+        folder_(folder),
+        options_(options),
+        budget_(budget),
+        builder_(options, budget) {}
 
   absl::StatusOr<DatasetScan> Read() {
     const std::vector<std::string_view> folders = FoldersIn(tree_, folder_);
@@ -47,6 +52,7 @@ class FolderReader {
     builder_.AddProblems(tree_.problems());
     ZOOD_RETURN_IF_ERROR(AddClasses(folders));
     for (std::size_t file = 0; file < tree_.files().size(); ++file) {
+      ZOOD_RETURN_IF_ERROR(budget_.GoOn());
       ZOOD_RETURN_IF_ERROR(Annotate(AddFile(file), tree_.name()));
     }
     return builder_.Finish(tree_.name(), tree_.kind() + "folder");
@@ -84,7 +90,7 @@ class FolderReader {
     }
     const absl::StatusOr<FileBytes> bytes = tree_.Open(file, options_.limits.max_item_bytes);
     if (!bytes.ok()) {
-      if (absl::IsResourceExhausted(bytes.status())) return bytes.status();
+      if (EndsReading(bytes.status())) return bytes.status();
       builder_.AddProblem(path, std::string(bytes.status().message()));
       return absl::OkStatus();
     }
@@ -94,6 +100,7 @@ class FolderReader {
   FileTree& tree_;
   const std::string folder_;
   const DatasetOptions& options_;
+  ReadBudget& budget_;
   DatasetBuilder builder_;
   bool split_folders_ = false;
 };
@@ -101,8 +108,8 @@ class FolderReader {
 }  // namespace
 
 absl::StatusOr<DatasetScan> ReadClassFolders(FileTree& tree, std::string_view folder,
-                                             const DatasetOptions& options) {
-  return FolderReader(tree, folder, options).Read();
+                                             const DatasetOptions& options, ReadBudget& budget) {
+  return FolderReader(tree, folder, options, budget).Read();
 }
 
 }  // namespace zood::train

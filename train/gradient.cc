@@ -1,12 +1,14 @@
 #include "train/gradient.h"
 
 #include <Eigen/Core>
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <numbers>
 #include <utility>
 
 #include "base/status.h"
+#include "train/name_pattern.h"
 #include "train/option_check.h"
 
 namespace zood::train {
@@ -39,6 +41,17 @@ class MultiplierRule final : public GradientRule {
   explicit MultiplierRule(std::vector<GradientMultiplier> multipliers)
       : multipliers_(std::move(multipliers)) {}
   std::string name() const override { return "gradient_multipliers"; }
+
+  absl::Status Check(std::span<const std::string> variables) const override {
+    for (const auto& [pattern, factor] : multipliers_) {
+      if (std::ranges::any_of(variables, [&](const auto& v) { return Matches(pattern, v); }))
+        continue;
+      return InvalidArgument(
+          "gradient multiplier '{}' matches none of the {} trained variables; the nearest are {}",
+          pattern, variables.size(), NearestNames(pattern, variables));
+    }
+    return absl::OkStatus();
+  }
 
   absl::Status Apply(std::int64_t, std::span<const Gradient> gradients,
                      std::span<float>) const override {

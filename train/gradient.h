@@ -35,6 +35,16 @@ class GradientRule {
   // The numbers that Apply() keeps from step to step.
   virtual std::vector<StateSpec> state() const { return {}; }
 
+  // Whether the rule bounds gradients: their norm is reported as it is before the first that does.
+  virtual bool clips() const { return false; }
+
+  // Before a run, given the names of all variables that get a gradient: InvalidArgument where
+  // Apply() would refuse them.
+  virtual absl::Status Check(std::span<const std::string> variables) const {
+    static_cast<void>(variables);
+    return absl::OkStatus();
+  }
+
   // Changes all gradients of the step that follows `step` finished ones. `state` is in the order of
   // state(). After an error the gradients are worthless.
   virtual absl::Status Apply(std::int64_t step, std::span<const Gradient> gradients,
@@ -75,8 +85,8 @@ struct GradientMultiplier {
   std::string pattern;
   float factor = 1;
 };
-// The first multiplier that matches counts, and a variable that none matches is left alone. Apply()
-// is InvalidArgument where a multiplier matches no variable at all, which is a misspelt one.
+// The first multiplier that matches counts, and a variable that none matches is left alone. Check()
+// and Apply() are InvalidArgument where a multiplier matches no variable at all: a misspelt one.
 absl::StatusOr<GradientRulePtr> GradientMultipliers(std::vector<GradientMultiplier> multipliers);
 
 // g += scale * (truncated normal: mean 0, stddev 1, drawn again beyond 2). The noise is a function

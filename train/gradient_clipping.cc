@@ -22,6 +22,7 @@ class ValueClipping final : public GradientRule {
  public:
   ValueClipping(float low, float high) : low_(low), high_(high) {}
   std::string name() const override { return "clip_by_value"; }
+  bool clips() const override { return true; }
   absl::Status Apply(std::int64_t, std::span<const Gradient> gradients,
                      std::span<float>) const override {
     for (const Gradient& gradient : gradients) {
@@ -38,6 +39,7 @@ class NormClipping final : public GradientRule {
  public:
   NormClipping(float max_norm, bool global) : max_norm_(max_norm), global_(global) {}
   std::string name() const override { return global_ ? "clip_by_global_norm" : "clip_by_norm"; }
+  bool clips() const override { return true; }
   absl::Status Apply(std::int64_t, std::span<const Gradient> gradients,
                      std::span<float>) const override {
     if (global_) return Clip(gradients);
@@ -62,6 +64,7 @@ class AdaptiveRule final : public GradientRule {
  public:
   explicit AdaptiveRule(const AdaptiveClippingOptions& options) : options_(options) {}
   std::string name() const override { return "adaptive_clipping"; }
+  bool clips() const override { return true; }
 
   // Both begin at zero and are not corrected for it, as in TensorFlow.
   std::vector<StateSpec> state() const override {

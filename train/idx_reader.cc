@@ -3,6 +3,7 @@
 #include <zlib.h>
 
 #include <algorithm>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -22,18 +23,22 @@ bool IsGzip(std::span<const std::byte> bytes) {
   return bytes.size() >= 18 && bytes[0] == std::byte{0x1f} && bytes[1] == std::byte{0x8b};
 }
 
-// The front of a gzip stream: up to `size` bytes. DataLoss when it is damaged before.
-absl::StatusOr<std::vector<std::byte>> Inflate(std::span<const std::byte> from, std::size_t size) {
+// The front of a gzip stream: up to `size` bytes. DataLoss when it is damaged before. `go_on` is
+// told how many bytes come next; an error of its ends the work.
+absl::StatusOr<std::vector<std::byte>> Inflate(
+    std::span<const std::byte> from, std::size_t size,
+    const std::function<absl::Status(std::size_t)>& go_on = {}) {
   std::vector<std::byte> to(size);
   z_stream stream{};
   if (inflateInit2(&stream, 15 + 16) != Z_OK) return ResourceExhausted("no memory to inflate");
   const std::unique_ptr<z_stream, int (*)(z_stream*)> closer(&stream, inflateEnd);
   std::size_t used = 0;
   std::size_t done = 0;
-  constexpr std::size_t kMost = std::size_t{1} << 30;  // zlib counts in 32 bits
+  constexpr std::size_t kMost = std::size_t{4} << 20;  // at once; zlib counts in 32 bits
   for (int result = Z_OK; result != Z_STREAM_END && done < size;) {
     const std::size_t in = std::min(from.size() - used, kMost);
     const std::size_t out = std::min(size - done, kMost);
+    if (go_on) ZOOD_RETURN_IF_ERROR(go_on(out));
     stream.next_in = reinterpret_cast<Bytef*>(const_cast<std::byte*>(from.data() + used));
     stream.avail_in = static_cast<uInt>(in);
     stream.next_out = reinterpret_cast<Bytef*>(to.data() + done);
@@ -105,7 +110,7 @@ absl::StatusOr<FileBytes> ReadElements(const std::string& name, const FileBytes&
   }
   ZOOD_RETURN_IF_ERROR(Annotate(budget.TakeTotal(size), name));
   ZOOD_RETURN_IF_ERROR(Annotate(budget.TakeHeap(size), name));
-  auto bytes = Inflate(file.bytes, size);
+  auto bytes = Inflate(file.bytes, size, [&](std::size_t more) { return budget.GoOn(more); });
   if (!bytes.ok()) return Annotate(bytes.status(), name);
   if (bytes->size() < size) {
     return DataLoss("'{}' ends early: {} bytes were expected, {} found", name, size, bytes->size());
@@ -182,9 +187,10 @@ absl::Status ReadIdxPair(const std::string& images_name, const FileBytes& images
   const Shape shape{extents[1], extents[2], extents.size() == 4 ? extents[3] : 1};
   const auto length = static_cast<std::size_t>(shape.num_elements());
   for (std::size_t i = 0; i < indices.bytes.size(); ++i) {
-    builder.AddPixels(fmt::format("{}#{}", BaseName(images_name), i),
-                      static_cast<std::int64_t>(indices.bytes[i]), split, shape,
-                      {pixels.bytes.subspan(i * length, length), pixels.owner});
+    ZOOD_RETURN_IF_ERROR(budget.GoOn());
+    ZOOD_RETURN_IF_ERROR(builder.AddPixels(
+        fmt::format("{}#{}", BaseName(images_name), i), static_cast<std::int64_t>(indices.bytes[i]),
+        split, shape, {pixels.bytes.subspan(i * length, length), pixels.owner}));
   }
   return absl::OkStatus();
 }
@@ -192,7 +198,7 @@ absl::Status ReadIdxPair(const std::string& images_name, const FileBytes& images
 absl::StatusOr<DatasetScan> ReadIdxFiles(FileTree& tree, std::string_view folder,
                                          const std::vector<std::size_t>& images,
                                          const DatasetOptions& options, ReadBudget& budget) {
-  DatasetBuilder builder(options);
+  DatasetBuilder builder(options, budget);
   builder.AddProblems(tree.problems());
   ZOOD_RETURN_IF_ERROR(
       ReadLabelsFile(tree, folder, {"labels.txt", "classes.txt"}, options, builder));
@@ -224,8 +230,8 @@ absl::StatusOr<DatasetScan> ReadIdxFiles(FileTree& tree, std::string_view folder
 
 absl::StatusOr<DatasetScan> ReadIdx(const std::string& images, const std::string& labels,
                                     Split split, const DatasetOptions& options) {
-  ReadBudget budget(options.limits);
-  DatasetBuilder builder(options);
+  ReadBudget budget(options.limits, options.cancelled);
+  DatasetBuilder builder(options, budget);
   ZOOD_ASSIGN_OR_RETURN(const FileBytes image_bytes, MapFile(images, options.follow_links));
   ZOOD_ASSIGN_OR_RETURN(const FileBytes label_bytes, MapFile(labels, options.follow_links));
   ZOOD_RETURN_IF_ERROR(

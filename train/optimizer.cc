@@ -166,6 +166,9 @@ class FtrlOptimizer final : public Optimizer {
   // updated in pieces would differ from one that is not.
   void Apply(const Update& update) const override {
     const float lr = update.learning_rate;
+    // z has no limit where lr goes to 0, and TensorFlow makes NaN of every weight. A rate of 0 (the
+    // first step of a warm-up, the end of a schedule) asks for no change: nothing changes.
+    if (lr == 0) return;
     for (std::size_t i = 0; i < update.variable.size(); ++i) {
       float& w = update.variable[i];
       float& n = update.slots[0][i];

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/status.h"
+#include "train/finite.h"
 
 namespace zood::train {
 
@@ -95,7 +96,9 @@ absl::Status OptimizerState::ApplyPiece(std::string_view variable, std::int64_t 
                      .variable = values,
                      .slots = slots,
                      .scalars = scalars_});
-  return absl::OkStatus();
+  if (AllFinite(values) && std::ranges::all_of(slots, AllFinite)) return absl::OkStatus();
+  return FailedPrecondition("variable '{}', or a slot of it, is not finite after its update",
+                            variable);
 }
 
 std::uint64_t OptimizerState::bytes() const {

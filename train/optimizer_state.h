@@ -31,7 +31,8 @@ class OptimizerState {
   static absl::StatusOr<OptimizerState> Create(OptimizerPtr optimizer, const Variables& variables);
 
   // One variable's part of step `step` (see Update). NotFound for a name that Create() was not
-  // given, InvalidArgument unless both spans have the variable's length.
+  // given, InvalidArgument unless both spans have the variable's length. FailedPrecondition where
+  // the update has made a value or a slot that is not finite: then it was made all the same.
   absl::Status Apply(std::string_view variable, std::int64_t step, float learning_rate,
                      std::span<const float> gradient, std::span<float> values);
 

@@ -49,6 +49,16 @@ double Periods(const DecayOptions& options, double step) {
   return options.staircase ? std::floor(periods) : periods;
 }
 
+// The part of a polynomial's steps that is still to come, in float32 and in TensorFlow's order:
+// near the end it is a small difference of numbers near 1, whose rounding is most of what is left.
+float Remaining(const PolynomialOptions& options, float step) {
+  const auto steps = static_cast<float>(options.decay_steps);
+  if (options.cycle) return 1 - step / (steps * std::max(1.0f, std::ceil(step / steps)));
+  // TensorFlow divides by a constant, which its optimizer turns into a product. That may miss 1 at
+  // the last step, where a root would make much of the difference, or NaN.
+  return step >= steps ? 0 : std::max(0.0f, 1 - step * (1 / steps));
+}
+
 double Cosine(double fraction) { return 0.5 * (1 + std::cos(std::numbers::pi * fraction)); }
 
 // The period that `periods` first periods reach into, and the fraction of it that has passed.
@@ -100,14 +110,9 @@ absl::StatusOr<SchedulePtr> PolynomialDecay(const PolynomialOptions& options) {
       CheckOption(kName, "end_learning_rate", options.end_learning_rate, kNotNegative));
   ZOOD_RETURN_IF_ERROR(CheckOption(kName, "power", options.power, kPositive));
   return Make("polynomial", [options](double step) {
-    double steps = static_cast<double>(options.decay_steps);
-    if (options.cycle) {
-      steps *= std::max(1.0, std::ceil(step / steps));
-    } else {
-      step = std::min(step, steps);
-    }
-    const double span = static_cast<double>(options.learning_rate) - options.end_learning_rate;
-    return span * std::pow(1 - step / steps, options.power) + options.end_learning_rate;
+    const float span = options.learning_rate - options.end_learning_rate;
+    return span * std::pow(Remaining(options, static_cast<float>(step)), options.power) +
+           options.end_learning_rate;
   });
 }
 

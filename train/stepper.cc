@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/status.h"
+#include "train/finite.h"
 #include "train/seed.h"
 
 namespace zood::train {
@@ -67,6 +68,7 @@ absl::StatusOr<std::unique_ptr<Stepper>> Stepper::Create(const TrainingPlan& pla
     }
   }
   stepper->squares_.resize(stepper->pieces_.size());
+  stepper->sound_.resize(stepper->pieces_.size());
   return stepper;
 }
 
@@ -80,6 +82,7 @@ void Stepper::ForEachPiece(std::span<const Piece> pieces, const Body& body) {
 }
 
 absl::StatusOr<StepReport> Stepper::Run(BatchSource& batches) {
+  ZOOD_RETURN_IF_ERROR(failure_);
   StepReport report = {.step = state_.step + 1,
                        .learning_rate = options_.learning_rate->LearningRate(state_.step)};
   if (!std::isfinite(report.learning_rate)) {
@@ -91,20 +94,30 @@ absl::StatusOr<StepReport> Stepper::Run(BatchSource& batches) {
   const absl::Status computed = [&]() -> absl::Status {
     ZOOD_RETURN_IF_ERROR(ComputeGradients(batches, report));
     ZOOD_RETURN_IF_ERROR(Regularize(report));
-    ZOOD_ASSIGN_OR_RETURN(report.gradient_norm, GradientNorm());
-    return ApplyRules();
+    ZOOD_RETURN_IF_ERROR(Measure(report));
+    return ApplyRules(report);
   }();
   if (!computed.ok()) {
     state_.rules = rules_before;
     RevertStatistics();
     return computed;
   }
-  // From here on nothing fails: a step is applied whole or not at all.
-  UpdateVariables(report.learning_rate);
-  if (options_.accumulate == 1) program_.UpdateMovingStatistics();
+  // From here on the state changes: an error loses it.
+  failure_ = Update(report.learning_rate);
+  ZOOD_RETURN_IF_ERROR(failure_);
   ++state_.step;
-  UpdateAverages();
   return report;
+}
+
+absl::Status Stepper::Update(float learning_rate) {
+  UpdateVariables(learning_rate);
+  if (options_.accumulate == 1) program_.UpdateMovingStatistics();
+  UpdateAverages();
+  const auto unsound = std::ranges::find(sound_, 0);
+  if (unsound == sound_.end()) return absl::OkStatus();
+  const Piece& piece = pieces_[static_cast<std::size_t>(unsound - sound_.begin())];
+  return Diverged(fmt::format("variable '{}', or what is kept beside it, after the update",
+                              variables_[piece.variable].name));
 }
 
 absl::Status Stepper::ComputeGradients(BatchSource& batches, StepReport& report) {
@@ -210,39 +223,65 @@ absl::StatusOr<double> Stepper::GradientNorm() {
   return std::sqrt(sum);
 }
 
-absl::Status Stepper::ApplyRules() {
+absl::Status Stepper::Measure(StepReport& report) {
+  ZOOD_ASSIGN_OR_RETURN(report.gradient_norm, GradientNorm());
+  norms_.assign(trained_, 0);
+  for (std::size_t i = 0; i < trained_pieces_; ++i) norms_[pieces_[i].variable] += squares_[i];
+  for (double& norm : norms_) norm = std::sqrt(norm);
+  return absl::OkStatus();
+}
+
+std::vector<VariableNorm> Stepper::gradient_norms() const {
+  std::vector<VariableNorm> named;
+  for (std::size_t i = 0; i < norms_.size(); ++i) named.push_back({variables_[i].name, norms_[i]});
+  return named;
+}
+
+absl::Status Stepper::ApplyRules(StepReport& report) {
   if (options_.gradient_rules.empty()) return absl::OkStatus();
   std::vector<Gradient> gradients;
   for (std::size_t i = 0; i < trained_; ++i) {
     gradients.push_back({variables_[i].name, variables_[i].step_gradient()});
   }
+  bool clipped = false;
   for (std::size_t r = 0; r < options_.gradient_rules.size(); ++r) {
     const GradientRule& rule = *options_.gradient_rules[r];
+    if (rule.clips() && !std::exchange(clipped, true) && r > 0) {
+      ZOOD_RETURN_IF_ERROR(Measure(report));
+    }
     const absl::Status applied = rule.Apply(state_.step, gradients, state_.rules[r]);
     if (!applied.ok()) return Annotate(applied, fmt::format("step {}", state_.step + 1));
   }
-  return GradientNorm().status();
+  return clipped ? GradientNorm().status() : Measure(report);
 }
 
 void Stepper::UpdateVariables(float learning_rate) {
-  ForEachPiece(std::span(pieces_).first(trained_pieces_), [&](const Piece& piece, std::size_t) {
-    Variable& variable = variables_[piece.variable];
-    // Its errors are names and lengths, which Create() settled.
-    state_.optimizer
-        .ApplyPiece(variable.name, state_.step, learning_rate, piece.first,
-                    variable.step_gradient().subspan(piece.first, piece.count),
-                    variable.values.subspan(piece.first, piece.count))
-        .IgnoreError();
-  });
+  ForEachPiece(
+      std::span(pieces_).first(trained_pieces_), [&](const Piece& piece, std::size_t index) {
+        Variable& variable = variables_[piece.variable];
+        // Its other errors are names and lengths, which Create() settled.
+        sound_[index] = state_.optimizer
+                            .ApplyPiece(variable.name, state_.step, learning_rate, piece.first,
+                                        variable.step_gradient().subspan(piece.first, piece.count),
+                                        variable.values.subspan(piece.first, piece.count))
+                            .ok();
+      });
   state_.optimizer.FinishStep();
 }
 
+// Moving statistics come after what is trained, and are looked at here.
 void Stepper::UpdateAverages() {
-  if (!moving_average_) return;
-  ForEachPiece(pieces_, [&](const Piece& piece, std::size_t) {
+  const std::size_t first = moving_average_ ? 0 : trained_pieces_;
+  ForEachPiece(std::span(pieces_).subspan(first), [&](const Piece& piece, std::size_t index) {
     const Variable& variable = variables_[piece.variable];
-    moving_average_->Update(variable.values.subspan(piece.first, piece.count), state_.step,
-                            variable.average.subspan(piece.first, piece.count));
+    const std::span<float> values = variable.values.subspan(piece.first, piece.count);
+    bool sound = first + index < trained_pieces_ ? sound_[index] : AllFinite(values);
+    if (moving_average_) {
+      const std::span<float> average = variable.average.subspan(piece.first, piece.count);
+      moving_average_->Update(values, state_.step + 1, average);
+      sound = sound && AllFinite(average);
+    }
+    sound_[first + index] = sound;
   });
 }
 

@@ -34,6 +34,15 @@ class Stepper {
   // See Trainer::Step(). StepReport::seconds is left to the caller.
   absl::StatusOr<StepReport> Run(BatchSource& batches);
 
+  // See Trainer::gradient_norms().
+  std::vector<VariableNorm> gradient_norms() const;
+
+  // Not OK once an update made something that is not finite: the error of that step. From then on
+  // the variables are no state of a training run, and Run() gives the same error.
+  const absl::Status& failure() const { return failure_; }
+  // All of the state was replaced by a sound one.
+  void ForgetFailure() { failure_ = absl::OkStatus(); }
+
   std::uint64_t bytes() const;
 
  private:
@@ -66,7 +75,11 @@ class Stepper {
   void Accumulate(int micro_batch);
   absl::Status Regularize(StepReport& report);
   absl::StatusOr<double> GradientNorm();
-  absl::Status ApplyRules();
+  // The norms of the gradients as they are now.
+  absl::Status Measure(StepReport& report);
+  absl::Status ApplyRules(StepReport& report);
+  // Variables, moving statistics, averages; an error where one of them is not finite any more.
+  absl::Status Update(float learning_rate);
   void UpdateVariables(float learning_rate);
   void UpdateAverages();
 
@@ -85,12 +98,15 @@ class Stepper {
   TrainingState& state_;
   std::optional<MovingAverage> moving_average_;
   double frozen_regularization_ = 0;
+  absl::Status failure_;
 
   std::vector<Variable> variables_;   // those with a gradient first
   std::size_t trained_ = 0;           // how many have one
   std::vector<Piece> pieces_;         // of all variables
   std::size_t trained_pieces_ = 0;    // of those with a gradient, which come first
   std::vector<double> squares_;       // scratch: by piece
+  std::vector<double> norms_;         // by variable with a gradient, of the last step
+  std::vector<char> sound_;           // scratch: by piece, whether its update is finite
   std::vector<float> snapshot_;       // moving statistics, where a step moves them in parts
   std::vector<std::int32_t> labels_;  // of the batch
 };

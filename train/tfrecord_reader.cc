@@ -28,7 +28,8 @@ bool ChecksumFits(std::span<const std::byte> bytes, std::span<const std::byte> s
 
 class TfRecordReader {
  public:
-  explicit TfRecordReader(const DatasetOptions& options) : options_(options), builder_(options) {}
+  TfRecordReader(const DatasetOptions& options, ReadBudget& budget)
+      : options_(options), budget_(budget), builder_(options, budget) {}
 
   DatasetBuilder& builder() { return builder_; }
 
@@ -47,9 +48,10 @@ class TfRecordReader {
       if (++records_ > options_.limits.max_files) {
         return ResourceExhausted("there are more than {} records", options_.limits.max_files);
       }
+      ZOOD_RETURN_IF_ERROR(budget_.GoOn(length));
       const auto bytes = rest.subspan(kHeader, static_cast<std::size_t>(length));
       rest = rest.subspan(kHeader + static_cast<std::size_t>(length));
-      AddRecord(item, {bytes, file.owner}, rest.first(kFooter), split);
+      ZOOD_RETURN_IF_ERROR(AddRecord(item, {bytes, file.owner}, rest.first(kFooter), split));
       rest = rest.subspan(kFooter);
     }
     return absl::OkStatus();
@@ -60,37 +62,34 @@ class TfRecordReader {
     return DataLoss("{}: the file ends in the middle of this record", item);
   }
 
-  void AddRecord(const std::string& item, const FileBytes& record,
-                 std::span<const std::byte> checksum, Split split) {
-    if (!ChecksumFits(record.bytes, checksum)) {
-      builder_.AddProblem(item, "its checksum is wrong");
-      return;
-    }
+  absl::Status AddRecord(const std::string& item, const FileBytes& record,
+                         std::span<const std::byte> checksum, Split split) {
+    const auto problem = [&](std::string reason) {
+      builder_.AddProblem(item, std::move(reason));
+      return absl::OkStatus();
+    };
+    if (!ChecksumFits(record.bytes, checksum)) return problem("its checksum is wrong");
     const absl::StatusOr<TfExample> example = ParseTfExample(record.text());
-    if (!example.ok()) {
-      builder_.AddProblem(item, std::string(example.status().message()));
-    } else if (!example->encoded) {
-      builder_.AddProblem(item, "has no image/encoded");
-    } else if (!example->label) {
-      builder_.AddProblem(item, "has no image/class/label");
-    } else {
-      Add(item, *example, record.owner, split);
-    }
+    if (!example.ok()) return problem(std::string(example.status().message()));
+    if (!example->encoded) return problem("has no image/encoded");
+    if (!example->label) return problem("has no image/class/label");
+    return Add(item, *example, record.owner, split);
   }
 
-  void Add(const std::string& item, const TfExample& example,
-           const std::shared_ptr<const void>& owner, Split split) {
-    if (example.text) builder_.NameIndex(*example.label, *example.text);
+  absl::Status Add(const std::string& item, const TfExample& example,
+                   const std::shared_ptr<const void>& owner, Split split) {
+    if (example.text) ZOOD_RETURN_IF_ERROR(builder_.NameIndex(*example.label, *example.text));
     // The number keeps names distinct, the file name is for people.
     std::string name = item;
     if (example.filename && !example.filename->empty()) {
       name += " " + Shown(*example.filename);
     }
-    builder_.AddFile(name, *example.label, split,
-                     {std::as_bytes(std::span(*example.encoded)), owner});
+    return builder_.AddFile(name, *example.label, split,
+                            {std::as_bytes(std::span(*example.encoded)), owner});
   }
 
   const DatasetOptions& options_;
+  ReadBudget& budget_;
   DatasetBuilder builder_;
   std::int64_t records_ = 0;
 };
@@ -115,8 +114,8 @@ bool IsTfRecordName(std::string_view name) {
 
 absl::StatusOr<DatasetScan> ReadTfRecords(FileTree& tree, std::string_view folder,
                                           const std::vector<std::size_t>& shards,
-                                          const DatasetOptions& options) {
-  TfRecordReader reader(options);
+                                          const DatasetOptions& options, ReadBudget& budget) {
+  TfRecordReader reader(options, budget);
   reader.builder().AddProblems(tree.problems());
   ZOOD_RETURN_IF_ERROR(
       ReadLabelsFile(tree, folder, {"labels.txt", "classes.txt"}, options, reader.builder()));

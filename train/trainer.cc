@@ -67,6 +67,7 @@ class TrainerImpl final : public Trainer {
   absl::Status Prepare();
 
   absl::StatusOr<StepReport> Step() override;
+  std::vector<VariableNorm> gradient_norms() const override { return stepper_->gradient_norms(); }
   std::int64_t step() const override { return state_->step; }
   double steps_per_epoch() const override;
   std::int64_t pending_features() const override { return batches_->pending_features(); }
@@ -162,6 +163,7 @@ double TrainerImpl::steps_per_epoch() const {
 }
 
 absl::StatusOr<TensorMap> TrainerImpl::Weights(bool averaged) const {
+  ZOOD_RETURN_IF_ERROR(stepper_->failure());
   if (averaged && !options_.moving_average_decay) {
     return FailedPrecondition("no moving averages are kept: moving_average_decay is not set");
   }
@@ -221,6 +223,7 @@ absl::Status TrainerImpl::Restore(const TensorMap& state) {
                       program_->variable(static_cast<graph::VariableId>(i)).begin());
   }
   KeepFrozen();
+  stepper_->ForgetFailure();
   return absl::OkStatus();
 }
 

@@ -63,6 +63,12 @@ struct TrainerOptions {
   std::uint64_t feature_cache_bytes = std::uint64_t{1} << 30;
 };
 
+// The norm of one variable's gradient.
+struct VariableNorm {
+  std::string name;
+  double norm = 0;
+};
+
 // What a step did. Losses are those of the forward pass before the update, as slim reports them,
 // and means over the micro-batches: total = loss + auxiliary + regularization.
 struct StepReport {
@@ -72,8 +78,10 @@ struct StepReport {
   double regularization = 0;  // of all variables, frozen ones included
   double total = 0;
   float learning_rate = 0;
-  double gradient_norm = 0;  // global, of the gradient that the rules were given
-  double accuracy = 0;       // top-1 on this very batch, in training mode
+  // Global, after the gradient rules before the first that clips: optimize_loss's
+  // global_gradient_norm, which is after noise and multipliers and before clipping.
+  double gradient_norm = 0;
+  double accuracy = 0;  // top-1 on this very batch, in training mode
   double seconds = 0;
 };
 
@@ -85,8 +93,9 @@ class Trainer {
   // Uses the items of Split::kTrain. Keeps `dataset` alive.
   //
   // InvalidArgument: weights, spec, labels or options do not fit the graph or each other; a pattern
-  // of `update` matches no variable (the nearest names are told), or nothing trainable is left to
-  // change; no item to train on; two pieces of state of one name. ResourceExhausted: no memory.
+  // of `update` or of a gradient multiplier matches no variable (the nearest names are told), or
+  // nothing trainable is left to change; no item to train on; two pieces of state of one name.
+  // ResourceExhausted: no memory.
   static absl::StatusOr<std::unique_ptr<Trainer>> Create(std::shared_ptr<const graph::Graph> graph,
                                                          TensorMap weights,
                                                          std::shared_ptr<const Dataset> dataset,
@@ -96,9 +105,18 @@ class Trainer {
   virtual ~Trainer() = default;
 
   // One step of training. FailedPrecondition, naming the step and what, where the loss or a
-  // gradient is not finite; then, as after every error, nothing of the step was applied and the
-  // state is as before. An item that cannot be decoded is an error that names it.
+  // gradient is not finite; then, as after every error but one, nothing of the step was applied and
+  // the state is as before. An item that cannot be decoded is an error that names it.
+  //
+  // The one: FailedPrecondition, naming the step and the first such variable, where the update
+  // itself made a variable, slot, moving statistic or average that is not finite. The step does not
+  // count, and the state is lost: Step(), Save(), Weights() and Evaluate() give this error until a
+  // Restore(). So nothing that is not finite is ever saved or served.
   virtual absl::StatusOr<StepReport> Step() = 0;
+
+  // StepReport::gradient_norm of each variable by itself, as the last Step() measured them: of
+  // those that get a gradient. Empty before the first.
+  virtual std::vector<VariableNorm> gradient_norms() const = 0;
 
   // Steps finished, those before a Restore() included.
   virtual std::int64_t step() const = 0;

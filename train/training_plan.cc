@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 #include <optional>
+#include <set>
 #include <utility>
 
 #include "base/status.h"
@@ -10,11 +11,12 @@
 #include "train/moving_average.h"
 #include "train/name_pattern.h"
 #include "train/option_check.h"
+#include "train/training_state.h"
 
 namespace zood::train {
 namespace {
 
-constexpr int kMaxBatch = 1 << 16;
+constexpr int kMaxAccumulate = 1 << 16;
 
 absl::Status CheckTrainerOptions(const TrainerOptions& options) {
   const std::pair<const char*, bool> required[] = {{"an optimizer", options.optimizer != nullptr},
@@ -26,9 +28,11 @@ absl::Status CheckTrainerOptions(const TrainerOptions& options) {
   for (std::size_t i = 0; i < options.gradient_rules.size(); ++i) {
     if (!options.gradient_rules[i]) return InvalidArgument("trainer: gradient rule {} is null", i);
   }
-  constexpr Range kCount = {.low = 1, .high = kMaxBatch};
-  ZOOD_RETURN_IF_ERROR(CheckOption("trainer", "batch_size", options.batch_size, kCount));
-  ZOOD_RETURN_IF_ERROR(CheckOption("trainer", "accumulate", options.accumulate, kCount));
+  // More pictures to a step are what `accumulate` is for.
+  ZOOD_RETURN_IF_ERROR(CheckOption("trainer", "batch_size", options.batch_size,
+                                   {.low = 1, .high = engine::kMaxTrainingBatch}));
+  ZOOD_RETURN_IF_ERROR(
+      CheckOption("trainer", "accumulate", options.accumulate, {.low = 1, .high = kMaxAccumulate}));
   ZOOD_RETURN_IF_ERROR(
       CheckOption("trainer", "threads", options.threads, {.low = 0, .high = 1024}));
   ZOOD_RETURN_IF_ERROR(
@@ -89,6 +93,36 @@ absl::Status ResolveRegularizers(std::optional<float> weight_decay, TrainingPlan
       *weight_decay);
 }
 
+// The rules against the variables that they will get, and every name that TrainingState::Save()
+// will write.
+absl::Status CheckNames(const TrainingPlan& plan, const TrainerOptions& options) {
+  std::vector<std::string> trained;
+  for (std::size_t i = 0; i < plan.updated.size(); ++i) {
+    const graph::Variable& variable = plan.graph->variables()[i];
+    if (plan.updated[i] && variable.trainable) trained.push_back(variable.name);
+  }
+  std::set<std::string> names = {kGlobalStep};
+  absl::Status status;
+  const auto add = [&](const std::string& name) {
+    if (!names.insert(name).second && status.ok()) {
+      status = InvalidArgument("two pieces of the training state have the name '{}'", name);
+    }
+  };
+  for (const graph::Variable& variable : plan.graph->variables()) {
+    add(variable.name);
+    if (options.moving_average_decay) add(MovingAverage::NameFor(variable.name));
+  }
+  for (const std::string& variable : trained) {
+    for (const StateSpec& slot : options.optimizer->slots()) add(variable + "/" + slot.name);
+  }
+  for (const StateSpec& scalar : options.optimizer->scalars()) add(scalar.name);
+  for (const GradientRulePtr& rule : options.gradient_rules) {
+    ZOOD_RETURN_IF_ERROR(rule->Check(trained));
+    for (const StateSpec& spec : rule->state()) add(spec.name);
+  }
+  return status;
+}
+
 absl::Status Cut(TrainingPlan& plan) {
   plan.trained = plan.graph;
   plan.training.updated = plan.updated;
@@ -124,6 +158,7 @@ absl::StatusOr<TrainingPlan> TrainingPlan::Make(std::shared_ptr<const graph::Gra
   }
   ZOOD_RETURN_IF_ERROR(ResolveUpdated(options.update, plan));
   ZOOD_RETURN_IF_ERROR(ResolveRegularizers(options.weight_decay, plan));
+  ZOOD_RETURN_IF_ERROR(CheckNames(plan, options));
   plan.training = {.batch = options.batch_size,
                    .keep_probability = options.keep_probability,
                    .batch_norm_decay = options.batch_norm_decay,

@@ -1,7 +1,6 @@
 #include "train/training_state.h"
 
 #include <algorithm>
-#include <set>
 #include <utility>
 
 #include "base/status.h"
@@ -23,32 +22,6 @@ absl::StatusOr<std::int64_t> SavedStep(const TensorMap& state) {
   const std::int64_t step = tensor.values<std::int64_t>().front();
   if (step < 0) return InvalidArgument("'{}' is {}, expected at least 0", kGlobalStep, step);
   return step;
-}
-
-// Every name that Save() will write, but the optimizer's own, which OptimizerState has checked
-// against each other.
-absl::Status CheckNames(const TrainingPlan& plan, const TrainerOptions& options) {
-  std::set<std::string> names = {kGlobalStep};
-  absl::Status status;
-  const auto add = [&](const std::string& name) {
-    if (!names.insert(name).second && status.ok()) {
-      status = InvalidArgument("two pieces of the training state have the name '{}'", name);
-    }
-  };
-  for (const graph::Variable& variable : plan.graph->variables()) {
-    add(variable.name);
-    if (options.moving_average_decay) add(MovingAverage::NameFor(variable.name));
-  }
-  for (std::size_t i = 0; i < plan.updated.size(); ++i) {
-    const graph::Variable& variable = plan.graph->variables()[i];
-    if (!plan.updated[i] || !variable.trainable) continue;
-    for (const StateSpec& slot : options.optimizer->slots()) add(variable.name + "/" + slot.name);
-  }
-  for (const StateSpec& scalar : options.optimizer->scalars()) add(scalar.name);
-  for (const GradientRulePtr& rule : options.gradient_rules) {
-    for (const StateSpec& spec : rule->state()) add(spec.name);
-  }
-  return status;
 }
 
 }  // namespace
@@ -87,7 +60,6 @@ absl::Status TrainingState::Visit(Self& self, const Visitor& visit) {
 absl::StatusOr<TrainingState> TrainingState::Create(const TrainingPlan& plan,
                                                     const TensorMap& weights,
                                                     const TrainerOptions& options) {
-  ZOOD_RETURN_IF_ERROR(CheckNames(plan, options));
   OptimizerState::Variables trained;
   for (std::size_t i = 0; i < plan.updated.size(); ++i) {
     const graph::Variable& variable = plan.graph->variables()[i];

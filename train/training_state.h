@@ -26,8 +26,8 @@ absl::StatusOr<Tensor> SavedValue(const TensorMap& state, const std::string& nam
 // One thread at a time; slots and averages of different variables may be updated at once.
 class TrainingState {
  public:
-  // At step 0; averages begin as copies of `weights`. InvalidArgument where two pieces of state, or
-  // one and a variable, have one name.
+  // At step 0; averages begin as copies of `weights`. That no two pieces of state have one name is
+  // TrainingPlan::Make()'s to see to.
   static absl::StatusOr<TrainingState> Create(const TrainingPlan& plan, const TensorMap& weights,
                                               const TrainerOptions& options);
 

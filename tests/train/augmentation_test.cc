@@ -331,10 +331,11 @@ TEST(AugmentationTest, PhotosOfAnyShapeAndGrayOnes) {
 }
 
 TEST(AugmentationTest, TheDefaultIsSlimsPair) {
+  const InceptionTrain fast = {.fast = true};  // preprocess_image(..., fast_mode=True)
   EXPECT_EQ(DefaultAugmentation(image::VggEval(224)), Augmentation(VggTrain{}));
   EXPECT_EQ(DefaultAugmentation(image::CaffeEval(227)), Augmentation(VggTrain{}));
-  EXPECT_EQ(DefaultAugmentation(image::InceptionEval(299)), Augmentation(InceptionTrain{}));
-  EXPECT_EQ(DefaultAugmentation(image::EfficientNetLiteEval(224)), Augmentation(InceptionTrain{}));
+  EXPECT_EQ(DefaultAugmentation(image::InceptionEval(299)), Augmentation(fast));
+  EXPECT_EQ(DefaultAugmentation(image::EfficientNetLiteEval(224)), Augmentation(fast));
   EXPECT_EQ(DefaultAugmentation(image::CifarnetEval(32)), Augmentation(CifarnetTrain{}));
   EXPECT_EQ(DefaultAugmentation(image::LenetEval(28)), Augmentation(NoAugmentation{}));
 }

@@ -81,7 +81,9 @@ TEST(DatasetReaderTest, Archives) {
 
 TEST(DatasetReaderTest, WhatLiesInAnArchiveAsItIsIsNotCopied) {
   DatasetOptions options;
-  options.limits.max_heap_bytes = 2000;  // the names take 1,600
+  // Names take about 3,400 and items a constant each; the photos have 2,187 bytes.
+  const std::size_t items = ReadDataset(Fixture("photos.tar"))->dataset.items.size();
+  options.limits.max_heap_bytes = 3600 + items * (ReadBudget::kItemBytes + 20);
   EXPECT_TRUE(ReadDataset(Fixture("photos.tar"), options).ok());
   EXPECT_TRUE(ReadDataset(Fixture("photos_stored.zip"), options).ok());
   EXPECT_EQ(ReadDataset(Fixture("photos.zip"), options).status().code(),
@@ -118,6 +120,95 @@ TEST(DatasetReaderTest, BombsEndAtTheLimits) {
   options.limits.max_files = 5;
   EXPECT_EQ(ReadDataset(Fixture("photos.tar"), options).status().code(),
             absl::StatusCode::kResourceExhausted);
+}
+
+std::string IdxHeader(const std::vector<std::uint32_t>& extents) {
+  std::string bytes = {0, 0, 8, static_cast<char>(extents.size())};
+  for (const std::uint32_t extent : extents) {
+    for (int shift = 24; shift >= 0; shift -= 8) bytes += static_cast<char>(extent >> shift);
+  }
+  return bytes;
+}
+
+void WriteGzip(const std::string& path, const std::string& bytes) {
+  gzFile file = gzopen(path.c_str(), "wb");
+  gzwrite(file, bytes.data(), static_cast<unsigned>(bytes.size()));
+  gzclose(file);
+}
+
+// A million images of a pixel are a few KiB on disk, and as many names, tensors and digests.
+TEST(DatasetReaderTest, ManySmallItemsEndAtTheLimits) {
+  constexpr std::uint32_t kItems = 20'000;
+  const Scratch scratch;
+  WriteGzip(scratch / "images.gz", IdxHeader({kItems, 1, 1}) + std::string(kItems, '\x40'));
+  WriteGzip(scratch / "labels.gz", IdxHeader({kItems}) + std::string(kItems, '\x01'));
+  const auto read = [&](std::uint64_t max_heap_bytes) {
+    DatasetOptions options;
+    options.limits.max_heap_bytes = max_heap_bytes;
+    return ReadIdx(scratch / "images.gz", scratch / "labels.gz", Split::kTrain, options).status();
+  };
+  EXPECT_TRUE(read((ReadBudget::kItemBytes + 100) * kItems).ok());
+  EXPECT_EQ(read(ReadBudget::kItemBytes * kItems).code(), absl::StatusCode::kResourceExhausted);
+}
+
+// A file of a tar: its header, and its bytes up to a whole block.
+std::string TarEntry(const std::string& name, const std::string& bytes) {
+  std::string header(512, '\0');
+  const auto put = [&](std::size_t at, const std::string& text) {
+    header.replace(at, text.size(), text);
+  };
+  put(0, name);
+  put(100, "0000644");
+  put(124, fmt::format("{:011o}", bytes.size()));
+  put(148, "        0");
+  put(257, "ustar");
+  unsigned sum = 0;
+  for (const char c : header) sum += static_cast<unsigned char>(c);
+  put(148, fmt::format("{:06o}", sum));
+  header[154] = '\0';
+  return header + bytes + std::string((512 - bytes.size() % 512) % 512, '\0');
+}
+
+TEST(DatasetReaderTest, TheFoldersOfAnArchiveEndAtTheLimits) {
+  std::string tar;
+  for (int i = 0; i < 1000; ++i) tar += TarEntry(fmt::format("rose/{}/a/b/c/d/e/f/x.txt", i), "x");
+  tar += TarEntry("daisy/a.bmp", Photo(1)) + std::string(1024, '\0');
+  DatasetOptions options;
+  const auto scan = ReadBytes(tar, options, "photos.tar");
+  ASSERT_TRUE(scan.ok()) << scan.status();
+  EXPECT_EQ(scan->problem_count, 1000);
+  options.limits.max_heap_bytes = 600'000;  // files take 150,000, each in 8 folders of its own
+  EXPECT_EQ(ReadBytes(tar, options, "photos.tar").status().code(),
+            absl::StatusCode::kResourceExhausted);
+}
+
+TEST(DatasetReaderTest, ReadingStopsWhenNobodyWaits) {
+  const Scratch idx;
+  WriteGzip(idx / "images-idx3-ubyte.gz", IdxHeader({9000, 32, 32}) + std::string(9000 << 10, 'x'));
+  WriteGzip(idx / "labels-idx1-ubyte.gz", IdxHeader({9000}) + std::string(9000, '\x01'));
+  const Scratch folder;
+  for (int i = 0; i < 600; ++i) folder.Write(fmt::format("rose/{}.txt", i), "words");
+  const Scratch csv;
+  csv.Write("a.bmp", Photo(1));
+  csv.Write(
+      "index.csv", "a.bmp,rose\n" + std::string(3000, 'x') + ",rose\n" + [] {
+        std::string rows;
+        for (int i = 0; i < 600; ++i) rows += "none.bmp,rose\n";
+        return rows;
+      }());
+  for (const std::string& path :
+       {Fixture("bomb.tar.gz"), Fixture("photos.tar"), idx.path(), folder.path(), csv.path()}) {
+    const bool small = path == Fixture("photos.tar");
+    for (const int answers : small ? std::vector{0} : std::vector{0, 1}) {
+      int asked = 0;
+      const absl::Status status =
+          ReadDataset(path, {.cancelled = [&] { return asked++ >= answers; }}).status();
+      EXPECT_EQ(status.code(), absl::StatusCode::kCancelled) << path << ": " << status;
+      EXPECT_EQ(asked, answers + 1) << path;
+    }
+    EXPECT_NE(ReadDataset(path, {.cancelled = [] { return false; }}).status().code(),
+              absl::StatusCode::kCancelled);
+  }
 }
 
 TEST(DatasetReaderTest, FolderForEachClass) {
@@ -263,6 +354,36 @@ TEST(DatasetReaderTest, CsvRecordsFollowRfc4180) {
   EXPECT_THAT(std::string(open.Next(fields).status().message()), HasSubstr("line 2"));
 }
 
+TEST(DatasetReaderTest, CsvRowsThatNoIndexHasAreRefusedWithTheirLine) {
+  const Scratch scratch;
+  scratch.Write("a.bmp", Photo(1));
+  const std::string good = "a.bmp,rose\n", long_field(CsvRecords::kMaxBytes, 'x');
+  const std::pair<std::string, const char*> cases[] = {
+      {std::string(CsvRecords::kMaxFields, ',') + "\n", "fields"},
+      {long_field + "x\n", "bytes"},
+      {"a,\"" + long_field + "\",b\n", "bytes"},
+      {"\"\",\"x\"\"" + long_field + "\"\n", "bytes"},
+      {std::string(2 * CsvRecords::kMaxBytes + 4, '"') + "\n", "bytes"}};
+  for (const auto& [row, what] : cases) {
+    scratch.Write("index.csv", good + row);
+    const absl::Status status = ReadDataset(scratch / "index.csv").status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_THAT(std::string(status.message()), HasSubstr("index.csv: line 2: a row of more than"));
+    EXPECT_THAT(std::string(status.message()), HasSubstr(what));
+  }
+  scratch.Write("index.csv",
+                good + std::string(CsvRecords::kMaxFields - 1, ',') + "\n" + long_field + "\n");
+  EXPECT_TRUE(ReadDataset(scratch / "index.csv").ok());
+}
+
+TEST(DatasetReaderTest, NamesOfClassesHaveALimit) {
+  DatasetLimits limits;
+  limits.max_name = 4;
+  EXPECT_THAT(*ParseLabels("rose\nlily\n", limits), ElementsAre("rose", "lily"));
+  EXPECT_THAT(std::string(ParseLabels("rose\ntulip\n", limits).status().message()),
+              HasSubstr("line 2 is no name of a class"));
+}
+
 TEST(DatasetReaderTest, TfRecordShards) {
   const Scratch scratch;
   Copy("flowers_", scratch);
@@ -326,21 +447,11 @@ TEST(DatasetReaderTest, IdxWithAndWithoutGzip) {
 
 TEST(DatasetReaderTest, IdxHeadersPromiseNothing) {
   const Scratch scratch;
-  const auto header = [](const std::vector<std::uint32_t>& extents) {
-    std::string bytes = {0, 0, 8, static_cast<char>(extents.size())};
-    for (const std::uint32_t extent : extents) {
-      for (int shift = 24; shift >= 0; shift -= 8) bytes += static_cast<char>(extent >> shift);
-    }
-    return bytes;
-  };
-  scratch.Write("labels", header({1000000}));
-  scratch.Write("images", header({1000000, 60000, 60000}) + "few");
+  scratch.Write("labels", IdxHeader({1000000}));
+  scratch.Write("images", IdxHeader({1000000, 60000, 60000}) + "few");
   EXPECT_EQ(ReadIdx(scratch / "images", scratch / "labels", Split::kTrain).status().code(),
             absl::StatusCode::kDataLoss);
-  gzFile file = gzopen((scratch / "images").c_str(), "wb");
-  const std::string bytes = header({1000000, 60000, 60000}) + std::string(1000, 'x');
-  gzwrite(file, bytes.data(), static_cast<unsigned>(bytes.size()));
-  gzclose(file);
+  WriteGzip(scratch / "images", IdxHeader({1000000, 60000, 60000}) + std::string(1000, 'x'));
   EXPECT_EQ(ReadIdx(scratch / "images", scratch / "labels", Split::kTrain).status().code(),
             absl::StatusCode::kDataLoss);
 }
@@ -353,6 +464,19 @@ TEST(DatasetReaderTest, Cifar10FileByItself) {
   EXPECT_EQ(scan->dataset.items.size(), 2u);
   EXPECT_EQ(scan->dataset.items[0].split, Split::kTest);
   EXPECT_EQ(scan->dataset.classes.size(), 4u);
+}
+
+TEST(DatasetReaderTest, Cifar10HasTenClasses) {
+  const Scratch scratch;
+  const std::string planes(3072, '\x40');
+  scratch.Write("data_batch_1.bin", '\x09' + planes + '\xc8' + planes + '\x0a' + planes);
+  const auto scan = ReadDataset(scratch.path());
+  ASSERT_TRUE(scan.ok()) << scan.status();
+  EXPECT_EQ(scan->dataset.items.size(), 1u);
+  EXPECT_EQ(scan->dataset.classes.size(), 10u);
+  ASSERT_EQ(scan->problem_count, 2);
+  EXPECT_EQ(scan->problems[0].item, "data_batch_1.bin#1");
+  EXPECT_THAT(scan->problems[0].reason, HasSubstr("label 200, expected 0 to 9"));
 }
 
 TEST(DatasetReaderTest, WhatIsNoDatasetSaysSo) {

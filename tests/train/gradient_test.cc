@@ -109,13 +109,17 @@ TEST(GradientTest, TheFirstMultiplierThatMatchesCounts) {
 
 TEST(GradientTest, AMultiplierThatMatchesNothingIsRefused) {
   std::vector<float> a = {1};
-  const Gradient gradient = {"net/fc8/weights", a};
+  const std::string name = "net/fc8/weights";
+  const Gradient gradient = {name, a};
   for (const char* pattern : {"net/fc9/*", "fc8/weights", "net/fc8/weights*x", "net", ""}) {
-    const absl::Status status =
-        Apply(**GradientMultipliers({{pattern, 2}}), std::span(&gradient, 1));
-    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << pattern;
-    EXPECT_THAT(std::string(status.message()), HasSubstr(std::string("'") + pattern + "'"));
+    const GradientRulePtr rule = *GradientMultipliers({{"*/weights", 1}, {pattern, 2}});
+    for (const absl::Status& status :
+         {Apply(*rule, std::span(&gradient, 1)), rule->Check(std::vector{name})}) {
+      EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << pattern;
+      EXPECT_THAT(std::string(status.message()), HasSubstr(std::string("'") + pattern + "'"));
+    }
   }
+  EXPECT_TRUE((*GradientMultipliers({{"net/*", 2}}))->Check(std::vector{name}).ok());
 }
 
 // Exponential in a matcher that tries every division of the name.

@@ -110,6 +110,44 @@ TEST(OptimizerTest, FtrlShrinkageIsInTheLinearSlotAlone) {
   }
 }
 
+// A warm-up begins at a rate of 0, and schedules end there. For FTRL TensorFlow divides by it.
+TEST(OptimizerTest, ARateOfZeroLeavesEveryWeight) {
+  for (const float power : {-0.5f, -0.7f}) {
+    auto state =
+        OptimizerState::Create(*Ftrl({.learning_rate_power = power, .l1 = 0.01f}), {{"w", {3}}});
+    std::vector<float> w = {0.7f, -1, 0};
+    const std::vector<float> before = w, g = {0.5f, 0, -1};
+    ASSERT_TRUE(state->Apply("w", 0, 0, g, w).ok());
+    EXPECT_EQ(w, before);
+    // The step after it is as if there had been none.
+    auto fresh =
+        OptimizerState::Create(*Ftrl({.learning_rate_power = power, .l1 = 0.01f}), {{"w", {3}}});
+    std::vector<float> other = before;
+    ASSERT_TRUE(state->Apply("w", 1, 0.1f, g, w).ok());
+    ASSERT_TRUE(fresh->Apply("w", 0, 0.1f, g, other).ok());
+    EXPECT_EQ(w, other);
+    for (const float x : w) EXPECT_TRUE(std::isfinite(x));
+  }
+}
+
+TEST(OptimizerTest, AnUpdateThatIsNotFiniteSaysSo) {
+  const float huge = std::numeric_limits<float>::max();
+  for (const std::size_t at : {0u, 7u, 40u}) {
+    auto state = OptimizerState::Create(Sgd(), {{"net/w", {41}}});
+    std::vector<float> w(41, -huge), g(41, 0);
+    g[at] = 1;
+    EXPECT_TRUE(state->Apply("net/w", 0, 1, g, w).ok()) << "the largest number is one";
+    const absl::Status status = state->Apply("net/w", 1, huge, g, w);
+    EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+    EXPECT_THAT(std::string(status.message()), ::testing::HasSubstr("'net/w'"));
+  }
+  // The second moment is beyond float32; the weight does not show it.
+  auto adam = OptimizerState::Create(*Adam({}), {{"w", {1}}});
+  std::vector<float> w = {1};
+  EXPECT_FALSE(adam->Apply("w", 0, 0.1f, std::vector<float>{1e30f}, w).ok());
+  EXPECT_TRUE(std::isfinite(w[0]));
+}
+
 std::vector<OptimizerPtr> AllOptimizers() {
   return {Sgd(), *Momentum({}), *Momentum({.nesterov = true}), *Adagrad({}), *Adadelta({}),
           *Adam({}), *Ftrl({}), *Ftrl({.learning_rate_power = -0.7f}), *RmsProp({.momentum = 0.9f}),

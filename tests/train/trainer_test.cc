@@ -177,6 +177,74 @@ TEST(TrainerTest, AppliesRulesThenTheOptimizer) {
   }
 }
 
+// optimize_loss's order: noise, multipliers, the norm that is reported, clipping.
+TEST(TrainerTest, ReportsTheNormBeforeClipping) {
+  const auto after_noise = std::make_shared<Recorder>(), at_the_end = std::make_shared<Recorder>();
+  TrainerOptions options = TinyOptions();
+  const GradientRulePtr noise = *GradientNoise(0.1f, 3),
+                        multipliers = *GradientMultipliers({{"tiny/logits/*", 10}});
+  const std::vector<GradientRulePtr> cases[] = {
+      {noise, multipliers, after_noise, *ClipByValue(-0.1f, 0.1f), *ClipByGlobalNorm(0.01f),
+       at_the_end},
+      {noise, multipliers, after_noise, *ClipByNorm(0.01f), multipliers, at_the_end},
+      {noise, multipliers, after_noise, *AdaptiveClipping({.static_max_norm = 0.01f}), at_the_end},
+      {noise, multipliers, after_noise}};
+  for (const auto& rules : cases) {
+    options.gradient_rules = rules;
+    const auto trainer = TinyTrainer(options, TinyNetwork());
+    ASSERT_TRUE(trainer);
+    const StepReport report = MustStep(*trainer);
+    EXPECT_NEAR(report.gradient_norm, after_noise->norm, 1e-9 * after_noise->norm);
+    const std::vector<VariableNorm> norms = trainer->gradient_norms();
+    EXPECT_EQ(norms.size(), after_noise->seen.size());
+    double squares = 0;
+    for (const auto& [name, norm] : norms) {
+      std::vector<float> values = after_noise->seen.at(name);
+      const Gradient gradient = {name, values};
+      EXPECT_NEAR(norm, *GlobalNorm(std::span(&gradient, 1)), 1e-9 * norm) << name;
+      squares += norm * norm;
+    }
+    EXPECT_NEAR(std::sqrt(squares), report.gradient_norm, 1e-9 * report.gradient_norm);
+  }
+  EXPECT_THAT(TinyTrainer(TinyOptions(), TinyNetwork())->gradient_norms(), IsEmpty());
+}
+
+// The auxiliary head's own gradient is its weight times that of its loss, and what lies below both
+// heads gets the sum.
+TEST(TrainerTest, WeighsTheAuxiliaryLossAndItsGradient) {
+  const auto graph = TinyNetwork(/*auxiliary=*/true);
+  TrainerOptions options = TinyOptions();
+  options.weight_decay = 0;
+  std::map<float, std::map<std::string, std::vector<float>>> gradients;
+  std::map<float, StepReport> reports;
+  for (const float weight : {0.0f, 0.4f, 1.0f}) {
+    const auto recorder = std::make_shared<Recorder>();
+    options.gradient_rules = {recorder};
+    if (weight != 0.4f) options.aux_loss_weight = weight;  // 0.4 is slim's and the default
+    if (weight == 0.4f) options.aux_loss_weight = TrainerOptions().aux_loss_weight;
+    const auto trainer = TinyTrainer(options, graph);
+    ASSERT_TRUE(trainer);
+    reports[weight] = MustStep(*trainer);
+    gradients[weight] = recorder->seen;
+  }
+  EXPECT_EQ(reports[0].auxiliary, 0);
+  EXPECT_GT(reports[1].auxiliary, 0.1);
+  EXPECT_NEAR(reports[0.4f].auxiliary, 0.4 * reports[1].auxiliary, 1e-6);
+  EXPECT_NEAR(reports[0.4f].total, reports[0].total + 0.4 * reports[1].auxiliary, 1e-6);
+  for (const auto& [name, weighted] : gradients[0.4f]) {
+    const std::vector<float>&none = gradients[0].at(name), &whole = gradients[1].at(name);
+    double largest = 0;
+    for (std::size_t i = 0; i < weighted.size(); ++i) {
+      largest = std::max<double>(largest, std::abs(whole[i]));
+      ASSERT_NEAR(weighted[i], none[i] + 0.4 * (whole[i] - none[i]), 1e-6) << name << " " << i;
+    }
+    EXPECT_GT(largest, 1e-4) << name;
+    if (name.starts_with("tiny/aux")) {
+      EXPECT_THAT(none, ::testing::Each(0));
+    }
+  }
+}
+
 TEST(TrainerTest, RegularizationIsOfAllVariablesAndDecaysTheTrainedOnes) {
   const auto recorder = std::make_shared<Recorder>();
   TrainerOptions options = TinyOptions();
@@ -295,12 +363,13 @@ TEST(TrainerTest, SavesUnderTensorFlowsNames) {
 // A schedule that is sound until a step, and then makes everything infinite.
 class Explosion : public Schedule {
  public:
-  explicit Explosion(std::int64_t step) : step_(step) {}
+  Explosion(std::int64_t step, float rate) : step_(step), rate_(rate) {}
   std::string name() const override { return "explosion"; }
-  float LearningRate(std::int64_t step) const override { return step < step_ ? 0.01f : 1e30f; }
+  float LearningRate(std::int64_t step) const override { return step < step_ ? 0.01f : rate_; }
 
  private:
   std::int64_t step_;
+  float rate_;
 };
 
 TEST(TrainerTest, AStepThatDivergesIsNamedAndNotApplied) {
@@ -308,7 +377,7 @@ TEST(TrainerTest, AStepThatDivergesIsNamedAndNotApplied) {
     TrainerOptions options = EverythingOn();
     options.optimizer = Sgd();
     options.accumulate = accumulate;
-    options.learning_rate = std::make_shared<Explosion>(3);
+    options.learning_rate = std::make_shared<Explosion>(3, 1e30f);
     const auto trainer = TinyTrainer(options, TinyNetwork());
     ASSERT_TRUE(trainer);
     MustSteps(*trainer, 4);  // the fourth makes the variables huge: the fifth cannot be computed
@@ -321,6 +390,33 @@ TEST(TrainerTest, AStepThatDivergesIsNamedAndNotApplied) {
       EXPECT_THAT(Changed(MustSave(*trainer), saved), IsEmpty());
       EXPECT_EQ(trainer->step(), 4);
     }
+  }
+}
+
+// The fourth step's loss and gradient are sound, and its update is too large for float32.
+TEST(TrainerTest, AnUpdateThatIsNotFiniteFailsItsOwnStepAndIsNeverSaved) {
+  const float largest = std::numeric_limits<float>::max();
+  for (const bool accumulates : {false, true}) {
+    TrainerOptions options = accumulates ? EverythingOn() : TinyOptions();
+    options.optimizer = Sgd();
+    options.gradient_rules = {*GradientMultipliers({{"tiny/conv2/*", 100}})};
+    options.learning_rate = std::make_shared<Explosion>(3, largest);
+    const auto trainer = TinyTrainer(options, TinyNetwork());
+    ASSERT_TRUE(trainer);
+    MustSteps(*trainer, 3);
+    const TensorMap saved = MustSave(*trainer);
+    const absl::Status failed = trainer->Step().status();
+    EXPECT_EQ(failed.code(), absl::StatusCode::kFailedPrecondition);
+    EXPECT_THAT(failed.ToString(), AllOf(HasSubstr("step 4: variable 'tiny/conv2/"),
+                                         HasSubstr("after the update is not finite")));
+    EXPECT_EQ(trainer->step(), 3);
+    EXPECT_EQ(trainer->Save().status(), failed);
+    EXPECT_EQ(trainer->Weights().status(), failed);
+    EXPECT_EQ(trainer->Step().status(), failed);
+    EXPECT_EQ(trainer->Evaluate(Split::kValidation, {}, false).status(), failed);
+    ASSERT_TRUE(trainer->Restore(saved).ok());
+    EXPECT_THAT(Changed(MustSave(*trainer), saved), IsEmpty());
+    EXPECT_EQ(trainer->Step().status(), failed) << "the same step once more";
   }
 }
 
@@ -409,6 +505,10 @@ TEST(TrainerTest, RefusesWhatDoesNotFit) {
                 o.gradient_rules = {*AdaptiveClipping({}), *AdaptiveClipping({})};
               }),
               HasSubstr("AdaptiveMaxNorm/mean"));
+  EXPECT_THAT(error([](Options& o, Spec&, Dataset&, TensorMap&) {
+                o.gradient_rules = {*GradientMultipliers({{"tiny/logit/*", 2}})};
+              }),
+              AllOf(HasSubstr("'tiny/logit/*' matches none"), HasSubstr("'tiny/logits/")));
   EXPECT_THAT(error([](Options&, Spec& s, Dataset&, TensorMap&) { s = image::LenetEval(9, 3); }),
               AllOf(HasSubstr("[9,9,3]"), HasSubstr("[?,8,8,3]")));
   EXPECT_THAT(error([](Options&, Spec&, Dataset& d, TensorMap&) { d.items[2].label = 3; }),
@@ -417,6 +517,30 @@ TEST(TrainerTest, RefusesWhatDoesNotFit) {
               HasSubstr("no item to train on"));
   EXPECT_THAT(error([](Options&, Spec&, Dataset&, TensorMap& w) { w.erase("tiny/conv1/weights"); }),
               HasSubstr("tiny/conv1/weights"));
+}
+
+// A job is checked by its estimate before it is queued.
+TEST(TrainerTest, TheEstimateRefusesWhatCreateRefuses) {
+  const auto graph = TinyNetwork();
+  const auto error = [&](const auto& change) {
+    TrainerOptions options = TinyOptions();
+    options.update = {"tiny/logits"};
+    change(options);
+    const absl::Status status = EstimateTrainerBytes(*graph, 36, options).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+    return status.ToString();
+  };
+  using Options = TrainerOptions;
+  EXPECT_THAT(error([](Options& o) {
+                o.gradient_rules = {*GradientMultipliers({{"tiny/conv1/*", 2}})};
+              }),
+              AllOf(HasSubstr("'tiny/conv1/*' matches none of the 2 trained variables")));
+  EXPECT_THAT(error([](Options& o) {
+                o.gradient_rules = {*AdaptiveClipping({}), *AdaptiveClipping({})};
+              }),
+              HasSubstr("AdaptiveMaxNorm/mean"));
+  EXPECT_THAT(error([](Options& o) { o.batch_size = 1025; }),
+              HasSubstr("batch_size is 1025, expected a number in [1, 1024]"));
 }
 
 TEST(TrainerTest, TheEstimateCoversWhatIsHeld) {

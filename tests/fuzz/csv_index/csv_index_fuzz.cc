@@ -27,7 +27,9 @@ class Tree final : public FileTree {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string_view text = AsText(data, size);
   Tree tree(text);
-  Judge(ReadCsvIndex(tree, "", 1, SmallLimits()));
-  ParseLabels(text, SmallLimits().limits).IgnoreError();
+  const DatasetOptions options = SmallLimits();
+  ReadBudget budget(options.limits);
+  Judge(ReadCsvIndex(tree, "", 1, options, budget));
+  ParseLabels(text, options.limits).IgnoreError();
   return 0;
 }
