@@ -129,7 +129,9 @@ absl::StatusOr<TensorMap> Reader::ReadAll() const {
   return ReadAs(requests);
 }
 
-absl::StatusOr<TensorMap> Reader::ReadAs(std::span<const Request> requests) const {
+absl::StatusOr<TensorMap> Reader::ReadAs(
+    std::span<const Request> requests,
+    const std::function<absl::Status(std::int64_t done, std::int64_t total)>& progress) const {
   Budget budget(limits_.max_total_bytes);
   for (const Request& request : requests) {  // before the first element is read
     const VariableInfo* variable = Find(request.name);
@@ -140,6 +142,9 @@ absl::StatusOr<TensorMap> Reader::ReadAs(std::span<const Request> requests) cons
     const absl::Status taken = budget.Take(huge ? UINT64_MAX : elements * width, "variables");
     if (!taken.ok()) return Annotate(taken, files_.front());
   }
+  const auto total = static_cast<std::int64_t>(requests.size());
+  std::int64_t done = 0;
+  if (progress) ZOOD_RETURN_IF_ERROR(progress(0, total));
   TensorMap tensors;
   for (const Request& request : requests) {
     ZOOD_ASSIGN_OR_RETURN(Tensor tensor, Read(request.name));
@@ -151,6 +156,7 @@ absl::StatusOr<TensorMap> Reader::ReadAs(std::span<const Request> requests) cons
       return InvalidArgument("{}: two variables would both be called '{}'", files_.front(),
                              request.as);
     }
+    if (progress) ZOOD_RETURN_IF_ERROR(progress(++done, total));
   }
   return tensors;
 }

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -96,7 +97,12 @@ class Reader {
     std::string name;
     std::string as;
   };
-  absl::StatusOr<TensorMap> ReadAs(std::span<const Request> requests) const;
+  // `progress` is told how many have been read, beginning with none; an error of its own ends the
+  // reading. Empty: nobody asks.
+  absl::StatusOr<TensorMap> ReadAs(
+      std::span<const Request> requests,
+      const std::function<absl::Status(std::int64_t done, std::int64_t total)>& progress = {})
+      const;
 
  protected:
   // `variables` is what CheckVariables() passed; `unread` is sorted by name.

@@ -88,7 +88,7 @@ absl::StatusOr<TensorMap> ReadAll(const Reader& reader, const ReadOptions& optio
     }
     requests.push_back({.name = variable.name, .as = base});
   }
-  return reader.ReadAs(requests);
+  return reader.ReadAs(requests, options.progress);
 }
 
 }  // namespace zood::checkpoint

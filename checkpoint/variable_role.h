@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string_view>
 
 #include "absl/status/statusor.h"
@@ -35,6 +36,8 @@ struct ReadOptions {
   bool prefer_moving_averages = true;
   // Slots, optimizer state and the global step are read too.
   bool training_state = true;
+  // As of Reader::ReadAs().
+  std::function<absl::Status(std::int64_t done, std::int64_t total)> progress = {};
 };
 
 // Reads all variables that the options ask for. DataLoss when a moving average differs in shape or

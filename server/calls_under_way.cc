@@ -2,6 +2,9 @@
 
 #include <string_view>
 
+#include "base/status.h"
+#include "server/status.h"
+
 namespace zood::server {
 namespace {
 
@@ -17,6 +20,7 @@ class CallsUnderWay::Interceptor final : public grpc::experimental::Interceptor 
  public:
   Interceptor(CallsUnderWay& calls, bool counts) : calls_(calls), counts_(counts) {
     MutexLock lock(calls_.mutex_);
+    while (!calls_.open_) calls_.changed_.Wait(calls_.mutex_);
     counts_ = counts_ && !calls_.waiting_;
     if (counts_) ++calls_.waited_for_;
   }
@@ -51,6 +55,37 @@ class CallsUnderWay::Factory final : public grpc::experimental::ServerIntercepto
 std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>
 CallsUnderWay::MakeInterceptorFactory() {
   return std::make_unique<Factory>(*this);
+}
+
+void CallsUnderWay::Open() {
+  MutexLock lock(mutex_);
+  open_ = true;
+  changed_.NotifyAll();
+}
+
+void CallsUnderWay::Drain() {
+  MutexLock lock(mutex_);
+  draining_ = true;
+}
+
+grpc::Status CallsUnderWay::Answer(CallLength length, const std::function<grpc::Status()>& call) {
+  const int weight = length == CallLength::kLong ? 1 : 0;
+  {
+    MutexLock lock(mutex_);
+    if (draining_) return ToGrpc(Unavailable("zood is shutting down"));
+    if (long_calls_ + weight > max_long_) {
+      return ToGrpc(
+          ResourceExhausted("{} calls that take long (uploads, imports, evaluations, loadings, "
+                            "watches) are under way, "
+                            "and that many are allowed; try again when one has ended",
+                            long_calls_));
+    }
+    long_calls_ += weight;
+  }
+  grpc::Status status = call();
+  MutexLock lock(mutex_);
+  long_calls_ -= weight;
+  return status;
 }
 
 void CallsUnderWay::WaitForNone(std::chrono::system_clock::time_point deadline) {

@@ -6,6 +6,7 @@
 #include <cctype>
 #include <cstdlib>
 #include <filesystem>
+#include <limits>
 #include <set>
 #include <thread>
 
@@ -74,11 +75,16 @@ void AddListening(CLI::App& app, ServeConfig& config) {
 void AddModels(CLI::App& app, ServeConfig& config) {
   Group group(app, "Models");
   serving::RuntimeOptions& runtime = config.server.runtime;
-  group.Add("model-root", runtime.model_roots,
-            "A directory that imports and evaluations by path may read; may be given several "
-            "times. Without one, files are only taken as uploads");
-  group.Add("load-on-start", config.server.load_on_start,
-            "`MODEL`, `MODEL@VERSION-OR-ALIAS` or `all`; may be given several times");
+  group
+      .Add("model-root", runtime.model_roots,
+           "A directory that imports and evaluations by path may read; several with ':' between "
+           "them, as in PATH, or in several options. Without one, files are only taken as uploads")
+      ->delimiter(':');
+  group
+      .Add("load-on-start", config.server.load_on_start,
+           "`MODEL`, `MODEL@VERSION-OR-ALIAS` or `all`; several with ',' between them, or in "
+           "several options")
+      ->delimiter(',');
   group.AddFlag("load-on-demand", runtime.manager.load_on_demand,
                 "Load a model when a request names it (default)");
   group
@@ -103,7 +109,7 @@ void AddComputing(CLI::App& app, ServeConfig& config) {
       ->check(CLI::Range(0.0, 10000.0));
   group
       .Add("queue-capacity", runtime.servable.queue_capacity,
-           "Images of one model that may wait; more are refused")
+           "Images of one model that may wait, half of them of evaluations; more are refused")
       ->check(CLI::Range(1, 1 << 20));
   group
       .Add("compute-threads", config.compute_threads,
@@ -120,6 +126,11 @@ void AddLimits(CLI::App& app, ServeConfig& config) {
   Group group(app, "Limits");
   serving::ClassifierOptions& classifier = config.server.runtime.classifier;
   group.Add("max-message-bytes", config.server.max_message_bytes, "Of one gRPC message")
+      ->transform(kBytes)
+      ->check(CLI::Range(1024, std::numeric_limits<int>::max()));
+  group
+      .Add("max-request-memory", classifier.max_bytes_under_way,
+           "Of all Classify requests under way: their images and answers; more are refused")
       ->transform(kBytes);
   group.Add("max-images-per-request", classifier.max_images_per_request, "Of Classify")
       ->check(CLI::PositiveNumber);

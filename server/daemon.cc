@@ -103,7 +103,6 @@ int RunDaemon(int argc, char** argv, const models::Zoo& zoo) {
   CLI::App app("zood serves a zoo of pretrained image classifiers over gRPC.");
   app.set_version_flag("--version", Build());
   app.require_subcommand(1);
-  app.set_help_all_flag("--help-all", "Help of every command");
 
   ServeConfig config;
   CLI::App* serve = app.add_subcommand(
@@ -123,6 +122,9 @@ int RunDaemon(int argc, char** argv, const models::Zoo& zoo) {
   fsck->add_flag("--quick", quick, "Check headers and sizes only, not every byte");
   CLI::App* gc = app.add_subcommand("gc", "Give back unused space, with no daemon running");
   AddDataDirOption(*gc, data_dir);
+  // Now that the commands have their own: without one, the help is that of all of them.
+  app.set_help_flag();
+  app.set_help_all_flag("-h,--help,--help-all", "Help of every command");
 
   try {
     app.parse(argc, argv);

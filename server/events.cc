@@ -66,10 +66,11 @@ void Events::OnRequest(const serving::RequestRecord& record) {
                             {"status", absl::StatusCodeToString(record.status.code())},
                             {"ms", fmt::format("{:.2f}", record.total_ms)},
                             {"error", std::string(record.status.message())}};
+  const char* const event = record.background ? "evaluate" : "classify";
   if (record.status.code() == absl::StatusCode::kInternal) {
-    log_.Error("classify", fields);
+    log_.Error(event, fields);
   } else {
-    log_.Debug("classify", fields);
+    log_.Debug(event, fields);
   }
 }
 

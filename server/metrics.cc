@@ -61,7 +61,7 @@ Metrics::Metrics(const std::string& build)
                            .Register(registry_)),
       images_(prometheus::BuildCounter()
                   .Name("zood_images_total")
-                  .Help("Images computed")
+                  .Help("Images computed, those of evaluations too")
                   .Register(registry_)),
       stage_seconds_(prometheus::BuildHistogram()
                          .Name("zood_stage_seconds")
@@ -111,6 +111,7 @@ void Metrics::OnImage(const serving::ImageRecord& record) {
 }
 
 void Metrics::OnRequest(const serving::RequestRecord& record) {
+  if (record.background) return;  // an image of an evaluation is no request
   // A model that does not exist is no label: callers could make up any number of them.
   const std::string model = record.version > 0 ? record.model : "";
   const std::string version = record.version > 0 ? std::to_string(record.version) : "";

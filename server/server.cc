@@ -11,12 +11,20 @@
 
 #include "base/status.h"
 #include "server/convert_fine_tuning.h"
+#include "server/guarded_services.h"
 
 namespace zood::server {
 namespace {
 
 // Of the blocking services: calls beyond are refused with RESOURCE_EXHAUSTED. Classify needs none.
 constexpr int kMaxThreads = 256;
+// Of those, for calls that take long. The rest is for gRPC's own and for short calls.
+constexpr int kMaxLongCalls = 192;
+
+// What gRPC may hold of messages on their way, as a multiple of the largest: a message counts there
+// until it is parsed, afterwards it counts for ClassifierOptions::max_bytes_under_way.
+constexpr std::size_t kMessagesInMemory = 16;
+constexpr std::size_t kLeastMessageMemory = std::size_t{256} << 20;
 
 // A call that reaches gRPC while it shuts down ends as if it had been cancelled. So for a moment
 // before that, calls are refused in a way that clients understand: try elsewhere.
@@ -34,6 +42,8 @@ HttpPage Health(const Events& events) {
 
 std::string Build() { return "zood " ZOOD_VERSION; }
 
+Server::Server(const std::string& build, Log& log) : events_(build, log), calls_(kMaxLongCalls) {}
+
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options,
                                                       const models::Zoo& zoo, Log& log) {
   static std::once_flag once;
@@ -44,6 +54,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   std::unique_ptr<Server> server(new Server(Build(), log));
   Server& s = *server;
   serving::RuntimeOptions runtime = options.runtime;
+  runtime.classifier.max_answer_bytes = static_cast<std::uint64_t>(options.max_message_bytes);
   runtime.fine_tuner.decode = DecodeJobSpec;
   runtime.fine_tuner.build = runtime.datasets.build = Build();
   ZOOD_ASSIGN_OR_RETURN(s.runtime_, serving::Runtime::Open(std::move(runtime), zoo, s.events_));
@@ -53,6 +64,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   s.datasets_ = std::make_unique<DatasetsService>(*s.runtime_, options.max_upload_bytes);
   s.fine_tuning_ = std::make_unique<FineTuningService>(*s.runtime_);
   s.daemon_ = std::make_unique<DaemonService>(*s.runtime_, s.events_, Build());
+  s.guarded_ = Guard(s.calls_, *s.models_, *s.evaluation_, *s.datasets_, *s.fine_tuning_);
 
   grpc::ServerBuilder builder;
   const std::string address = fmt::format("{}:{}", options.host, options.port);
@@ -61,12 +73,15 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   builder.SetMaxReceiveMessageSize(options.max_message_bytes);
   builder.SetMaxSendMessageSize(options.max_message_bytes);
-  builder.SetResourceQuota(grpc::ResourceQuota("zood").SetMaxThreads(kMaxThreads));
-  for (grpc::Service* service : std::initializer_list<grpc::Service*>{
-           s.classifier_.get(), s.models_.get(), s.evaluation_.get(), s.datasets_.get(),
-           s.fine_tuning_.get(), s.daemon_.get()}) {
-    builder.RegisterService(service);
+  const auto largest = static_cast<std::size_t>(options.max_message_bytes);
+  builder.SetResourceQuota(grpc::ResourceQuota("zood")
+                               .SetMaxThreads(kMaxThreads)
+                               .Resize(std::max(kLeastMessageMemory, kMessagesInMemory * largest)));
+  builder.RegisterService(s.classifier_.get());
+  for (const std::unique_ptr<grpc::Service>& service : s.guarded_) {
+    builder.RegisterService(service.get());
   }
+  builder.RegisterService(s.daemon_.get());
   std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> interceptors;
   interceptors.push_back(s.calls_.MakeInterceptorFactory());
   builder.experimental().SetInterceptorCreators(std::move(interceptors));
@@ -87,6 +102,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   }
   ZOOD_RETURN_IF_ERROR(s.runtime_->LoadOnStart(options.load_on_start));
   s.events_.Watch(*s.runtime_, *s.grpc_->GetHealthCheckService());
+  s.calls_.Open();
   return server;
 }
 
@@ -94,6 +110,8 @@ void Server::Stop(std::chrono::milliseconds grace) {
   if (grpc_ == nullptr) return;
   const auto deadline = std::chrono::system_clock::now() + grace;
   events_.Drain();
+  calls_.Drain();
+  calls_.Open();  // where Start() failed on its way
   classifier_->Drain();
   // The job under way writes its checkpoint while calls are being answered.
   runtime_->fine_tuner().BeginShutdown();

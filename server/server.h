@@ -46,12 +46,13 @@ class Server {
   int http_port() const { return http_ ? http_->port() : -1; }
   serving::Runtime& runtime() { return *runtime_; }
 
-  // Health says NOT_SERVING, new calls are refused, accepted ones are answered. Those that are
-  // not after `grace` are cancelled.
+  // Health says NOT_SERVING, new calls are refused, accepted ones are answered; streams of Classify
+  // requests end when what was read from them is answered. Calls that are not after `grace` are
+  // cancelled.
   void Stop(std::chrono::milliseconds grace);
 
  private:
-  Server(const std::string& build, Log& log) : events_(build, log) {}
+  Server(const std::string& build, Log& log);
 
   // In the order in which they use each other: the last goes first.
   Events events_;
@@ -63,6 +64,7 @@ class Server {
   std::unique_ptr<DatasetsService> datasets_;
   std::unique_ptr<FineTuningService> fine_tuning_;
   std::unique_ptr<DaemonService> daemon_;
+  std::vector<std::unique_ptr<grpc::Service>> guarded_;
   std::unique_ptr<grpc::Server> grpc_;
   int port_ = 0;
   std::unique_ptr<HttpServer> http_;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/cord.h"
 #include "base/status.h"
 #include "serving/worker_pool.h"
 
@@ -13,11 +14,21 @@ namespace {
 // has begun.
 constexpr double kBackgroundSeconds = 0.05;
 
+constexpr const char* kBusy = "zood.serving.Busy";  // names a payload of a status
+
 }  // namespace
 
 double Milliseconds(Clock::duration duration) {
   return std::chrono::duration<double, std::milli>(duration).count();
 }
+
+absl::Status Busy(const std::string& message) {
+  absl::Status status = absl::ResourceExhaustedError(message);
+  status.SetPayload(kBusy, absl::Cord());
+  return status;
+}
+
+bool IsBusy(const absl::Status& status) { return status.GetPayload(kBusy).has_value(); }
 
 BatchScheduler::BatchScheduler(int lanes) {
   for (int i = 0; i < lanes; ++i) {
@@ -118,14 +129,16 @@ BatchQueue::~BatchQueue() {
   std::erase(scheduler_.queues_, this);
 }
 
-absl::Status BatchQueue::Reserve(int images) {
+absl::Status BatchQueue::Reserve(int images, Priority priority) {
   MutexLock lock(scheduler_.mutex_);
   const auto waiting = static_cast<int>(ready()) + coming_;
-  if (images > options_.capacity - waiting) {
-    return ResourceExhausted(
+  const int places =
+      priority == Priority::kInteractive ? options_.capacity : std::max(1, options_.capacity / 2);
+  if (images > places - waiting) {
+    return Busy(fmt::format(
         "{}: {} images wait already and the queue holds {}: no room for {} more; try again in a "
         "moment",
-        options_.name, waiting, options_.capacity, images);
+        options_.name, waiting, places, images));
   }
   coming_ += images;
   return absl::OkStatus();

@@ -36,9 +36,16 @@ using Clock = std::chrono::steady_clock;
 
 double Milliseconds(Clock::duration duration);
 
+// ResourceExhausted that passes by itself, when what waits now has been answered. IsBusy() tells it
+// from what does not (a model that does not fit in memory).
+absl::Status Busy(const std::string& message);
+bool IsBusy(const absl::Status& status);
+
 enum class Priority {
   kInteractive,
-  kBackground,  // evaluations: only when nothing interactive waits, in short batches
+  // Evaluations: only when nothing interactive waits, in short batches. They take at most half of a
+  // queue's places.
+  kBackground,
 };
 
 // What a program computed. Valid until the same lane runs the next batch.
@@ -139,9 +146,9 @@ class BatchQueue {
   BatchQueue(const BatchQueue&) = delete;
   BatchQueue& operator=(const BatchQueue&) = delete;
 
-  // Takes places for `images` that will be pushed later. ResourceExhausted, with nothing taken,
-  // when the queue has no room for all of them.
-  absl::Status Reserve(int images);
+  // Takes places for `images` that will be pushed later. Busy(), with nothing taken, when the queue
+  // has no room for all of them.
+  absl::Status Reserve(int images, Priority priority = Priority::kInteractive);
   // Gives back places of images that will not come.
   void Release(int images);
   // Fills a reserved place.

@@ -110,8 +110,10 @@ absl::StatusOr<ModelEntry> Catalogue::Find(const std::string& model) const {
 
 absl::StatusOr<store::PublishedVersion> Catalogue::Publish(const store::NewVersion& version,
                                                            const TensorMap& weights) {
-  MutexLock changing(changing_);
+  // Writing takes as long as it takes: other changes go on. Whichever change reads the store last
+  // finds what all of them did.
   ZOOD_ASSIGN_OR_RETURN(store::PublishedVersion published, store_.Publish(version, weights));
+  MutexLock changing(changing_);
   ZOOD_RETURN_IF_ERROR(Refresh(version.model));
   return published;
 }

@@ -2,7 +2,8 @@
 //
 // Requests resolve their model and alias here. They never wait for the store: a publish that
 // writes half a gigabyte may hold it for seconds. All changes of the process go through this
-// class, and no other process can have the store open, so the copy is never stale.
+// class, and no other process can have the store open, so the copy is never stale: what a call
+// changed is in it when the call returns.
 #pragma once
 
 #include <cstdint>
@@ -71,7 +72,8 @@ class Catalogue {
                                               const store::ModelSummary& summary);
 
   store::Store& store_;
-  Mutex changing_;  // one change and its refresh at a time; taken before mutex_
+  // One refresh at a time, and the short changes with it; taken before mutex_.
+  Mutex changing_;
   mutable Mutex mutex_;
   Snapshot models_ ABSL_GUARDED_BY(mutex_);
 };

@@ -10,6 +10,44 @@
 #include "base/status.h"
 
 namespace zood::serving {
+namespace {
+
+// What a message spends on a class, an image or an end point beside what it says of them.
+constexpr std::uint64_t kMessageOverhead = 64;
+
+std::uint64_t SizeOf(const ImageSource& image) {
+  return std::visit([](const auto& source) -> std::uint64_t { return source.bytes.size(); }, image);
+}
+
+// Of one image, where `batched` has a batch extent in front.
+std::uint64_t FloatBytes(const Shape& batched) {
+  std::uint64_t bytes = sizeof(float);
+  for (const std::int64_t extent : batched.dims().subspan(1)) {
+    bytes *= static_cast<std::uint64_t>(extent);
+  }
+  return bytes;
+}
+
+// The most bytes that the answer for one image can have. NotFound for an unknown end point.
+absl::StatusOr<std::uint64_t> AnswerBytes(const ClassifyRequest& request,
+                                          const Servable& servable) {
+  const auto classes = static_cast<std::uint64_t>(servable.num_classes());
+  std::uint64_t answered = std::min(classes, static_cast<std::uint64_t>(request.top_k));
+  if (request.threshold > 0) {  // probabilities sum up to 1
+    answered = std::min(answered, static_cast<std::uint64_t>(1 / request.threshold) + 1);
+  }
+  std::uint64_t bytes = kMessageOverhead +
+                        answered * (kMessageOverhead / 2 + servable.longest_label()) +
+                        (request.logits ? classes * sizeof(float) : 0);
+  const graph::Graph& graph = servable.graph();
+  for (const std::string& name : request.end_points) {
+    ZOOD_ASSIGN_OR_RETURN(const auto node, graph.EndPoint(name));
+    bytes += kMessageOverhead + name.size() + FloatBytes(graph.node(node).shape);
+  }
+  return bytes;
+}
+
+}  // namespace
 
 // One request under way. Shared by its images' tasks; the last one that is done answers.
 class Classifier::Call : public std::enable_shared_from_this<Classifier::Call> {
@@ -25,7 +63,10 @@ class Classifier::Call : public std::enable_shared_from_this<Classifier::Call> {
   }
 
   // The steps, in order.
+  absl::Status Admit(std::uint64_t bytes);
   void Acquired(absl::StatusOr<ModelManager::ServablePtr> servable);
+  absl::Status CheckAnswer();
+  void Compile();
   void Begin(absl::StatusOr<std::shared_ptr<Program>> program);
   void Prepare(std::size_t index);
   void Computed(std::size_t index, const absl::StatusOr<BatchOutput>& output, int row,
@@ -49,6 +90,8 @@ class Classifier::Call : public std::enable_shared_from_this<Classifier::Call> {
   // Set before images go separate ways, then constant.
   ModelManager::ServablePtr servable_;
   std::shared_ptr<Program> program_;
+  std::vector<std::shared_ptr<const void>> memory_;
+  std::uint64_t held_ = 0;
 
   ClassifyResult result_;  // each image's part is written by its task only
   std::atomic<int> remaining_;
@@ -88,23 +131,58 @@ absl::Status Classifier::Call::StillWanted() const {
   return absl::OkStatus();
 }
 
+absl::Status Classifier::Call::Admit(std::uint64_t bytes) {
+  ZOOD_ASSIGN_OR_RETURN(memory_.emplace_back(), classifier_.Claim(bytes, held_));
+  held_ = std::min(held_ + bytes, classifier_.options_.max_bytes_under_way);
+  return absl::OkStatus();
+}
+
 void Classifier::Call::Acquired(absl::StatusOr<ModelManager::ServablePtr> servable) {
   if (!servable.ok()) return Fail(servable.status());
   if (absl::Status status = StillWanted(); !status.ok()) return Fail(status);
   servable_ = *std::move(servable);
   result_.version = servable_->version();
   result_.digest = servable_->digest();
+  if (absl::Status status = CheckAnswer(); !status.ok()) return Fail(status);
   if (auto program = servable_->FindProgram(request_.end_points)) return Begin(std::move(program));
+  if (++classifier_.waiting_compilations_ > classifier_.options_.max_waiting_compilations) {
+    --classifier_.waiting_compilations_;
+    return Fail(
+        Busy("too many requests wait for programs that deliver end points; try again in a "
+             "moment"));
+  }
   classifier_.compilers_.Post([self = shared_from_this()] {
-    self->Begin(self->servable_->ProgramFor(self->request_.end_points));
+    self->Compile();
+    --self->classifier_.waiting_compilations_;
   });
+}
+
+absl::Status Classifier::Call::CheckAnswer() {
+  ZOOD_ASSIGN_OR_RETURN(const std::uint64_t each, AnswerBytes(request_, *servable_));
+  const std::uint64_t images = request_.images.size();
+  const std::uint64_t most = classifier_.options_.max_answer_bytes;
+  if (each > most / images) {
+    return InvalidArgument(
+        "the answer would have {}, {} for each of {} images, but a message may have {}: ask for "
+        "fewer images, classes or end points at a time, or raise --max-message-bytes",
+        FormatBytes(each * images), FormatBytes(each), images, FormatBytes(most));
+  }
+  return Admit(images * (FloatBytes(servable_->graph().input_shape()) + each));
+}
+
+void Classifier::Call::Compile() {
+  // Others were before this one, and each took a second.
+  if (absl::Status status = StillWanted(); !status.ok()) return Fail(status);
+  Begin(servable_->ProgramFor(request_.end_points));
 }
 
 void Classifier::Call::Begin(absl::StatusOr<std::shared_ptr<Program>> program) {
   if (!program.ok()) return Fail(program.status());
   program_ = *std::move(program);
   const auto images = static_cast<int>(request_.images.size());
-  if (absl::Status status = program_->queue().Reserve(images); !status.ok()) return Fail(status);
+  if (absl::Status status = program_->queue().Reserve(images, request_.priority); !status.ok()) {
+    return Fail(status);
+  }
   for (std::size_t i = 0; i < request_.images.size(); ++i) {
     classifier_.decoders_.Post([self = shared_from_this(), i] { self->Prepare(i); });
   }
@@ -198,10 +276,13 @@ void Classifier::Call::Answer() {
                                    .version = result_.version,
                                    .images = static_cast<int>(request_.images.size()),
                                    .status = status,
-                                   .total_ms = result_.total_ms});
+                                   .total_ms = result_.total_ms,
+                                   .background = request_.priority == Priority::kBackground});
   if (status.ok()) {
+    result_.memory = std::make_shared<decltype(memory_)>(std::move(memory_));
     done_(std::move(result_));
   } else {
+    memory_.clear();
     done_(std::move(status));
   }
 }
@@ -210,6 +291,7 @@ Classifier::Classifier(ModelManager& manager, Observer& observer, ClassifierOpti
     : manager_(manager),
       observer_(observer),
       options_(options),
+      under_way_(std::make_shared<MemoryBudget>(options.max_bytes_under_way)),
       compilers_({.name = "zood-compiler", .threads = 1, .nice = 5}),
       decoders_({.name = "zood-decoder", .threads = options.decode_threads}) {}
 
@@ -234,10 +316,30 @@ absl::Status Classifier::Check(const ClassifyRequest& request) const {
   return absl::OkStatus();
 }
 
+absl::StatusOr<std::shared_ptr<const void>> Classifier::Claim(std::uint64_t bytes,
+                                                              std::uint64_t held) {
+  struct Held {
+    std::shared_ptr<MemoryBudget> budget;  // an answer may outlive the classifier
+    MemoryClaim claim;
+  };
+  const std::uint64_t counted = std::min(bytes, under_way_->total() - held);
+  absl::StatusOr<MemoryClaim> claim = under_way_->Claim(counted, "the request");
+  if (!claim.ok()) {
+    return Busy(fmt::format(
+        "the request needs {} of memory, and the requests under way hold {} of {} "
+        "(--max-request-memory); try again in a moment",
+        FormatBytes(bytes), FormatBytes(under_way_->used()), FormatBytes(under_way_->total())));
+  }
+  return std::make_shared<const Held>(Held{under_way_, *std::move(claim)});
+}
+
 void Classifier::Classify(ClassifyRequest request, Done done) {
-  const absl::Status status = Check(request);
+  absl::Status status = Check(request);
   const ModelRef model = request.model;
+  std::uint64_t bytes = 0;
+  for (const ImageSource& image : request.images) bytes += SizeOf(image);
   auto call = std::make_shared<Call>(*this, std::move(request), std::move(done));
+  if (status.ok()) status = call->Admit(bytes);
   if (!status.ok()) return call->Fail(status);
   manager_.Acquire(model, [call](absl::StatusOr<ModelManager::ServablePtr> servable) {
     call->Acquired(std::move(servable));

@@ -1,6 +1,7 @@
 // From images to classes: decode, preprocess, compute in a batch, pick the most probable.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -14,6 +15,7 @@
 #include "serving/batch_scheduler.h"
 #include "serving/catalogue.h"
 #include "serving/image_input.h"
+#include "serving/memory_budget.h"
 #include "serving/model_manager.h"
 #include "serving/observer.h"
 #include "serving/worker_pool.h"
@@ -57,12 +59,21 @@ struct ClassifyResult {
   std::string digest;
   std::vector<ImageResult> images;
   double total_ms = 0;
+  // What request and answer count for in ClassifierOptions::max_bytes_under_way. To be kept as long
+  // as a copy of the answer waits for somebody.
+  std::shared_ptr<const void> memory;
 };
 
 struct ClassifierOptions {
   int decode_threads = 1;
   int max_images_per_request = 256;
   int max_end_points = 64;
+  // A request whose answer would be larger is refused before it is worked on: it could not be sent.
+  std::uint64_t max_answer_bytes = 64 << 20;
+  // Of all requests together, whether they wait for a model, a decoder or a batch: their images,
+  // the networks' inputs and the answers. A request that is alone is always admitted.
+  std::uint64_t max_bytes_under_way = std::uint64_t{1} << 30;
+  int max_waiting_compilations = 64;  // of end-point programs
   image::DecodeLimits image_limits;
 };
 
@@ -91,10 +102,14 @@ class Classifier {
   class Call;
 
   absl::Status Check(const ClassifyRequest& request) const;
+  // For a request that holds `held` already. Busy() when the others hold too much.
+  absl::StatusOr<std::shared_ptr<const void>> Claim(std::uint64_t bytes, std::uint64_t held);
 
   ModelManager& manager_;
   Observer& observer_;
   const ClassifierOptions options_;
+  const std::shared_ptr<MemoryBudget> under_way_;
+  std::atomic<int> waiting_compilations_ = 0;
   WorkerPool compilers_;  // of end-point programs
   WorkerPool decoders_;
 };

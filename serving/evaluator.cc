@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <deque>
+#include <unordered_map>
 #include <utility>
 
 #include "base/status.h"
@@ -12,6 +14,15 @@ namespace {
 constexpr std::int64_t kMaxUnderWay = 32;  // images: enough to keep decoders and lanes busy
 constexpr std::size_t kMaxBadImages = 100;
 constexpr std::chrono::milliseconds kProgressInterval{250};
+// Before an image for which there was no room is tried again.
+constexpr std::chrono::milliseconds kBusyPause{20};
+
+// An image on its way, and the class that is right for it.
+struct Sample {
+  LabeledImage image;
+  std::int64_t label = 0;
+};
+using SamplePtr = std::shared_ptr<const Sample>;
 
 // Answers come in any order; they are counted as they come.
 class Evaluation {
@@ -23,18 +34,23 @@ class Evaluation {
     report_.digest = servable.digest();
     report_.labels = servable.labels();
     report_.classes.resize(classes);
-    report_.confusion.resize(classes * classes);
+    if (servable.num_classes() <= kMaxConfusionClasses) {
+      report_.confusion.resize(classes * classes);
+    }
+    for (std::size_t i = report_.labels.size(); i-- > 0;) {
+      index_of_[report_.labels[i]] = static_cast<std::int64_t>(i);  // of several, the first
+    }
   }
 
   // The model's index of a label. InvalidArgument when it has no such class.
   absl::StatusOr<std::int64_t> IndexOf(const std::variant<std::int64_t, std::string>& label) const {
     if (const auto* name = std::get_if<std::string>(&label)) {
-      const auto found = std::ranges::find(report_.labels, *name);
-      if (found == report_.labels.end()) {
+      const auto found = index_of_.find(*name);
+      if (found == index_of_.end()) {
         return InvalidArgument("{} version {} has no class '{}'", report_.model, report_.version,
                                *name);
       }
-      return found - report_.labels.begin();
+      return found->second;
     }
     const std::int64_t given = std::get<std::int64_t>(label);
     const std::int64_t offset = request_.labels_offset;
@@ -53,20 +69,34 @@ class Evaluation {
     AddBad(id, status);
   }
 
-  // An image is on its way; waits while too many are.
+  // Waits while as many images are on their way as may be. Gives one that has to be sent again,
+  // after a pause; null where there is none.
+  SamplePtr WaitForPlace() {
+    MutexLock lock(mutex_);
+    while (under_way_ >= kMaxUnderWay && refused_.empty()) changed_.Wait(mutex_);
+    return TakeRefused();
+  }
+
+  // The same in the end, when no other image follows: null once all are answered.
+  SamplePtr WaitForRefused() {
+    MutexLock lock(mutex_);
+    while (under_way_ > 0 && refused_.empty()) changed_.Wait(mutex_);
+    return TakeRefused();
+  }
+
   void Begin() {
     MutexLock lock(mutex_);
-    while (under_way_ >= kMaxUnderWay) changed_.Wait(mutex_);
     ++under_way_;
   }
 
-  void End(const std::string& id, std::int64_t label,
-           const absl::StatusOr<ClassifyResult>& result) {
+  void End(const SamplePtr& sample, const absl::StatusOr<ClassifyResult>& result) {
     MutexLock lock(mutex_);
     if (result.ok()) {
-      report_.Count(result->images.front().logits, label);
+      report_.Count(result->images.front().logits, sample->label);
+    } else if (IsBusy(result.status())) {
+      refused_.push_back(sample);
     } else if (result.status().code() == absl::StatusCode::kInvalidArgument) {
-      AddBad(id, result.status());
+      AddBad(sample->image.id, result.status());
     } else if (error_.ok()) {
       error_ = result.status();
     }
@@ -98,6 +128,15 @@ class Evaluation {
   }
 
  private:
+  SamplePtr TakeRefused() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    if (refused_.empty()) return nullptr;
+    // An answer on its way may make room before the pause is over.
+    changed_.WaitUntil(mutex_, Clock::now() + kBusyPause);
+    SamplePtr sample = std::move(refused_.front());
+    refused_.pop_front();
+    return sample;
+  }
+
   void AddBad(const std::string& id, const absl::Status& status)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     if (!request_.skip_bad_images) {
@@ -114,8 +153,79 @@ class Evaluation {
   mutable Mutex mutex_;
   CondVar changed_;
   EvaluationReport report_;  // names and sizes are constant, counts are guarded by mutex_
+  std::unordered_map<std::string, std::int64_t> index_of_;  // by label; constant
   std::int64_t under_way_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::deque<SamplePtr> refused_ ABSL_GUARDED_BY(mutex_);  // for want of room
   absl::Status error_ ABSL_GUARDED_BY(mutex_);
+};
+
+// One pass over the images, for `evaluation` to count.
+class Pass {
+ public:
+  Pass(Classifier& classifier, const EvaluationRequest& request, ModelRef version,
+       std::int64_t total, const std::function<void(const EvaluationProgress&)>& progress,
+       Evaluation& evaluation)
+      : classifier_(classifier),
+        request_(request),
+        version_(std::move(version)),
+        total_(total),
+        progress_(progress),
+        evaluation_(evaluation) {}
+
+  // Returns when every image is answered, or at the first error.
+  absl::Status Run(LabeledImages& images) {
+    for (std::int64_t i = 0; request_.max_images == 0 || i < request_.max_images; ++i) {
+      while (const SamplePtr again = evaluation_.WaitForPlace()) {
+        ZOOD_RETURN_IF_ERROR(GoOn());
+        Send(again);
+      }
+      ZOOD_RETURN_IF_ERROR(GoOn());
+      ZOOD_ASSIGN_OR_RETURN(std::optional<LabeledImage> image, images.Next());
+      if (!image) break;
+      const absl::StatusOr<std::int64_t> label = evaluation_.IndexOf(image->label);
+      if (label.ok()) {
+        Send(std::make_shared<const Sample>(Sample{*std::move(image), *label}));
+      } else {
+        evaluation_.Bad(image->id, label.status());
+      }
+    }
+    while (const SamplePtr again = evaluation_.WaitForRefused()) {
+      ZOOD_RETURN_IF_ERROR(GoOn());
+      Send(again);
+    }
+    return absl::OkStatus();
+  }
+
+ private:
+  // Tells progress when its time has come. An error when the pass is to end.
+  absl::Status GoOn() {
+    if (Clock::now() >= next_progress_) {
+      progress_(evaluation_.progress(total_));
+      next_progress_ = Clock::now() + kProgressInterval;
+    }
+    if (request_.cancelled && request_.cancelled()) return Cancelled("the caller has gone");
+    return evaluation_.error();
+  }
+
+  void Send(const SamplePtr& sample) {
+    evaluation_.Begin();
+    classifier_.Classify({.model = version_,
+                          .images = {sample->image.image},
+                          .top_k = 0,
+                          .logits = true,
+                          .priority = Priority::kBackground},
+                         [&evaluation = evaluation_, sample](const auto& result) {
+                           evaluation.End(sample, result);
+                         });
+  }
+
+  Classifier& classifier_;
+  const EvaluationRequest& request_;
+  const ModelRef version_;
+  const std::int64_t total_;
+  const std::function<void(const EvaluationProgress&)>& progress_;
+  Evaluation& evaluation_;
+  Clock::time_point next_progress_ = Clock::now() + kProgressInterval;
 };
 
 }  // namespace
@@ -129,7 +239,7 @@ void EvaluationReport::Count(std::span<const float> logits, std::int64_t label) 
   if (label < 0 || label >= num_classes) return;
   ClassCounts& counts = classes[static_cast<std::size_t>(label)];
   ++counts.images;
-  ++confusion[static_cast<std::size_t>(label * num_classes + answer)];
+  if (!confusion.empty()) ++confusion[static_cast<std::size_t>(label * num_classes + answer)];
   if (answer == label) {
     ++top1_correct;
     ++counts.top1_correct;
@@ -160,36 +270,8 @@ absl::StatusOr<EvaluationReport> Evaluate(
 
   Evaluation evaluation(request, *servable);
   servable.reset();  // whoever unloads the version must not have to wait for the whole evaluation
-  Clock::time_point next_progress = begun + kProgressInterval;
-  absl::Status status;
-  for (std::int64_t i = 0; request.max_images == 0 || i < request.max_images; ++i) {
-    if (status = evaluation.error(); !status.ok()) break;
-    if (request.cancelled && request.cancelled()) {
-      status = Cancelled("the caller has gone");
-      break;
-    }
-    auto image = images->Next();
-    if (status = image.status(); !status.ok() || !image->has_value()) break;
-    auto sample = std::make_shared<const LabeledImage>(*std::move(*image));
-    const absl::StatusOr<std::int64_t> label = evaluation.IndexOf(sample->label);
-    if (!label.ok()) {
-      evaluation.Bad(sample->id, label.status());
-      continue;
-    }
-    evaluation.Begin();
-    classifier.Classify({.model = version,
-                         .images = {sample->image},
-                         .top_k = 0,
-                         .logits = true,
-                         .priority = Priority::kBackground},
-                        [&evaluation, sample, label = *label](const auto& result) {
-                          evaluation.End(sample->id, label, result);
-                        });
-    if (Clock::now() >= next_progress) {
-      progress(evaluation.progress(total));
-      next_progress = Clock::now() + kProgressInterval;
-    }
-  }
+  const absl::Status status =
+      Pass(classifier, request, version, total, progress, evaluation).Run(*images);
   evaluation.WaitForAll();
   ZOOD_RETURN_IF_ERROR(status);
   ZOOD_RETURN_IF_ERROR(evaluation.error());

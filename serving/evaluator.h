@@ -33,6 +33,10 @@ struct BadImage {
   std::string error;
 };
 
+// Beyond, a confusion matrix takes more memory than an evaluation may, and more bytes than a
+// message.
+inline constexpr std::int64_t kMaxConfusionClasses = 4096;
+
 struct EvaluationReport {
   std::string model;
   std::int64_t version = 0;
@@ -44,7 +48,8 @@ struct EvaluationReport {
   std::int64_t top5_correct = 0;
   double loss_sum = 0;  // softmax cross entropy, in nats
   std::vector<ClassCounts> classes;
-  std::vector<std::int64_t> confusion;  // [label, answer], row-major
+  // [label, answer], row-major. Empty for more classes than kMaxConfusionClasses.
+  std::vector<std::int64_t> confusion;
 
   std::int64_t bad_images = 0;
   std::vector<BadImage> first_bad_images;  // at most 100
@@ -67,8 +72,9 @@ using ImagesFactory =
     std::function<absl::StatusOr<std::unique_ptr<LabeledImages>>(const Servable& servable)>;
 
 // Runs on the calling thread; the images take the way of everybody's, behind interactive ones.
-// `progress` is called there too, at most a few times a second. Errors: the classifier's; that of
-// the first bad image, with its id, unless bad ones are skipped; Cancelled.
+// Where those leave no room, it waits. `progress` is called there too, at most a few times a
+// second. Errors: the classifier's; that of the first bad image, with its id, unless bad ones are
+// skipped; Cancelled.
 absl::StatusOr<EvaluationReport> Evaluate(
     ModelManager& manager, Classifier& classifier, const EvaluationRequest& request,
     const ImagesFactory& images, const std::function<void(const EvaluationProgress&)>& progress);

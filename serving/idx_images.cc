@@ -39,7 +39,8 @@ absl::StatusOr<std::unique_ptr<LabeledImages>> OpenIdx(const std::string& images
                                                        const std::string& labels,
                                                        const image::DecodeLimits& limits) {
   ZOOD_ASSIGN_OR_RETURN(train::DatasetScan scan,
-                        train::ReadIdx(images, labels, train::Split::kTest));
+                        train::ReadIdx(images, labels, train::Split::kTest,
+                                       {.classes = {}, .follow_links = false, .limits = {}}));
   const Shape& shape = scan.dataset.items[0].image.shape();  // of every one
   if (static_cast<std::uint64_t>(shape[0] * shape[1]) > limits.max_pixels) {
     return InvalidArgument("'{}' holds images of shape {}; at most {} pixels are allowed", images,

@@ -1,5 +1,5 @@
 #include <algorithm>
-#include <map>
+#include <string_view>
 #include <utility>
 
 #include "base/status.h"
@@ -9,33 +9,30 @@
 namespace zood::serving {
 namespace {
 
+constexpr int kMaxDepth = 32;  // of folders
+
 struct Item {
-  std::size_t file = 0;  // of the tree
-  std::int64_t label = 0;
+  std::size_t file = 0;   // of the tree
+  std::size_t label = 0;  // of the folder
 };
 
-// The label of each class, by the rule in labeled_images.h.
-std::map<std::string, std::int64_t> ClassIndices(const std::vector<std::string>& classes,
-                                                 const std::vector<std::string>& labels) {
-  std::map<std::string, std::int64_t> by_label;
-  std::map<std::string, std::int64_t> by_number;
-  std::map<std::string, std::int64_t> by_order;
-  for (const std::string& name : classes) {
-    by_order.emplace(name, static_cast<std::int64_t>(by_order.size()));
-    const auto label = std::ranges::find(labels, name);
-    if (label != labels.end()) by_label[name] = label - labels.begin();
-    if (const auto index = train::ParseIndex(name)) by_number[name] = *index;
-  }
-  if (by_label.size() == classes.size()) return by_label;
-  if (by_number.size() == classes.size()) return by_number;
-  return by_order;
+using Label = std::variant<std::int64_t, std::string>;
+
+// By the rule in labeled_images.h.
+Label LabelOf(const std::string& folder, const std::vector<std::string>& labels) {
+  if (std::ranges::find(labels, folder) != labels.end()) return folder;
+  if (const auto index = train::ParseIndex(folder)) return *index;
+  return folder;
 }
 
 class ImageFolder final : public LabeledImages {
  public:
   ImageFolder(std::unique_ptr<train::FileTree> tree, std::unique_ptr<train::ReadBudget> budget,
-              std::vector<Item> items)
-      : budget_(std::move(budget)), tree_(std::move(tree)), items_(std::move(items)) {}
+              std::vector<Label> labels, std::vector<Item> items)
+      : budget_(std::move(budget)),
+        tree_(std::move(tree)),
+        labels_(std::move(labels)),
+        items_(std::move(items)) {}
 
   std::int64_t total() const override { return static_cast<std::int64_t>(items_.size()); }
 
@@ -43,7 +40,7 @@ class ImageFolder final : public LabeledImages {
     if (next_ == items_.size()) return std::nullopt;
     const Item& item = items_[next_++];
     LabeledImage image{.image = EncodedImage{},
-                       .label = item.label,
+                       .label = labels_[item.label],
                        .id = tree_->name() + "/" + tree_->files()[item.file],
                        .owner = nullptr};
     const auto file = tree_->Open(item.file, kAnySize);
@@ -59,6 +56,7 @@ class ImageFolder final : public LabeledImages {
 
   const std::unique_ptr<train::ReadBudget> budget_;  // the tree's
   const std::unique_ptr<train::FileTree> tree_;
+  const std::vector<Label> labels_;
   const std::vector<Item> items_;
   std::size_t next_ = 0;
 };
@@ -68,32 +66,34 @@ class ImageFolder final : public LabeledImages {
 absl::StatusOr<std::unique_ptr<LabeledImages>> OpenImageFolder(
     const std::string& directory, const std::vector<std::string>& labels) {
   // Images are looked at one after the other: only their names take memory.
-  train::DatasetOptions options;
+  train::DatasetOptions options{.classes = {}, .follow_links = false, .limits = {}};
   options.limits.max_files = 10'000'000;
-  options.limits.max_depth = 2;
+  options.limits.max_depth = kMaxDepth;
   options.limits.max_total_bytes = options.limits.max_heap_bytes = static_cast<std::uint64_t>(-1);
   auto budget = std::make_unique<train::ReadBudget>(options.limits);
   ZOOD_ASSIGN_OR_RETURN(std::unique_ptr<train::FileTree> tree,
                         train::OpenDirectoryTree(directory, options, *budget));
-  std::vector<std::string> classes;
-  for (const std::string& folder : tree->directories()) {
-    if (folder.find('/') == std::string::npos) classes.push_back(folder);
-  }
-  if (classes.empty()) {
+  if (tree->directories().empty()) {
     return InvalidArgument("'{}' holds no directories; one for each class was expected", directory);
   }
-  const std::map<std::string, std::int64_t> indices = ClassIndices(classes, labels);
+  std::vector<Label> classes;
   std::vector<Item> items;
+  std::string_view folder;  // of the last item; files come in order of name
   for (std::size_t file = 0; file < tree->files().size(); ++file) {
     const std::string& path = tree->files()[file];
     const std::size_t slash = path.find('/');
-    if (slash == std::string::npos || path.find('/', slash + 1) != std::string::npos) continue;
-    items.push_back({.file = file, .label = indices.at(path.substr(0, slash))});
+    if (slash == std::string::npos) continue;
+    if (const auto top = std::string_view(path).substr(0, slash); top != folder) {
+      folder = top;
+      classes.push_back(LabelOf(std::string(top), labels));
+    }
+    items.push_back({.file = file, .label = classes.size() - 1});
   }
   if (items.empty()) {
     return InvalidArgument("the class directories of '{}' hold no images", directory);
   }
-  return std::make_unique<ImageFolder>(std::move(tree), std::move(budget), std::move(items));
+  return std::make_unique<ImageFolder>(std::move(tree), std::move(budget), std::move(classes),
+                                       std::move(items));
 }
 
 }  // namespace zood::serving

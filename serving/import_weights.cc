@@ -12,14 +12,12 @@ namespace zood::serving {
 absl::StatusOr<TensorMap> ImportWeights(
     const checkpoint::Reader& reader, const Network& network, const graph::Graph& graph,
     const models::Zoo& zoo, bool prefer_moving_averages,
-    const std::function<void(std::int64_t done, std::int64_t total)>& progress) {
-  const auto total = static_cast<std::int64_t>(reader.variables().size());
-  progress(0, total);
+    const std::function<absl::Status(std::int64_t done, std::int64_t total)>& progress) {
   ZOOD_ASSIGN_OR_RETURN(
       const TensorMap file,
-      checkpoint::ReadAll(
-          reader, {.prefer_moving_averages = prefer_moving_averages, .training_state = false}));
-  progress(total, total);
+      checkpoint::ReadAll(reader, {.prefer_moving_averages = prefer_moving_averages,
+                                   .training_state = false,
+                                   .progress = progress}));
   const std::string path = reader.files().empty() ? "the file" : reader.files().front();
   const auto map = [&]() -> absl::StatusOr<models::MappedWeights> {
     if (const auto* named = std::get_if<ZooNetwork>(&network)) {

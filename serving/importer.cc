@@ -118,6 +118,17 @@ class Importer::Job {
     return cancelled_ && cancelled_() ? Cancelled("the caller has gone") : absl::OkStatus();
   }
 
+  // Told at most a hundred times: there may be very many variables.
+  absl::Status Read(std::int64_t done, std::int64_t total) const {
+    const auto percent = [&](std::int64_t of) {
+      return of * 100 / std::max<std::int64_t>(1, total);
+    };
+    if (done == 0 || percent(done) != percent(done - 1)) {
+      progress_(ImportStage::kReading, done, total);
+    }
+    return Gone();
+  }
+
   absl::StatusOr<std::string> ReadText(const std::string& path, const char* what) {
     ZOOD_ASSIGN_OR_RETURN(const std::uint64_t size, files_.Size(path));
     if (size > importer_.options_.max_text_bytes) {
@@ -217,11 +228,10 @@ class Importer::Job {
                                                           "the import of " + request_.model));
     format_ = FormatName(reader->format());
     weight_paths_.assign(reader->files().begin(), reader->files().end());
-    ZOOD_ASSIGN_OR_RETURN(weights_, ImportWeights(*reader, network_, *graph_, importer_.zoo_,
-                                                  request_.prefer_moving_averages,
-                                                  [&](std::int64_t done, std::int64_t total) {
-                                                    progress_(ImportStage::kReading, done, total);
-                                                  }));
+    ZOOD_ASSIGN_OR_RETURN(
+        weights_,
+        ImportWeights(*reader, network_, *graph_, importer_.zoo_, request_.prefer_moving_averages,
+                      [&](std::int64_t done, std::int64_t total) { return Read(done, total); }));
     return graph_->CheckWeights(weights_);
   }
 

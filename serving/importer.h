@@ -82,7 +82,7 @@ class Importer {
   absl::Status Check(const ImportRequest& request) const;
 
   // Blocks until the version is published or the import has failed; the errors are those that
-  // zood/v1/models.proto lists. `cancelled` is asked between the stages; empty means no.
+  // zood/v1/models.proto lists. `cancelled` is asked between variables and stages; empty means no.
   absl::StatusOr<store::PublishedVersion> Import(FileSystem& files, const ImportRequest& request,
                                                  const ImportProgress& progress,
                                                  const std::function<bool()>& cancelled);

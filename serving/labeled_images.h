@@ -38,10 +38,11 @@ absl::StatusOr<std::unique_ptr<LabeledImages>> OpenIdx(const std::string& images
                                                        const std::string& labels,
                                                        const image::DecodeLimits& limits);
 
-// A directory of directories, one for each class: the images of a class in order of name, the
-// classes in order of name. A class is the label or the index that its directory is called;
-// where some directory is called neither, classes are numbered in order of name. `labels` are the
-// model's. Hidden files and links are passed over.
+// A directory of directories, one for each class, in order of name. The class of an image, however
+// deep it lies, is told by the topmost directory: its name is one of `labels`, the model's, or else
+// the class's number in decimal; an image in a directory of any other name has no class.
+// Directories without files, files beside the directories, hidden files and links are passed over.
+// The path is a real one: no link leads to it.
 absl::StatusOr<std::unique_ptr<LabeledImages>> OpenImageFolder(
     const std::string& directory, const std::vector<std::string>& labels);
 

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/status.h"
+#include "store/names.h"
 
 namespace zood::serving {
 namespace {
@@ -76,6 +77,11 @@ ModelManager::ServablePtr ModelManager::FindAvailable(const Key& key) const {
   return found == entries_.end() ? nullptr : found->second.servable;
 }
 
+ModelManager::ServablePtr ModelManager::FindStandIn(const Alias& alias) const {
+  const auto route = routes_.find(alias);
+  return route == routes_.end() ? nullptr : FindAvailable({alias.first, route->second});
+}
+
 void ModelManager::Acquire(const ModelRef& ref, Ready ready) {
   const absl::StatusOr<Resolved> resolved = catalogue_.Resolve(ref);
   if (!resolved.ok()) return ready(resolved.status());
@@ -89,20 +95,14 @@ void ModelManager::Acquire(const ModelRef& ref, Ready ready) {
       error = ShuttingDown();
     } else if (servable = FindAvailable(key); servable != nullptr) {
       if (!resolved->alias.empty()) routes_[{ref.model, resolved->alias}] = key.second;
-    } else if (!options_.load_on_demand) {
+    } else if (servable = FindStandIn({ref.model, resolved->alias}); servable != nullptr) {
+      if (options_.load_on_demand) Await(key, nullptr, Asker::kRequest, actions);
+    } else if (options_.load_on_demand) {
+      if (!resolved->alias.empty()) routes_[{ref.model, resolved->alias}] = key.second;
+      Await(key, ready, Asker::kRequest, actions);
+    } else {
       error = Unavailable("{} version {} is not loaded; load it, or serve with --load-on-demand",
                           ref.model, key.second);
-    }
-    if (error.ok() && servable == nullptr) {
-      // The version that the alias named before stands in, if it can.
-      const auto route = routes_.find({ref.model, resolved->alias});
-      if (route != routes_.end()) servable = FindAvailable({ref.model, route->second});
-      if (servable != nullptr) {
-        Await(key, [](const auto&) {}, /*retry=*/false, actions);
-      } else {
-        if (!resolved->alias.empty()) routes_[{ref.model, resolved->alias}] = key.second;
-        Await(key, ready, /*retry=*/false, actions);
-      }
     }
   }
   Do(actions);
@@ -121,7 +121,7 @@ void ModelManager::Load(const std::string& model, std::int64_t version, Ready re
       actions.push_back([ready] { ready(ShuttingDown()); });
     } else {
       entries_[{model, version}].pinned = true;
-      Await({model, version}, std::move(ready), /*retry=*/true, actions);
+      Await({model, version}, std::move(ready), Asker::kOperator, actions);
     }
   }
   Do(actions);
@@ -135,31 +135,54 @@ void ModelManager::Preload(const ModelRef& ref) {
     MutexLock lock(mutex_);
     if (shutting_down_) return;
     if (!resolved->alias.empty()) routes_[{ref.model, resolved->alias}] = resolved->version;
-    Await({ref.model, resolved->version}, [](const auto&) {}, /*retry=*/true, actions);
+    Await({ref.model, resolved->version}, nullptr, Asker::kOperator, actions);
   }
   Do(actions);
 }
 
-void ModelManager::Await(const Key& key, Ready ready, bool retry, Actions& actions) {
+void ModelManager::Await(const Key& key, Ready ready, Asker asker, Actions& actions) {
   Entry& entry = entries_[key];
+  const auto wait = [&] {
+    if (ready == nullptr) return;
+    if (asker == Asker::kRequest && entry.waiters.size() >= options_.max_waiting_requests) {
+      actions.push_back(
+          [ready = std::move(ready), error = TooManyWait(key, entry)] { ready(error); });
+    } else {
+      entry.waiters.push_back(std::move(ready));
+    }
+  };
   switch (entry.state) {
     case VersionState::kAvailable:
+      if (ready == nullptr) return;
       actions.push_back([ready = std::move(ready), servable = entry.servable] { ready(servable); });
       return;
     case VersionState::kLoading:
+      // The last word of an operator counts: an Unload() that waits for the loading ends.
+      if (asker == Asker::kOperator && std::exchange(entry.unload_when_loaded, false)) {
+        changed_.NotifyAll();
+      }
+      return wait();
     case VersionState::kUnloading:  // Freed() begins the loading
-      entry.waiters.push_back(std::move(ready));
-      return;
+      entry.load_when_freed = true;
+      return wait();
     case VersionState::kFailed:
-      if (!retry && Clock::now() < entry.failed_at + options_.retry_after) {
+      if (asker == Asker::kRequest && Clock::now() < entry.failed_at + options_.retry_after) {
+        if (ready == nullptr) return;
         actions.push_back([ready = std::move(ready), error = entry.error] { ready(error); });
         return;
       }
       [[fallthrough]];
     case VersionState::kUnloaded:
-      entry.waiters.push_back(std::move(ready));
+      wait();
       BeginLoading(key, actions);
   }
+}
+
+absl::Status ModelManager::TooManyWait(const Key& key, const Entry& entry) {
+  return Busy(fmt::format(
+      "{} requests wait already until {} version {} is loaded: no room for another; try again in a "
+      "moment",
+      entry.waiters.size(), key.first, key.second));
 }
 
 void ModelManager::SetState(const Key& key, Entry& entry, VersionState state, Actions& actions) {
@@ -174,7 +197,8 @@ void ModelManager::SetState(const Key& key, Entry& entry, VersionState state, Ac
 void ModelManager::BeginLoading(const Key& key, Actions& actions) {
   Entry& entry = entries_[key];
   entry.error = absl::OkStatus();
-  entry.unload_when_loaded = false;
+  entry.unload_when_loaded = entry.load_when_freed = false;
+  entry.loading = ++loadings_;
   SetState(key, entry, VersionState::kLoading, actions);
   actions.push_back([this, key] { loaders_.Post([this, key] { LoadNow(key); }); });
 }
@@ -189,7 +213,13 @@ ModelManager::ServablePtr ModelManager::Share(const Key& key, std::unique_ptr<Se
 }
 
 void ModelManager::LoadNow(const Key& key) {
-  absl::StatusOr<std::unique_ptr<Servable>> loaded = loader_.Load(key.first, key.second);
+  bool shutting_down = false;
+  {
+    MutexLock lock(mutex_);
+    shutting_down = shutting_down_;
+  }
+  absl::StatusOr<std::unique_ptr<Servable>> loaded = ShuttingDown();
+  if (!shutting_down) loaded = loader_.Load(key.first, key.second);
   Actions actions;
   {
     MutexLock lock(mutex_);
@@ -200,6 +230,9 @@ void ModelManager::LoadNow(const Key& key) {
       entry.loaded_at_us = NowMicroseconds();
       result = entry.servable;
       SetState(key, entry, VersionState::kAvailable, actions);
+    } else if (shutting_down) {
+      result = loaded.status();
+      SetState(key, entry, VersionState::kUnloaded, actions);
     } else {
       result = loaded.status();
       entry.error = loaded.status();
@@ -210,7 +243,9 @@ void ModelManager::LoadNow(const Key& key) {
     for (Ready& waiter : std::exchange(entry.waiters, {})) {
       actions.push_back([waiter = std::move(waiter), result] { waiter(result); });
     }
-    if (loaded.ok()) {
+    if (shutting_down) {
+      entries_.erase(key);
+    } else if (loaded.ok()) {
       if (entry.unload_when_loaded || shutting_down_) {
         BeginUnloading(key, actions);
       } else {
@@ -269,15 +304,13 @@ void ModelManager::Freed(const Key& key) {
     MutexLock lock(mutex_);
     Entry& entry = entries_[key];
     SetState(key, entry, VersionState::kUnloaded, actions);
-    if (entry.waiters.empty()) {
-      entries_.erase(key);
-    } else if (shutting_down_) {
+    if (entry.load_when_freed && !shutting_down_) {
+      BeginLoading(key, actions);
+    } else {
       for (Ready& waiter : std::exchange(entry.waiters, {})) {
         actions.push_back([waiter = std::move(waiter)] { waiter(ShuttingDown()); });
       }
       entries_.erase(key);
-    } else {
-      BeginLoading(key, actions);
     }
   }
   Do(actions);
@@ -302,52 +335,91 @@ absl::StatusOr<bool> ModelManager::Unload(const std::string& model, std::int64_t
                                           Clock::time_point deadline) {
   const Key key{model, version};
   Actions actions;
+  std::int64_t loading = 0;
   {
     MutexLock lock(mutex_);
     const auto found = entries_.find(key);
     if (found == entries_.end()) return false;
-    if (found->second.state == VersionState::kFailed) {
+    Entry& entry = found->second;
+    if (entry.state == VersionState::kFailed) {
       entries_.erase(found);
       return false;
     }
-    if (found->second.state == VersionState::kLoading) found->second.unload_when_loaded = true;
-    if (found->second.state == VersionState::kAvailable) BeginUnloading(key, actions);
+    loading = entry.loading;
+    if (entry.state == VersionState::kLoading) entry.unload_when_loaded = true;
+    if (entry.state == VersionState::kAvailable) BeginUnloading(key, actions);
   }
   Do(actions);
   actions.clear();  // with the reference in it
 
   MutexLock lock(mutex_);
-  const auto is_in_memory = [&] {
+  while (true) {
     const auto found = entries_.find(key);
-    return found != entries_.end() && found->second.state != VersionState::kFailed;
-  };
-  while (is_in_memory()) {
+    // What is there now may have been loaded anew, for a request that came meanwhile.
+    if (found == entries_.end() || found->second.loading != loading) return true;
+    const Entry& entry = found->second;
+    if (entry.state == VersionState::kFailed) return false;
+    if (entry.state != VersionState::kUnloading && !entry.unload_when_loaded) {
+      return Aborted("{} version {} stays: somebody loads it after this asked to unload it", model,
+                     version);
+    }
     if (deadline == Clock::time_point::max()) {
       changed_.Wait(mutex_);
-    } else if (!changed_.WaitUntil(mutex_, deadline) && is_in_memory()) {
+    } else if (Clock::now() >= deadline) {
       return DeadlineExceeded("{} version {} still has requests under way", model, version);
+    } else {
+      changed_.WaitUntil(mutex_, deadline);
     }
   }
-  return true;
 }
 
 absl::StatusOr<std::int64_t> ModelManager::SetAlias(const std::string& model,
                                                     const std::string& alias, std::int64_t version,
                                                     std::optional<std::int64_t> expected,
                                                     Clock::time_point deadline) {
+  ZOOD_RETURN_IF_ERROR(store::CheckAlias(alias));
   const absl::StatusOr<Resolved> current = catalogue_.Resolve({.model = model, .selector = alias});
   const bool in_use =
       current.ok() && Status(model, current->version).state == VersionState::kAvailable;
-  if (in_use && current->version != version) {
-    // By number: this pins nothing, so the version goes when the alias leaves it.
+  // What the store is going to refuse need not be loaded.
+  const bool as_expected = !expected || (current.ok() && current->version == *expected);
+  const Key key{model, version};
+  bool loaded_here = false;
+  if (in_use && as_expected && current->version != version) {
     ZOOD_RETURN_IF_ERROR(
         catalogue_.Resolve({.model = model, .selector = std::to_string(version)}).status());
-    ZOOD_RETURN_IF_ERROR(LoadUnpinned({model, version}, deadline).status());
+    const VersionState before = Status(model, version).state;
+    loaded_here = before != VersionState::kAvailable && before != VersionState::kLoading;
+    // Pinned by nothing, so the version goes when the alias leaves it.
+    const absl::Status loaded = LoadUnpinned(key, deadline).status();
+    if (!loaded.ok()) {
+      if (loaded_here) UnloadIfUnwanted(key);
+      return loaded;
+    }
   }
-  ZOOD_ASSIGN_OR_RETURN(const std::int64_t before,
-                        catalogue_.SetAlias(model, alias, version, expected));
+  const absl::StatusOr<std::int64_t> before = catalogue_.SetAlias(model, alias, version, expected);
+  if (!before.ok()) {
+    if (loaded_here) UnloadIfUnwanted(key);
+    return before;
+  }
   AliasesMoved(model);
   return before;
+}
+
+// Unless Load() asked for it, or requests for an alias are answered by it.
+void ModelManager::UnloadIfUnwanted(const Key& key) {
+  Actions actions;
+  {
+    MutexLock lock(mutex_);
+    const auto found = entries_.find(key);
+    const bool routed = std::ranges::any_of(routes_, [&](const auto& route) {
+      return route.first.first == key.first && route.second == key.second;
+    });
+    if (found == entries_.end() || found->second.pinned || routed) return;
+    if (found->second.state == VersionState::kLoading) found->second.unload_when_loaded = true;
+    if (found->second.state == VersionState::kAvailable) BeginUnloading(key, actions);
+  }
+  Do(actions);
 }
 
 absl::StatusOr<ModelManager::ServablePtr> ModelManager::LoadUnpinned(const Key& key,
@@ -357,7 +429,7 @@ absl::StatusOr<ModelManager::ServablePtr> ModelManager::LoadUnpinned(const Key& 
   {
     MutexLock lock(mutex_);
     if (shutting_down_) return ShuttingDown();
-    Await(key, waiter.Callback(), /*retry=*/true, actions);
+    Await(key, waiter.Callback(), Asker::kOperator, actions);
   }
   Do(actions);
   return waiter.Wait(deadline);
@@ -375,7 +447,7 @@ void ModelManager::AliasesMoved(const std::string& model) {
       const auto moved = entry->aliases.find(alias.second);
       if (moved != entry->aliases.end() && moved->second != version &&
           FindAvailable({model, version}) != nullptr) {
-        Await({model, moved->second}, [](const auto&) {}, /*retry=*/true, actions);
+        Await({model, moved->second}, nullptr, Asker::kOperator, actions);
       }
     }
   }
@@ -419,8 +491,7 @@ bool ModelManager::IsServing(const std::string& model) const {
   MutexLock lock(mutex_);
   if (shutting_down_) return false;
   if (FindAvailable({model, resolved->version}) != nullptr) return true;
-  const auto route = routes_.find({model, resolved->alias});
-  return route != routes_.end() && FindAvailable({model, route->second}) != nullptr;
+  return FindStandIn({model, resolved->alias}) != nullptr;
 }
 
 void ModelManager::Shutdown() {

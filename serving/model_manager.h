@@ -10,10 +10,12 @@
 // before anything is allocated; what does not fit fails with ResourceExhausted and disturbs
 // nobody. A version becomes visible only when it is compiled and warmed up, in one step.
 //
-// An alias that is moved to a version that is not loaded goes on being answered by the version that
-// it named before, while that one is loaded, until the new one is available; then requests go to
-// the new one, and the old one drains: it is unloaded when no alias names it and nobody asked for
-// it by Load(). Requests under way keep the version they began with.
+// An alias by which requests came has a route: the version that they are answered by. When the
+// alias is moved to a version that is not loaded, the route stays, while the version that it leads
+// to is loaded, until the new one is available. Then requests go to the new one, and the old one
+// drains: it is unloaded unless another alias names it, another route leads to it, or Load() asked
+// for it. Requests under way keep the version they began with. A version that is named by its
+// number only stays until Unload().
 //
 // Memory of a servable is given back on a thread that does nothing else.
 #pragma once
@@ -23,6 +25,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -48,6 +51,8 @@ struct ModelManagerOptions {
   // A version that could not be loaded is not tried again for a request before so much time has
   // passed; Load() tries at once.
   std::chrono::seconds retry_after{10};
+  // Requests that may wait until one version is loaded; more end with ResourceExhausted.
+  std::size_t max_waiting_requests = 1024;
 };
 
 struct VersionStatus {
@@ -75,7 +80,7 @@ class ModelManager {
   // Calls `ready` with the version that a request for `ref` is answered by: at once, on the calling
   // thread, if it is available; otherwise when it has been loaded, on a loader thread. NotFound for
   // an unknown model; Unavailable when the version is not loaded and not loaded on demand, or
-  // after Shutdown() began; else the error of loading.
+  // after Shutdown() began; Busy() when too many wait for the version; else the error of loading.
   void Acquire(const ModelRef& ref, Ready ready);
 
   // Loads and keeps until Unload(), whatever aliases do. `version` is one that exists.
@@ -90,13 +95,16 @@ class ModelManager {
   absl::StatusOr<ServablePtr> LoadAndWait(const std::string& model, std::int64_t version,
                                           Clock::time_point deadline);
 
-  // Returns when the memory of the version is free, or with DeadlineExceeded; the unloading
-  // goes on. True when it was loaded. A version that is being loaded is unloaded after.
+  // Returns when the memory that the version holds now is free, or with DeadlineExceeded; the
+  // unloading goes on. True when it was loaded. A version that is being loaded is unloaded after;
+  // Aborted when a later Load() asks for it before that. A request that comes meanwhile loads the
+  // version anew, where versions are loaded on demand.
   absl::StatusOr<bool> Unload(const std::string& model, std::int64_t version,
                               Clock::time_point deadline);
 
   // Points an alias at another version. Where the version that it names is in use, the new one is
-  // loaded first, so that no request waits; when that fails, so does this, and nothing is changed.
+  // loaded first, so that no request waits; when that fails, so does this, and nothing is changed:
+  // what was loaded for it is unloaded. The errors of store::Store::SetAlias().
   absl::StatusOr<std::int64_t> SetAlias(const std::string& model, const std::string& alias,
                                         std::int64_t version, std::optional<std::int64_t> expected,
                                         Clock::time_point deadline);
@@ -123,18 +131,28 @@ class ModelManager {
     absl::Status error;    // of kFailed
     Clock::time_point failed_at;
     std::int64_t loaded_at_us = 0;
-    bool pinned = false;  // Load() asked for it
-    bool unload_when_loaded = false;
-    std::vector<Ready> waiters;  // of kLoading, and of kUnloading for the next loading
+    bool pinned = false;              // Load() asked for it
+    std::int64_t loading = 0;         // its number: no two loadings of the manager share one
+    bool unload_when_loaded = false;  // of kLoading: Unload() came
+    bool load_when_freed = false;     // of kUnloading: somebody asked for it
+    std::vector<Ready> waiters;       // of kLoading, and of kUnloading for the next loading
+  };
+
+  enum class Asker {
+    kRequest,   // is refused when many wait, or a moment after a loading failed
+    kOperator,  // gets an attempt at once
   };
 
   // What is to be done once the lock is released.
   using Actions = std::vector<std::function<void()>>;
 
   ServablePtr FindAvailable(const Key& key) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // `ready` waits for `key`, whose loading begins if need be.
-  void Await(const Key& key, Ready ready, bool retry, Actions& actions)
+  // What answers requests for an alias whose version is not available; null when nothing does.
+  ServablePtr FindStandIn(const Alias& alias) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // `ready` waits for `key`, whose loading begins if need be. Null: nobody waits.
+  void Await(const Key& key, Ready ready, Asker asker, Actions& actions)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  static absl::Status TooManyWait(const Key& key, const Entry& entry);
   void BeginLoading(const Key& key, Actions& actions) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void BeginUnloading(const Key& key, Actions& actions) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Points routes of `model` at available versions and unloads what nobody names any more.
@@ -144,6 +162,7 @@ class ModelManager {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   absl::StatusOr<ServablePtr> LoadUnpinned(const Key& key, Clock::time_point deadline);
+  void UnloadIfUnwanted(const Key& key);
   void LoadNow(const Key& key);  // on a loader thread
   void Freed(const Key& key);    // on the reaper's thread
   ServablePtr Share(const Key& key, std::unique_ptr<Servable> servable);
@@ -159,6 +178,7 @@ class ModelManager {
   std::map<Key, Entry> entries_ ABSL_GUARDED_BY(mutex_);
   // The version that requests for an alias are answered by. It may lag behind the catalogue.
   std::map<Alias, std::int64_t> routes_ ABSL_GUARDED_BY(mutex_);
+  std::int64_t loadings_ ABSL_GUARDED_BY(mutex_) = 0;  // begun so far
   bool shutting_down_ ABSL_GUARDED_BY(mutex_) = false;
 
   // Last: their threads use what stands above.

@@ -49,6 +49,7 @@ struct RequestRecord {
   int images = 0;
   absl::Status status;
   double total_ms = 0;
+  bool background = false;  // one image of an evaluation
 };
 
 // A fine-tuning job came into another state.

@@ -22,9 +22,17 @@ absl::StatusOr<std::unique_ptr<Program>> Program::Create(
   return program;
 }
 
+std::size_t Program::IndexOf(int batch) const {
+  const std::span<const int> sizes = batch_sizes();
+  return static_cast<std::size_t>(std::ranges::find(sizes, batch) - sizes.begin());
+}
+
+std::int64_t Program::runs(int batch) const { return runs_[IndexOf(batch)]; }
+
 absl::StatusOr<BatchOutput> Program::Compute(int lane, int batch) {
   engine::Execution& execution = *executions_[static_cast<std::size_t>(lane)];
   ZOOD_RETURN_IF_ERROR(execution.Run(batch));
+  ++runs_[IndexOf(batch)];
   BatchOutput output{.logits = execution.logits(), .end_points = {}};
   for (std::size_t i = 0; i < executable_->options().end_points.size(); ++i) {
     output.end_points.push_back(execution.end_point(i));
@@ -44,12 +52,14 @@ absl::StatusOr<BatchOutput> Program::Run(int lane,
 
 absl::Status Program::WarmUp() {
   for (std::size_t lane = 0; lane < executions_.size(); ++lane) {
-    std::ranges::fill(executions_[lane]->input(1), 0.0f);
-    ZOOD_ASSIGN_OR_RETURN(const BatchOutput output, Compute(static_cast<int>(lane), 1));
-    if (!std::ranges::all_of(output.logits, [](float x) { return std::isfinite(x); })) {
-      return InvalidArgument(
-          "the network answers an image of zeros with numbers that are not finite: its weights "
-          "are not those of a trained network");
+    for (const int batch : batch_sizes()) {
+      std::ranges::fill(executions_[lane]->input(batch), 0.0f);
+      ZOOD_ASSIGN_OR_RETURN(const BatchOutput output, Compute(static_cast<int>(lane), batch));
+      if (!std::ranges::all_of(output.logits, [](float x) { return std::isfinite(x); })) {
+        return InvalidArgument(
+            "the network answers an image of zeros with numbers that are not finite: its weights "
+            "are not those of a trained network");
+      }
     }
   }
   return absl::OkStatus();
@@ -73,6 +83,10 @@ absl::StatusOr<std::unique_ptr<Servable>> Servable::Create(ServableParts parts,
   if (num_labels != 0 && num_labels != servable->num_classes()) {
     return InvalidArgument("there are {} labels for {} classes", num_labels,
                            servable->num_classes());
+  }
+  servable->longest_label_ = std::to_string(servable->num_classes()).size();
+  for (const std::string& label : servable->labels()) {
+    servable->longest_label_ = std::max(servable->longest_label_, label.size());
   }
   ZOOD_ASSIGN_OR_RETURN(const Shape input, image::OutputShape(servable->preprocess()));
   const Shape& wanted = servable->graph().input_shape();
@@ -107,11 +121,10 @@ absl::StatusOr<std::unique_ptr<Program>> Servable::Compile(
   // A further program shares the weights of the first.
   const engine::Executable* share_with = program_ ? &program_->executable() : nullptr;
   const engine::MemoryEstimate estimate = engine::EstimateMemory(graph(), compile_options);
-  ZOOD_ASSIGN_OR_RETURN(
-      MemoryClaim claim,
-      budget_.Claim((share_with ? 0 : estimate.weight_bytes) +
-                        estimate.execution_bytes * static_cast<std::uint64_t>(lanes),
-                    name));
+  ZOOD_ASSIGN_OR_RETURN(MemoryClaim claim, budget_.Claim((share_with ? 0 : estimate.weight_bytes) +
+                                                             estimate.execution_bytes *
+                                                                 static_cast<std::uint64_t>(lanes),
+                                                         name));
   ZOOD_ASSIGN_OR_RETURN(auto executable, engine::Executable::Compile(parts_.graph, parts_.weights,
                                                                      compile_options, share_with));
   claim.Resize((share_with ? 0 : executable->weight_bytes()) +

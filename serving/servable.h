@@ -1,6 +1,7 @@
 // A version of a model, loaded: compiled, warmed up, immutable.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -49,9 +50,12 @@ class Program final : public BatchProgram {
   const engine::Executable& executable() const { return *executable_; }
   BatchQueue& queue() { return *queue_; }
 
-  // Computes zeros once, so that the first request finds memory and caches as the later ones do.
-  // Internal when the result is not finite. Not for a program that serves already.
+  // Computes zeros once in every batch size and lane, so that the first requests find memory and
+  // caches as the later ones do. InvalidArgument when a result is not finite. Not for a program
+  // that serves already.
   absl::Status WarmUp();
+  // Batches of this size that were computed, WarmUp()'s among them.
+  std::int64_t runs(int batch) const;
 
   // BatchProgram:
   std::span<const int> batch_sizes() const override { return executable_->options().batch_sizes; }
@@ -63,13 +67,16 @@ class Program final : public BatchProgram {
           std::vector<std::unique_ptr<engine::Execution>> executions, MemoryClaim claim)
       : claim_(std::move(claim)),
         executable_(std::move(executable)),
-        executions_(std::move(executions)) {}
+        executions_(std::move(executions)),
+        runs_(executable_->options().batch_sizes.size()) {}
 
+  std::size_t IndexOf(int batch) const;
   absl::StatusOr<BatchOutput> Compute(int lane, int batch);
 
   MemoryClaim claim_;
   const std::shared_ptr<const engine::Executable> executable_;
   const std::vector<std::unique_ptr<engine::Execution>> executions_;  // by lane
+  std::vector<std::atomic<std::int64_t>> runs_;                       // by index of the batch size
   std::unique_ptr<BatchQueue> queue_;
 };
 
@@ -94,6 +101,7 @@ class Servable {
   // The index in decimal where there are no labels.
   std::string Label(std::int64_t index) const;
   const std::vector<std::string>& labels() const { return parts_.labels; }
+  std::size_t longest_label() const { return longest_label_; }  // bytes
 
   // The program for these end points, in this order; null when it has yet to be compiled. The one
   // without end points is always there.
@@ -117,6 +125,7 @@ class Servable {
   MemoryBudget& budget_;
   std::shared_ptr<Program> program_;
   std::uint64_t memory_bytes_ = 0;
+  std::size_t longest_label_ = 0;
 
   Mutex compiling_;  // one compilation at a time; taken before mutex_
   Mutex mutex_;

@@ -1,3 +1,4 @@
+#include <atomic>
 #include <cmath>
 #include <cstring>
 #include <nlohmann/json.hpp>
@@ -176,6 +177,42 @@ TEST_F(ServerTest, AStreamAnswersEveryRequestById) {
   EXPECT_EQ(ids.size(), static_cast<std::size_t>(kRequests));
 }
 
+// Requests and answers are 64 KiB each, as large as the client's window for what it has not read.
+TEST_F(ServerTest, AStreamWhoseAnswersAreNotTakenIsNotRead) {
+  ASSERT_NO_FATAL_FAILURE(Start());
+  ASSERT_NO_FATAL_FAILURE(ImportLeNet());
+  grpc::ChannelArguments arguments;
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+  const auto channel = grpc::CreateCustomChannel("127.0.0.1:" + std::to_string(port_),
+                                                 grpc::InsecureChannelCredentials(), arguments);
+  grpc::ClientContext context;
+  const auto stream = v1::Classifier::NewStub(channel)->ClassifyStream(&context);
+  constexpr int kRequests = 1000;
+  std::atomic<int> written = 0;
+  std::jthread writer([&] {
+    v1::ClassifyStreamRequest request;
+    request.set_id(std::string(64 << 10, 'x'));  // comes back with the answer
+    *request.mutable_request() = Request("digits", 0);
+    for (; written < kRequests; ++written) ASSERT_TRUE(stream->Write(request));
+    stream->WritesDone();
+  });
+  // Until the writer stands still. What counts is how far the server came by then.
+  for (int before = -1; before != written || written == 0;) {
+    before = written;
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  }
+  EXPECT_LT(written, kRequests) << "the server reads on, though nobody takes its answers";
+  int answers = 0;
+  v1::ClassifyStreamResponse response;
+  while (stream->Read(&response)) {
+    EXPECT_TRUE(response.has_response()) << response.error().message();
+    ++answers;
+  }
+  EXPECT_TRUE(stream->Finish().ok());
+  EXPECT_EQ(answers, kRequests);
+}
+
 TEST_F(ServerTest, AClientThatVanishesFromAStreamHarmsNobody) {
   ASSERT_NO_FATAL_FAILURE(Start());
   ASSERT_NO_FATAL_FAILURE(ImportLeNet());
@@ -235,6 +272,13 @@ TEST_F(ServerTest, BadClassifyRequestsSayWhatIsWrong) {
        [](auto& r) { r.mutable_images(0)->mutable_pixels()->set_dtype(v1::DATA_TYPE_FLOAT32); },
        INVALID_ARGUMENT, "DATA_TYPE_UINT8"},
       {"unknown end point", [](auto& r) { r.add_end_points("conv99"); }, NOT_FOUND, "conv99"},
+      {"answer over the limit",
+       [](auto& r) {
+         for (int i = 0; i < 3; ++i) *r.add_images() = r.images(0);
+         r.add_end_points("conv1");
+         for (int i = 0; i < 15; ++i) r.add_end_points("conv1");
+       },
+       INVALID_ARGUMENT, "of 4 images, but a message may have 1.0 MiB"},
       {"message over the limit",
        [](auto& r) { r.mutable_images(0)->set_encoded(std::string(2 << 20, 'x')); },
        RESOURCE_EXHAUSTED, "larger than max"},
@@ -249,14 +293,62 @@ TEST_F(ServerTest, BadClassifyRequestsSayWhatIsWrong) {
   EXPECT_TRUE(Classify(Request("digits", 0)).ok());
 }
 
-TEST_F(ServerTest, ADeadlineIsHonoured) {
-  ASSERT_NO_FATAL_FAILURE(Start());
-  ASSERT_NO_FATAL_FAILURE(ImportLeNet());
-  grpc::ClientContext context;
-  context.set_deadline(std::chrono::system_clock::now() - std::chrono::seconds(1));
-  v1::ClassifyResponse response;
-  EXPECT_EQ(classifier_->Classify(&context, Request("digits", 0), &response).error_code(),
-            grpc::StatusCode::DEADLINE_EXCEEDED);
+// Requests that wait in the queue, because another place in it is reserved for an image that does
+// not come; then their deadline passes, or their caller goes.
+class WaitingTest : public ServerTest {
+ protected:
+  void SetUp() override {
+    options_.runtime.servable.max_wait = std::chrono::hours(1);
+    ASSERT_NO_FATAL_FAILURE(Start());
+    ASSERT_NO_FATAL_FAILURE(ImportLeNet());
+    auto servable = server_->runtime().manager().AcquireAndWait({"digits", ""},
+                                                                serving::Clock::time_point::max());
+    ASSERT_TRUE(servable.ok());
+    program_ = (*servable)->FindProgram({});
+  }
+  void TearDown() override { program_.reset(); }
+
+  serving::BatchQueue& queue() { return program_->queue(); }
+
+  // Whether the image of the request that `call` gives up is not computed, though a lane is free
+  // for it afterwards. The server hears a moment later than the caller that it was given up, so a
+  // lane may still compute one, but not each of twenty.
+  bool IsDropped(const std::function<void()>& call) {
+    for (int attempt = 0; attempt < 20; ++attempt) {
+      const std::int64_t before = queue().statistics().images;
+      EXPECT_TRUE(queue().Reserve(1).ok());
+      call();
+      queue().Release(1);
+      while (queue().statistics().waiting > 0) std::this_thread::yield();
+      if (queue().statistics().images == before) return true;
+    }
+    return false;
+  }
+
+  std::shared_ptr<serving::Program> program_;
+};
+
+TEST_F(WaitingTest, ADeadlineIsHonoured) {
+  EXPECT_TRUE(IsDropped([&] {
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(200));
+    v1::ClassifyResponse response;
+    EXPECT_EQ(classifier_->Classify(&context, Request("digits", 0), &response).error_code(),
+              grpc::StatusCode::DEADLINE_EXCEEDED);
+  }));
+}
+
+TEST_F(WaitingTest, ACancellationReachesTheQueue) {
+  EXPECT_TRUE(IsDropped([&] {
+    grpc::ClientContext context;
+    std::jthread caller([&] {
+      v1::ClassifyResponse response;
+      EXPECT_EQ(classifier_->Classify(&context, Request("digits", 0), &response).error_code(),
+                grpc::StatusCode::CANCELLED);
+    });
+    while (queue().statistics().waiting < 2) std::this_thread::yield();
+    context.TryCancel();
+  }));
 }
 
 }  // namespace

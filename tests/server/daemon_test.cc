@@ -6,10 +6,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <CLI/CLI.hpp>
+
 #include <array>
 #include <atomic>
+#include <future>
 #include <thread>
 
+#include "server/config.h"
 #include "tests/server/server_fixture.h"
 
 namespace zood::server {
@@ -151,13 +155,28 @@ TEST_F(DaemonTest, HttpHasMetricsAndHealth) {
   ASSERT_TRUE(Classify(Request("digits", 0)).ok());
   ASSERT_FALSE(Classify(Request("made-up", 0)).ok());
   const int port = server_->http_port();
+  {  // An evaluation's images are computed, but nobody's Classify requests.
+    grpc::ClientContext context;
+    const auto stream = evaluation_->EvaluateStream(&context);
+    v1::EvaluateStreamRequest message;
+    message.mutable_spec()->mutable_model()->set_name("digits");
+    stream->Write(message);
+    AddPicture(message.mutable_images()->add_images()->mutable_image(), 0);
+    message.mutable_images()->mutable_images(0)->set_index(0);
+    stream->Write(message);
+    stream->WritesDone();
+    v1::EvaluateResponse response;
+    while (stream->Read(&response)) {
+    }
+    ASSERT_TRUE(stream->Finish().ok());
+  }
   EXPECT_THAT(HttpGet(port, "/healthz"), HasSubstr("200 OK"));
   const std::string metrics = HttpGet(port, "/metrics");
   for (const char* line :
        {"zood_requests_total{model=\"digits\",status=\"OK\",version=\"1\"} 1",
         "zood_requests_total{model=\"\",status=\"NOT_FOUND\",version=\"\"} 1",
-        "zood_images_total{model=\"digits\",version=\"1\"} 1",
-        "zood_stage_seconds_count{model=\"digits\",stage=\"compute\"} 1",
+        "zood_images_total{model=\"digits\",version=\"1\"} 2",
+        "zood_stage_seconds_count{model=\"digits\",stage=\"compute\"} 2",
         "zood_version_state{model=\"digits\",version=\"1\",state=\"available\"} 1",
         "zood_memory_bytes{kind=\"budget\"}", "zood_build_info{version=\"zood "}) {
     EXPECT_THAT(metrics, HasSubstr(line));
@@ -235,6 +254,10 @@ TEST_F(DaemonTest, DrainingLosesNoAcceptedRequest) {
     });
   }
   while (answered < 50) std::this_thread::yield();
+  // The stream's 40 among them: all of it has been read.
+  while (server_->runtime().manager().Status("digits", 1).queue.images < 90) {
+    std::this_thread::yield();
+  }
   server_->Stop(std::chrono::seconds(60));
   clients.clear();
   EXPECT_TRUE(unexpected.empty()) << unexpected.front();
@@ -245,6 +268,157 @@ TEST_F(DaemonTest, DrainingLosesNoAcceptedRequest) {
   }
   EXPECT_TRUE(stream->Finish().ok());
   EXPECT_EQ(answers, 40);
+}
+
+// All were accepted before the signal: none may be refused, cancelled or lost.
+TEST_F(DaemonTest, WhatWasAcceptedBeforeTheSignalIsAnswered) {
+  options_.runtime.servable.batch_sizes = {1};
+  ASSERT_NO_FATAL_FAILURE(Start());
+  ASSERT_NO_FATAL_FAILURE(ImportLeNet());
+  constexpr int kClients = 8;
+  constexpr int kImages = 32;
+  std::vector<grpc::Status> statuses(kClients);
+  std::vector<std::jthread> clients;
+  for (grpc::Status& status : statuses) {
+    clients.emplace_back([&] {
+      const auto stub = v1::Classifier::NewStub(NewChannel());
+      v1::ClassifyRequest request = Request("digits", 0);
+      for (int i = 1; i < kImages; ++i) AddPicture(request.add_images(), i % 16);
+      grpc::ClientContext call;
+      v1::ClassifyResponse answer;
+      status = stub->Classify(&call, request, &answer);
+    });
+  }
+  const auto accepted = [&] {
+    const auto queue = server_->runtime().manager().Status("digits", 1).queue;
+    return queue.images + queue.waiting;
+  };
+  while (accepted() < kClients * kImages) std::this_thread::yield();
+  server_->Stop(std::chrono::seconds(60));
+  clients.clear();
+  for (const grpc::Status& status : statuses) EXPECT_TRUE(status.ok()) << status.error_message();
+}
+
+TEST_F(DaemonTest, AnOpenStreamIsToldToEnd) {
+  ASSERT_NO_FATAL_FAILURE(Start());
+  ASSERT_NO_FATAL_FAILURE(ImportLeNet());
+  grpc::ClientContext context;
+  const auto stream = classifier_->ClassifyStream(&context);
+  v1::ClassifyStreamRequest request;
+  *request.mutable_request() = Request("digits", 0);
+  ASSERT_TRUE(stream->Write(request));
+  v1::ClassifyStreamResponse response;
+  ASSERT_TRUE(stream->Read(&response));
+  auto stopped = std::async(std::launch::async, [&] { server_->Stop(std::chrono::minutes(10)); });
+  EXPECT_FALSE(stream->Read(&response));
+  const grpc::Status status = stream->Finish();
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::UNAVAILABLE) << status.error_message();
+  EXPECT_THAT(status.error_message(), HasSubstr("shutting down"));
+  EXPECT_EQ(stopped.wait_for(std::chrono::minutes(5)), std::future_status::ready);
+}
+
+TEST_F(DaemonTest, WhileItDrainsEveryServiceRefusesNewCalls) {
+  ASSERT_NO_FATAL_FAILURE(Start());
+  ASSERT_NO_FATAL_FAILURE(ImportLeNet());
+  // An upload that has begun: the daemon says that it has received the first part.
+  grpc::ClientContext context;
+  const auto upload = models_->UploadModel(&context);
+  v1::UploadModelRequest message;
+  *message.mutable_spec() = LeNetSpec();
+  ASSERT_TRUE(upload->Write(message));
+  message.mutable_file()->set_name("a.ckpt");
+  message.mutable_file()->set_size(5 << 20);
+  ASSERT_TRUE(upload->Write(message));
+  message.set_chunk(std::string(4 << 20, 'x'));
+  ASSERT_TRUE(upload->Write(message));
+  v1::ImportModelResponse response;
+  ASSERT_TRUE(upload->Read(&response));
+
+  auto stopped = std::async(std::launch::async, [&] { server_->Stop(std::chrono::minutes(10)); });
+  const int http_port = server_->http_port();
+  while (Health(channel_, "") == 1) std::this_thread::yield();
+  EXPECT_EQ(Health(channel_, ""), 2);
+  EXPECT_THAT(HttpGet(http_port, "/healthz"), HasSubstr("503"));
+  v1::DaemonStatus status;
+  grpc::ClientContext ask;
+  EXPECT_TRUE(daemon_->GetStatus(&ask, {}, &status).ok());
+  EXPECT_TRUE(status.draining());
+  const auto refused = [](const grpc::Status& answer) {
+    return answer.error_code() == grpc::StatusCode::UNAVAILABLE;
+  };
+  // Health is told a moment before the services are.
+  const auto list_models = [&] {
+    grpc::ClientContext call;
+    v1::ListModelsResponse models;
+    return models_->ListModels(&call, {}, &models);
+  };
+  while (!refused(list_models())) std::this_thread::yield();
+  {
+    grpc::ClientContext call;
+    v1::ListDatasetsResponse datasets;
+    EXPECT_TRUE(refused(datasets_->ListDatasets(&call, {}, &datasets)));
+  }
+  {
+    grpc::ClientContext call;
+    v1::ListJobsResponse jobs;
+    EXPECT_TRUE(refused(jobs_->ListJobs(&call, {}, &jobs)));
+  }
+  {
+    grpc::ClientContext call;
+    const auto evaluation = evaluation_->Evaluate(&call, {});
+    v1::EvaluateResponse report;
+    while (evaluation->Read(&report)) {
+    }
+    EXPECT_TRUE(refused(evaluation->Finish()));
+  }
+  // The upload goes on, and gets an answer of its own.
+  message.set_chunk(std::string(1 << 20, 'x'));
+  EXPECT_TRUE(upload->Write(message));
+  upload->WritesDone();
+  EXPECT_EQ(Finish(*upload).status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  stopped.get();
+}
+
+TEST(CallsUnderWayTest, LongCallsLeaveThreadsForShortOnes) {
+  CallsUnderWay calls(/*max_long=*/2);
+  const auto ok = [] { return grpc::Status::OK; };
+  grpc::Status third;
+  grpc::Status short_one;
+  const grpc::Status first = calls.Answer(CallLength::kLong, [&] {
+    return calls.Answer(CallLength::kLong, [&] {
+      third = calls.Answer(CallLength::kLong, ok);
+      short_one = calls.Answer(CallLength::kShort, ok);
+      return grpc::Status::OK;
+    });
+  });
+  EXPECT_TRUE(first.ok());
+  EXPECT_EQ(third.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_THAT(third.error_message(), HasSubstr("2 calls"));
+  EXPECT_TRUE(short_one.ok());
+  EXPECT_TRUE(calls.Answer(CallLength::kLong, ok).ok()) << "the first ones have ended";
+  calls.Drain();
+  EXPECT_EQ(calls.Answer(CallLength::kShort, ok).error_code(), grpc::StatusCode::UNAVAILABLE);
+}
+
+// gRPC's own health service says SERVING from the moment at which it listens.
+TEST_F(DaemonTest, NoCallIsAnsweredBeforeTheServerIsWhole) {
+  ASSERT_NO_FATAL_FAILURE(Start());  // turns gRPC's health service on
+  CallsUnderWay calls(1);
+  grpc::ServerBuilder builder;
+  int port = 0;
+  builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
+  std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> interceptors;
+  interceptors.push_back(calls.MakeInterceptorFactory());
+  builder.experimental().SetInterceptorCreators(std::move(interceptors));
+  const auto server = builder.BuildAndStart();
+  const auto channel =
+      grpc::CreateChannel("127.0.0.1:" + std::to_string(port), grpc::InsecureChannelCredentials());
+  auto health = std::async(std::launch::async, [&] { return Health(channel, ""); });
+  EXPECT_EQ(health.wait_for(std::chrono::milliseconds(200)), std::future_status::timeout);
+  server->GetHealthCheckService()->SetServingStatus("", false);
+  calls.Open();
+  EXPECT_EQ(health.get(), 2) << "what was said before the server was whole";
+  server->Shutdown();
 }
 
 // The program, as a person runs it.
@@ -267,12 +441,23 @@ class ProgramTest : public ServerTest {
 };
 
 TEST_F(ProgramTest, HelpNamesEveryOption) {
-  const Outcome help = Run("serve --help");
-  EXPECT_EQ(help.code, 0);
-  for (const char* text : {"--port", "8500", "ZOOD_PORT", "--http-port", "8501", "--host",
-                           "127.0.0.1", "--model-root", "ZOOD_MODEL_ROOT", "--config"}) {
-    EXPECT_THAT(help.output, HasSubstr(text));
+  CLI::App app;
+  ServeConfig config;
+  AddServeOptions(app, config);
+  for (const char* command : {"serve --help", "--help", "--help-all"}) {
+    const Outcome help = Run(command);
+    EXPECT_EQ(help.code, 0);
+    int options = 0;
+    for (const CLI::Option* option : app.get_options()) {
+      if (option->get_envname().empty()) continue;  // --help
+      ++options;
+      EXPECT_THAT(help.output, HasSubstr("--" + option->get_lnames().front())) << command;
+      EXPECT_THAT(help.output, HasSubstr("Env:" + option->get_envname())) << command;
+    }
+    EXPECT_GT(options, 20);
+    EXPECT_THAT(help.output, HasSubstr("8500"));
   }
+  EXPECT_THAT(Run("--help").output, HasSubstr("--quick")) << "of the other commands too";
   EXPECT_EQ(Run("").code, 2);
   EXPECT_EQ(Run("serve --no-such-option").code, 2);
   EXPECT_EQ(Run("serve --port 99999").code, 2);

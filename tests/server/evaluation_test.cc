@@ -80,6 +80,62 @@ TEST_F(EvaluationTest, FilesAndStreamGiveTheSameReport) {
   }
 }
 
+// A picture of the generator as a BMP file of 24 bits.
+std::string Bmp(int index) {
+  const auto little = [](std::uint32_t value, int bytes) {
+    std::string text;
+    for (int i = 0; i < bytes; ++i) text += static_cast<char>(value >> (8 * i));
+    return text;
+  };
+  constexpr int kSide = 12;
+  std::string file = "BM" + little(54 + kSide * kSide * 3, 4) + little(0, 4) + little(54, 4);
+  file += little(40, 4) + little(kSide, 4) + little(kSide, 4) + little(1, 2) + little(24, 2) +
+          std::string(24, '\0');
+  for (const std::uint8_t gray : zood::testing::ImageU8(index, kSide, kSide, 1)) {
+    file.append(3, static_cast<char>(gray));
+  }
+  return file;
+}
+
+TEST_F(EvaluationTest, AFolderOfImagesIsCountedAsClassifyAnswers) {
+  int correct = 0;
+  for (int i = 0; i < kImages; ++i) {
+    v1::ClassifyRequest request;
+    request.mutable_model()->set_name("digits");
+    request.add_images()->set_encoded(Bmp(i));
+    v1::ClassifyResponse response;
+    const grpc::Status status = Classify(request, &response);
+    ASSERT_TRUE(status.ok()) << status.error_message();
+    correct += response.results(0).classes(0).index() == i % 10;
+    const std::string folder =
+        directory_ + "/photos/" + std::to_string(i % 10) + (i % 2 == 0 ? "" : "/below");
+    std::filesystem::create_directories(folder);
+    std::ofstream(folder + "/" + std::to_string(i) + ".bmp", std::ios::binary) << Bmp(i);
+  }
+  const auto evaluate = [&](const std::string& folder, bool skip) {
+    grpc::ClientContext context;
+    v1::EvaluateRequest request;
+    request.mutable_spec()->mutable_model()->set_name("digits");
+    request.mutable_spec()->set_skip_bad_images(skip);
+    request.set_image_folder(folder);
+    return Finish(*evaluation_->Evaluate(&context, request));
+  };
+  const Result result = evaluate("photos", false);
+  ASSERT_TRUE(result.status.ok()) << result.status.error_message();
+  EXPECT_EQ(result.report.images(), kImages);
+  EXPECT_EQ(result.report.top1_correct(), correct);
+
+  std::filesystem::create_directories(directory_ + "/photos/cat");
+  std::ofstream(directory_ + "/photos/cat/a.bmp", std::ios::binary) << Bmp(0);
+  const Result strict = evaluate("photos", false);
+  EXPECT_EQ(strict.status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_THAT(strict.status.error_message(), HasSubstr("has no class 'cat'"));
+  const Result lax = evaluate("photos", true);
+  EXPECT_EQ(lax.report.images(), kImages);
+  EXPECT_EQ(lax.report.bad_images(), 1);
+  EXPECT_EQ(evaluate("/etc", false).status.error_code(), grpc::StatusCode::PERMISSION_DENIED);
+}
+
 TEST_F(EvaluationTest, BadRequestsSayWhatIsWrong) {
   EXPECT_EQ(Evaluate("images", "/etc/hostname").status.error_code(),
             grpc::StatusCode::PERMISSION_DENIED);

@@ -128,6 +128,20 @@ TEST(BatchSchedulerTest, WhatWaitsIsJoinedIntoCompiledSizesInOrder) {
   EXPECT_EQ(queue.statistics().images, 8);
 }
 
+TEST(BatchSchedulerTest, BackgroundImagesLeaveHalfOfThePlaces) {
+  BatchScheduler scheduler(1);
+  FakeProgram program;
+  BatchQueue queue(scheduler, program, {.name = "m", .capacity = 4});
+  EXPECT_TRUE(queue.Reserve(2, Priority::kBackground).ok());
+  const absl::Status refused = queue.Reserve(1, Priority::kBackground);
+  EXPECT_EQ(refused.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_TRUE(IsBusy(refused));
+  EXPECT_TRUE(queue.Reserve(2).ok());
+  EXPECT_TRUE(IsBusy(queue.Reserve(1)));
+  queue.Release(4);
+  EXPECT_FALSE(IsBusy(absl::ResourceExhaustedError("no memory")));
+}
+
 TEST(BatchSchedulerTest, ImagesThatAreComingAreWaitedFor) {
   Answers answers;
   BatchScheduler scheduler(1);

@@ -2,12 +2,91 @@
 
 #include <gtest/gtest.h>
 
+#include <future>
+
 #include "tests/serving/serving_fixture.h"
 
 namespace zood::serving {
 namespace {
 
 using CatalogueTest = ServingTest;
+
+// The machine's files; the writing of large ones can be held.
+class HeldFiles final : public FileSystem {
+ public:
+  absl::StatusOr<std::shared_ptr<const FileContents>> Open(const std::string& path) override {
+    return native_.Open(path);
+  }
+  absl::Status WriteNew(const std::string& path,
+                        std::span<const std::span<const std::byte>> pieces) override {
+    {
+      MutexLock lock(mutex_);
+      waits_ = held_;
+      changed_.NotifyAll();
+      while (held_) changed_.Wait(mutex_);
+    }
+    return native_.WriteNew(path, pieces);
+  }
+  absl::Status Rename(const std::string& from, const std::string& to) override {
+    return native_.Rename(from, to);
+  }
+  absl::Status SyncDirectory(const std::string& path) override {
+    return native_.SyncDirectory(path);
+  }
+  absl::Status Remove(const std::string& path) override { return native_.Remove(path); }
+  absl::Status CreateDirectories(const std::string& path) override {
+    return native_.CreateDirectories(path);
+  }
+  absl::StatusOr<std::vector<std::string>> List(const std::string& path) override {
+    return native_.List(path);
+  }
+  absl::StatusOr<std::uint64_t> Size(const std::string& path) override {
+    return native_.Size(path);
+  }
+  absl::StatusOr<bool> Exists(const std::string& path) override { return native_.Exists(path); }
+
+  void Hold(bool held) {
+    MutexLock lock(mutex_);
+    held_ = held;
+    changed_.NotifyAll();
+  }
+  void WaitUntilSomebodyWrites() {
+    MutexLock lock(mutex_);
+    while (!waits_) changed_.Wait(mutex_);
+  }
+
+ private:
+  FileSystem& native_ = FileSystem::Native();
+  Mutex mutex_;
+  CondVar changed_;
+  bool held_ = false;
+  bool waits_ = false;
+};
+
+TEST_F(CatalogueTest, OtherChangesGoOnWhileAVersionIsWritten) {
+  HeldFiles files;
+  RuntimeOptions options = Options();
+  options.files = &files;
+  ASSERT_NO_FATAL_FAILURE(Open(std::move(options)));
+  Catalogue& catalogue = runtime_->catalogue();
+  PublishFilled(catalogue, "digits", SmallLeNet());
+  files.Hold(true);
+  auto published = std::async(std::launch::async, [&] {
+    return PublishFilled(catalogue, "others", SmallLeNet(11), {"canary"});
+  });
+  files.WaitUntilSomebodyWrites();
+  auto changed = std::async(std::launch::async, [&] {
+    return catalogue.SetAlias("digits", "canary", 1, std::nullopt).ok() &&
+           catalogue.DeleteAlias("digits", "canary", 1).ok();
+  });
+  const auto state = changed.wait_for(std::chrono::seconds(60));
+  files.Hold(false);
+  EXPECT_EQ(state, std::future_status::ready) << "a change waited for a version to be written";
+  EXPECT_TRUE(changed.get());
+  EXPECT_EQ(published.get(), 1);
+  EXPECT_EQ(catalogue.Resolve({"others", "canary"})->version, 1);
+  runtime_.reset();  // before the files
+}
 
 TEST_F(CatalogueTest, ResolvesVersionsAndAliases) {
   ASSERT_NO_FATAL_FAILURE(Open());

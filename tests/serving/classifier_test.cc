@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cmath>
 #include <cstring>
 #include <fstream>
@@ -132,6 +133,45 @@ TEST_F(ClassifierTest, DeliversEndPointsAndKeepsFewPrograms) {
   EXPECT_EQ(StatusOf(request).code(), absl::StatusCode::kNotFound);
 }
 
+TEST_F(ClassifierTest, AnAnswerThatNoMessageCanHoldIsRefusedBeforeItIsComputed) {
+  RuntimeOptions options = Options();
+  options.classifier.max_answer_bytes = 64 << 10;
+  runtime_.reset();
+  ASSERT_NO_FATAL_FAILURE(Open(std::move(options)));
+  ClassifyRequest request = Request(0);
+  request.end_points = {"conv1"};  // 18 KiB an image
+  request.images.assign(3, SmallImage(pictures_[0]));
+  EXPECT_TRUE(StatusOf(request).ok()) << StatusOf(request);
+  request.images.assign(4, SmallImage(pictures_[0]));
+  const absl::Status status = StatusOf(request);
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_NE(status.message().find("18.3 KiB for each of 4 images"), std::string::npos) << status;
+  EXPECT_NE(status.message().find("64.0 KiB"), std::string::npos) << status;
+  EXPECT_EQ(runtime_->manager().Status("digits", 1).queue.images, 0);
+}
+
+TEST_F(ClassifierTest, NothingIsCompiledForACallerWhoHasGone) {
+  ASSERT_TRUE(StatusOf(Request(0)).ok());
+  ClassifyRequest request = Request(0);
+  request.end_points = {"conv1"};
+  // There while the model is looked up, gone when the compiler's turn comes.
+  auto asked = std::make_shared<std::atomic<int>>(0);
+  request.cancelled = [asked] { return ++*asked > 1; };
+  EXPECT_EQ(StatusOf(std::move(request)).code(), absl::StatusCode::kCancelled);
+  const auto servable =
+      runtime_->manager().AcquireAndWait({"digits", ""}, Clock::time_point::max());
+  ASSERT_TRUE(servable.ok());
+  EXPECT_EQ((*servable)->FindProgram({"conv1"}), nullptr);
+}
+
+TEST_F(ClassifierTest, EveryBatchSizeIsWarmBeforeTheFirstRequest) {
+  const auto servable =
+      runtime_->manager().AcquireAndWait({"digits", ""}, Clock::time_point::max());
+  ASSERT_TRUE(servable.ok());
+  const auto program = (*servable)->FindProgram({});
+  for (const int batch : program->batch_sizes()) EXPECT_EQ(program->runs(batch), 1) << batch;
+}
+
 TEST_F(ClassifierTest, PreprocessedInputIsTakenAsItIs) {
   std::vector<float> values;
   for (const char pixel : pictures_[0]) {
@@ -163,18 +203,30 @@ TEST_F(ClassifierTest, BadRequestsSayWhatIsWrong) {
        absl::StatusCode::kInvalidArgument, "image 1"},
       {"empty file", [](auto& r) { r.images = {EncodedImage{""}}; },
        absl::StatusCode::kInvalidArgument, "image 0"},
-      {"shape", [&](auto& r) { r.images = {NetworkInput{nan, Shape{12, 12, 3}}}; },
+      {"shape",
+       [&](auto& r) {
+         r.images = {NetworkInput{nan, Shape{12, 12, 3}}};
+       },
        absl::StatusCode::kInvalidArgument, "[12,12,3]; the network takes [12,12,1]"},
-      {"bytes", [&](auto& r) { r.images = {PixelImage{"abc", Shape{12, 12, 1}}}; },
+      {"bytes",
+       [&](auto& r) {
+         r.images = {PixelImage{"abc", Shape{12, 12, 1}}};
+       },
        absl::StatusCode::kInvalidArgument, "3 bytes"},
       {"overflow",
        [&](auto& r) {
          r.images = {PixelImage{"", Shape{std::int64_t{1} << 40, std::int64_t{1} << 40, 3}}};
        },
        absl::StatusCode::kInvalidArgument, "image 0"},
-      {"negative", [&](auto& r) { r.images = {PixelImage{"", Shape{-1, -1, 1}}}; },
+      {"negative",
+       [&](auto& r) {
+         r.images = {PixelImage{"", Shape{-1, -1, 1}}};
+       },
        absl::StatusCode::kInvalidArgument, "image 0"},
-      {"not a number", [&](auto& r) { r.images = {NetworkInput{nan, Shape{12, 12, 1}}}; },
+      {"not a number",
+       [&](auto& r) {
+         r.images = {NetworkInput{nan, Shape{12, 12, 1}}};
+       },
        absl::StatusCode::kInvalidArgument, "not finite"},
       {"top_k", [](auto& r) { r.top_k = -1; }, absl::StatusCode::kInvalidArgument, "top_k"},
       {"threshold", [](auto& r) { r.threshold = std::nanf(""); },

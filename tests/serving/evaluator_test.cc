@@ -6,6 +6,7 @@
 #include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <future>
 
 #include "tests/serving/serving_fixture.h"
 
@@ -132,34 +133,114 @@ TEST_F(EvaluatorTest, StopsAtTheNumberAskedForAndWhenTheCallerGoes) {
 
 TEST_F(EvaluatorTest, FoldersAreClasses) {
   // The pictures are no files of a known format: what counts here is which label each would have.
-  for (const char* name : {"2", "10", "1"}) {
-    fs::create_directories(Path("numbers/" + std::string(name)));
-    Write("numbers/" + std::string(name) + "/a.png", "x");
+  for (const char* name : {"cat", "10/inner/deep", "2", "empty"}) {
+    fs::create_directories(Path("folders/" + std::string(name)));
   }
-  Write("numbers/1/b.png", "");
-  Write("numbers/1/.hidden", "x");
-  Write("numbers/readme.txt", "x");
-  auto images = OpenImageFolder(Path("numbers"), {"zero", "one"});
-  ASSERT_TRUE(images.ok()) << images.status();
-  EXPECT_EQ((*images)->total(), 4);
-  std::vector<std::int64_t> labels;
-  while (auto image = *(*images)->Next()) labels.push_back(std::get<std::int64_t>(image->label));
-  EXPECT_EQ(labels, (std::vector<std::int64_t>{1, 1, 10, 2}));
-
-  auto named = OpenImageFolder(Path("numbers"), {"10", "2", "1"});
-  EXPECT_EQ(std::get<std::int64_t>((**(*named)->Next()).label), 2) << "by label before by number";
+  Write("folders/cat/b.png", "");
+  Write("folders/cat/.hidden", "x");
+  Write("folders/10/inner/deep/a.png", "x");
+  Write("folders/2/a.png", "x");
+  Write("folders/readme.txt", "x");
+  fs::create_symlink(Path("images"), Path("folders/2/link.png"));
+  using Label = std::variant<std::int64_t, std::string>;
+  const auto labels = [&](const std::vector<std::string>& of_model) {
+    auto images = OpenImageFolder(Path("folders"), of_model);
+    EXPECT_TRUE(images.ok()) << images.status();
+    EXPECT_EQ((*images)->total(), 3);
+    std::vector<Label> found;
+    while (auto image = *(*images)->Next()) found.push_back(image->label);
+    return found;
+  };
+  EXPECT_EQ(labels({"dog", "cat"}), (std::vector<Label>{std::int64_t{10}, std::int64_t{2}, "cat"}));
+  EXPECT_EQ(labels({"2", "cat"}), (std::vector<Label>{std::int64_t{10}, "2", "cat"}))
+      << "by label before by number";
 
   const auto folder = [&](const Servable& servable) {
-    return OpenImageFolder(Path("numbers"), servable.labels());
+    return OpenImageFolder(Path("folders"), servable.labels());
   };
   const auto strict = Run({}, folder);
   EXPECT_EQ(strict.status().code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_NE(strict.status().message().find("numbers/"), std::string::npos) << strict.status();
+  EXPECT_NE(strict.status().message().find("folders/"), std::string::npos) << strict.status();
   const auto lax = Run({.skip_bad_images = true}, folder);
   ASSERT_TRUE(lax.ok()) << lax.status();
-  EXPECT_EQ(lax->bad_images, 4);
-  EXPECT_EQ(lax->first_bad_images.size(), 4u);
+  EXPECT_EQ(lax->bad_images, 3);
   EXPECT_EQ(lax->images, 0);
+  std::string errors;
+  for (const BadImage& bad : lax->first_bad_images) errors += bad.error + "\n";
+  EXPECT_NE(errors.find("has no class 'cat'"), std::string::npos) << errors;
+  EXPECT_NE(errors.find("label 10 is not one of the 10 classes"), std::string::npos) << errors;
+}
+
+// Whoever can write into an allowed directory must not lead the daemon out of it after the path
+// was judged.
+TEST_F(EvaluatorTest, NoLinkLeadsToADataset) {
+  fs::create_directories(Path("real/1"));
+  Write("real/1/a.png", "x");
+  fs::copy(Path("images"), Path("real/images"));
+  fs::copy(Path("labels"), Path("real/labels"));
+  ASSERT_TRUE(OpenImageFolder(Path("real"), {}).ok());
+  ASSERT_TRUE(OpenIdx(Path("real/images"), Path("real/labels"), {}).ok());
+  fs::create_directory_symlink(Path("real"), Path("link"));
+  EXPECT_FALSE(OpenImageFolder(Path("link"), {}).ok());
+  EXPECT_FALSE(OpenIdx(Path("link/images"), Path("real/labels"), {}).ok());
+  EXPECT_FALSE(OpenIdx(Path("real/images"), Path("link/labels"), {}).ok());
+}
+
+// Tells of answers.
+class Requests final : public Observer {
+ public:
+  void OnRequest(const RequestRecord& record) override {
+    MutexLock lock(mutex_);
+    background_ = record.background;
+    refused_ += record.status.code() == absl::StatusCode::kResourceExhausted;
+    changed_.NotifyAll();
+  }
+  void WaitUntilRefused() {
+    MutexLock lock(mutex_);
+    while (refused_ == 0) changed_.Wait(mutex_);
+  }
+  bool background() {
+    MutexLock lock(mutex_);
+    return background_;
+  }
+
+ private:
+  Mutex mutex_;
+  CondVar changed_;
+  int refused_ = 0;
+  bool background_ = false;
+};
+
+TEST_F(EvaluatorTest, WaitsWhileInteractiveRequestsFillTheQueue) {
+  runtime_.reset();
+  RuntimeOptions options = Options();
+  options.servable.queue_capacity = 4;
+  ASSERT_NO_FATAL_FAILURE(Open(std::move(options)));
+  Requests requests;
+  Classifier classifier(runtime_->manager(), requests, {});
+  const auto servable =
+      runtime_->manager().AcquireAndWait({"digits", ""}, Clock::time_point::max());
+  BatchQueue& queue = (*servable)->FindProgram({})->queue();
+  ASSERT_TRUE(queue.Reserve(4).ok());
+  auto report = std::async(std::launch::async, [&] {
+    return Evaluate(runtime_->manager(), classifier, {.model = {"digits", ""}},
+                    Idx("images", "labels"), [](const EvaluationProgress&) {});
+  });
+  requests.WaitUntilRefused();
+  EXPECT_TRUE(requests.background());
+  queue.Release(4);
+  const auto result = report.get();
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(result->images, kImages);
+}
+
+TEST_F(EvaluatorTest, ManyClassesAreCountedWithoutAConfusionMatrix) {
+  PublishFilled(runtime_->catalogue(), "digits", SmallLeNet(kMaxConfusionClasses + 1), {"stable"});
+  const auto report = Run({}, Idx("images", "labels"));
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_EQ(report->images, kImages);
+  EXPECT_EQ(report->classes.size(), static_cast<std::size_t>(kMaxConfusionClasses + 1));
+  EXPECT_TRUE(report->confusion.empty());
 }
 
 TEST_F(EvaluatorTest, BadDatasetsSayWhatIsWrong) {

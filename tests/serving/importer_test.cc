@@ -47,6 +47,25 @@ TEST_F(ImporterTest, BothTensorFlowFormsGiveTheSameVersion) {
   EXPECT_EQ(runtime_->catalogue().store().GetVersion("filled", "")->digest, v1->digest);
 }
 
+TEST_F(ImporterTest, TellsEachVariableAndStopsBetweenThem) {
+  std::vector<std::int64_t> told;
+  std::int64_t of = 0;
+  const auto progress = [&](ImportStage stage, std::int64_t done, std::int64_t total) {
+    if (stage != ImportStage::kReading) return;
+    told.push_back(done);
+    of = total;
+  };
+  const auto import = [&](const std::function<bool()>& cancelled) {
+    return runtime_->importer().Import(FileSystem::Native(), LeNetRequest(), progress, cancelled);
+  };
+  ASSERT_TRUE(import({}).ok());
+  EXPECT_EQ(told, (std::vector<std::int64_t>{0, 1, 2, 3, 4, 5, 6, 7, 8}));
+  EXPECT_EQ(of, 8);
+  told.clear();
+  EXPECT_EQ(import([&] { return told.size() == 4; }).status().code(), absl::StatusCode::kCancelled);
+  EXPECT_EQ(told, (std::vector<std::int64_t>{0, 1, 2, 3}));
+}
+
 TEST_F(ImporterTest, AVersionSaysWhereItCameFrom) {
   ImportRequest request = LeNetRequest("lenet12_v2.ckpt");
   request.aliases = {"canary"};

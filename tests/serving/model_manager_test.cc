@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
+#include <atomic>
 #include <future>
 #include <set>
 #include <thread>
@@ -287,6 +289,126 @@ TEST_F(ModelManagerTest, UnloadingWaitsForRequestsUnderWay) {
   held_servable = absl::CancelledError();
   EXPECT_EQ(*answer.get(), 1);
   EXPECT_EQ(held_->loads(), 2);
+}
+
+TEST_F(ModelManagerTest, UnloadingEndsThoughARequestLoadsTheVersionAnew) {
+  auto held_servable = manager_->AcquireAndWait({"small", ""}, Clock::now() + kLong);
+  ASSERT_TRUE(held_servable.ok());
+  auto unloaded = std::async(std::launch::async,
+                             [&] { return manager_->Unload("small", 1, Clock::now() + kLong); });
+  WaitForState("small", 1, VersionState::kUnloading);
+  std::promise<absl::Status> answer;
+  manager_->Acquire({"small", ""}, [&](const auto& result) { answer.set_value(result.status()); });
+  held_servable = absl::CancelledError();
+  const auto result = unloaded.get();
+  EXPECT_TRUE(result.ok() && *result) << result.status();
+  EXPECT_TRUE(answer.get_future().get().ok());
+  EXPECT_EQ(held_->loads(), 2);
+}
+
+TEST_F(ModelManagerTest, ALoadAfterAnUnloadHasTheLastWord) {
+  held_->Hold("small@1");
+  std::promise<absl::Status> first;
+  std::promise<absl::Status> second;
+  manager_->Load("small", 1, [&](const auto& result) { first.set_value(result.status()); });
+  held_->WaitForLoads(1);
+  EXPECT_EQ(manager_->Unload("small", 1, Clock::now()).status().code(),
+            absl::StatusCode::kDeadlineExceeded);
+  manager_->Load("small", 1, [&](const auto& result) { second.set_value(result.status()); });
+  // One that waits for the loading is told that it waits in vain.
+  auto unloaded = std::async(std::launch::async, [&] {
+    return manager_->Unload("small", 1, Clock::now() + kLong).status();
+  });
+  while (unloaded.wait_for(std::chrono::milliseconds(1)) != std::future_status::ready) {
+    manager_->Load("small", 1, [](const auto&) {});
+  }
+  EXPECT_EQ(unloaded.get().code(), absl::StatusCode::kAborted);
+  held_->GoOn();
+  EXPECT_TRUE(first.get_future().get().ok());
+  EXPECT_TRUE(second.get_future().get().ok());
+  EXPECT_EQ(StateOf("small"), VersionState::kAvailable);
+}
+
+TEST_F(ModelManagerTest, WithoutLoadingOnDemandAMovedAliasIsAnsweredByItsOldVersion) {
+  MakeManager({.load_on_demand = false});
+  ASSERT_TRUE(Load("small").ok());
+  EXPECT_EQ(*Ask("small", "latest"), 1);
+  PublishFilled(runtime_->catalogue(), "small", SmallLeNet(11));
+  const auto answer = Ask("small", "latest");
+  ASSERT_TRUE(answer.ok()) << answer.status();
+  EXPECT_EQ(*answer, 1);
+  EXPECT_EQ(held_->loads(), 1);
+}
+
+TEST_F(ModelManagerTest, AnAliasThatIsNotSetLoadsNothing) {
+  EXPECT_EQ(*Ask("small"), 1);
+  PublishFilled(runtime_->catalogue(), "small", SmallLeNet(11));
+  const auto set = [&](const char* alias, std::optional<std::int64_t> expected) {
+    return manager_->SetAlias("small", alias, 2, expected, Clock::now() + kLong).status().code();
+  };
+  EXPECT_EQ(set("stable", 7), absl::StatusCode::kAborted);
+  EXPECT_EQ(set("latest", std::nullopt), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(held_->loads(), 1);
+  // Refused when the version has been loaded for it already.
+  held_->Hold("small@2");
+  auto refused = std::async(std::launch::async, [&] { return set("stable", 1); });
+  held_->WaitForLoads(2);
+  ASSERT_TRUE(runtime_->catalogue().DeleteAlias("small", "stable", std::nullopt).ok());
+  held_->GoOn();
+  EXPECT_EQ(refused.get(), absl::StatusCode::kAborted);
+  WaitForState("small", 2, VersionState::kUnloaded);
+}
+
+TEST_F(ModelManagerTest, TooManyRequestsDoNotWaitForALoading) {
+  MakeManager({.max_waiting_requests = 2});
+  held_->Hold("small@1");
+  std::array<std::promise<absl::Status>, 2> waiting;
+  for (auto& promise : waiting) {
+    manager_->Acquire({"small", ""},
+                      [&](const auto& result) { promise.set_value(result.status()); });
+  }
+  const absl::Status refused = Ask("small").status();
+  EXPECT_EQ(refused.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_TRUE(IsBusy(refused)) << refused;
+  held_->GoOn();
+  for (auto& promise : waiting) EXPECT_TRUE(promise.get_future().get().ok());
+  EXPECT_TRUE(Ask("small").ok());
+}
+
+TEST_F(ModelManagerTest, RequestsUnderWayHoldNoMoreMemoryThanAllowed) {
+  classifier_ = std::make_unique<Classifier>(*manager_, observer_,
+                                             ClassifierOptions{.max_bytes_under_way = 200});
+  held_->Hold("small@1");
+  auto first = std::async(std::launch::async, [&] { return Ask("small").status(); });
+  held_->WaitForLoads(1);
+  const absl::Status refused = Ask("small").status();  // 144 bytes each
+  EXPECT_EQ(refused.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_NE(refused.message().find("--max-request-memory"), std::string::npos) << refused;
+  held_->GoOn();
+  EXPECT_TRUE(first.get().ok()) << "who is alone is admitted";
+  EXPECT_TRUE(Ask("small").ok()) << "what was held is given back";
+}
+
+TEST_F(ModelManagerTest, ShutdownBeginsNoLoadingThatWaits) {
+  held_->Hold("other@1");
+  std::promise<absl::Status> loaded;
+  std::promise<absl::Status> queued;
+  manager_->Load("other", 1, [&](const auto& result) { loaded.set_value(result.status()); });
+  held_->WaitForLoads(1);
+  manager_->Load("small", 1, [&](const auto& result) { queued.set_value(result.status()); });
+  auto down = std::async(std::launch::async, [&] { manager_->Shutdown(); });
+  // Until it refuses; a request that comes before waits, and nobody waits for that one.
+  auto refused = std::make_shared<std::atomic<bool>>(false);
+  while (!*refused) {
+    manager_->Acquire({"small", ""}, [refused](const auto& result) {
+      if (result.status().code() == absl::StatusCode::kUnavailable) *refused = true;
+    });
+    std::this_thread::yield();
+  }
+  held_->GoOn();
+  down.get();
+  EXPECT_EQ(queued.get_future().get().code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(held_->loads(), 1);
 }
 
 TEST_F(ModelManagerTest, ShutdownRefusesNewRequestsAndEndsLoads) {

@@ -1,0 +1,97 @@
+#include "server/config.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <string>
+
+namespace zood::server {
+namespace {
+
+using ::testing::ElementsAre;
+
+class ConfigTest : public ::testing::Test {
+ protected:
+  ~ConfigTest() override {
+    for (const auto& [name, value] : environment_) unsetenv(name.c_str());
+    if (!file_.empty()) std::filesystem::remove(file_);
+  }
+
+  void SetEnvironment(const std::string& name, const std::string& value) {
+    environment_[name] = value;
+    setenv(name.c_str(), value.c_str(), 1);
+  }
+  // As the daemon reads it: flags, environment, file.
+  ServeConfig Read(std::vector<std::string> flags, const std::string& file = "") {
+    if (!file.empty()) {
+      std::string name = (std::filesystem::temp_directory_path() / "zood-config-XXXXXX").string();
+      close(mkstemp(name.data()));
+      file_ = name;
+      std::ofstream(file_) << file;
+      flags.insert(flags.end(), {"--config", file_});
+    }
+    ServeConfig config;
+    CLI::App app;
+    AddServeOptions(app, config);
+    std::reverse(flags.begin(), flags.end());  // as CLI11 wants them
+    app.parse(flags);
+    ReadConfigFile(app, config);
+    Resolve(config);
+    return config;
+  }
+
+ private:
+  std::map<std::string, std::string> environment_;
+  std::string file_;
+};
+
+TEST_F(ConfigTest, ListsComeFromEverywhere) {
+  EXPECT_THAT(Read({"--model-root", "/a:/b", "--model-root", "/c"}).server.runtime.model_roots,
+              ElementsAre("/a", "/b", "/c"));
+  EXPECT_THAT(Read({}, "model-root = \"/a:/b\"\nload-on-start = [\"x\", \"y@stable\"]\n")
+                  .server.runtime.model_roots,
+              ElementsAre("/a", "/b"));
+  EXPECT_THAT(Read({}, "load-on-start = [\"x\", \"y@stable\"]\n").server.load_on_start,
+              ElementsAre("x", "y@stable"));
+  EXPECT_THAT(Read({}, "batch-sizes = [4, 2]\n").server.runtime.servable.batch_sizes,
+              ElementsAre(1, 2, 4));
+  SetEnvironment("ZOOD_MODEL_ROOT", "/models:/more models");
+  SetEnvironment("ZOOD_LOAD_ON_START", "x,y@2");
+  SetEnvironment("ZOOD_BATCH_SIZES", "1,8");
+  const ServeConfig config = Read({}, "model-root = \"/file\"\n");
+  EXPECT_THAT(config.server.runtime.model_roots, ElementsAre("/models", "/more models"));
+  EXPECT_THAT(config.server.load_on_start, ElementsAre("x", "y@2"));
+  EXPECT_THAT(config.server.runtime.servable.batch_sizes, ElementsAre(1, 8));
+  EXPECT_THAT(Read({"--model-root", "/flag"}).server.runtime.model_roots, ElementsAre("/flag"));
+}
+
+TEST_F(ConfigTest, BooleansComeFromEverywhere) {
+  const auto on_demand = [](const ServeConfig& config) {
+    return config.server.runtime.manager.load_on_demand;
+  };
+  EXPECT_TRUE(on_demand(Read({})));
+  EXPECT_FALSE(on_demand(Read({"--no-load-on-demand"})));
+  EXPECT_FALSE(on_demand(Read({}, "load-on-demand = false\n")));
+  EXPECT_TRUE(on_demand(Read({}, "load-on-demand = true\n")));
+  SetEnvironment("ZOOD_LOAD_ON_DEMAND", "false");
+  EXPECT_FALSE(on_demand(Read({})));
+  EXPECT_FALSE(on_demand(Read({}, "load-on-demand = true\n"))) << "the environment beats the file";
+  EXPECT_TRUE(on_demand(Read({"--load-on-demand"}))) << "a flag beats the environment";
+}
+
+TEST_F(ConfigTest, SizesHaveUnits) {
+  const ServeConfig config = Read({"--max-message-bytes", "1MiB"}, "max-request-memory = 2GiB\n");
+  EXPECT_EQ(config.server.max_message_bytes, 1 << 20);
+  EXPECT_EQ(config.server.runtime.classifier.max_bytes_under_way, std::uint64_t{2} << 30);
+}
+
+}  // namespace
+}  // namespace zood::server
