@@ -15,6 +15,9 @@
 
 #include "checkpoint/caffe_net.h"
 #include "checkpoint/reader.h"
+#include "engine/executable.h"
+#include "graph/operations.h"
+#include "tests/checkpoint/byte_mutation.h"
 #include "tests/reference/reference_engine.h"
 
 namespace zood::models {
@@ -343,6 +346,45 @@ TEST(CaffeNetworkTest, DoublingABlobEndsInAnError) {
   }
   EXPECT_THAT(ErrorOf(text, kUnimplemented), HasSubstr("'b9'"));
 }
+
+// Damaged descriptions are networks, or say what is wrong: before anything is allocated for them.
+class DamagedNetworkTest : public testing::TestWithParam<const char*> {};
+
+TEST_P(DamagedNetworkTest, IsANetworkOrSaysWhatIsWrong) {
+  std::ifstream file(std::string(ZOOD_TEST_DATA) + "/caffe/" + GetParam());
+  const std::string original(std::istreambuf_iterator<char>(file), {});
+  checkpoint::Random random(7);
+  int built = 0;
+  for (int round = 0; round < 200; ++round) {
+    std::string text = original;
+    checkpoint::DamageRandomly(random, text);
+    // Numbers are what shapes are made of.
+    const std::size_t at =
+        text.find_first_of("0123456789", checkpoint::RandomBelow(random, text.size() + 1));
+    if (at != std::string::npos && round % 2 == 0) text.replace(at, 1, "65535");
+    const auto definition = checkpoint::ParseCaffeText(text, "x");
+    if (!definition.ok()) continue;
+    const auto network = CaffeNetwork::Build(*definition);
+    if (!network.ok()) {
+      EXPECT_TRUE(absl::IsInvalidArgument(network.status()) ||
+                  absl::IsUnimplemented(network.status()))
+          << network.status();
+      continue;
+    }
+    ++built;
+    EXPECT_GT(graph::CountOperations(network->graph()), 0);
+    EXPECT_GT(engine::EstimateMemory(network->graph(), {.batch_sizes = {1}}).execution_bytes, 0u);
+  }
+  EXPECT_GT(built, 0);
+}
+
+INSTANTIATE_TEST_SUITE_P(Networks, DamagedNetworkTest,
+                         testing::Values("every_layer.prototxt", "v1.prototxt",
+                                         "train_val.prototxt"),
+                         [](const auto& test) {
+                           std::string name = test.param;
+                           return name.substr(0, name.find('.'));
+                         });
 
 // Yahoo's open_nsfw, where it is at hand: a ResNet-50 with half the channels.
 TEST(CaffeNetworkTest, BuildsAPublishedNetwork) {
