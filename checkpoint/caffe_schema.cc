@@ -58,8 +58,8 @@ class FirstError : public google::protobuf::io::ErrorCollector {
   int column_ = 0;
 };
 
-// A serialized layer without the blobs, which are field `blobs`. Every field is checked before it is
-// copied.
+// A serialized layer without the blobs, which are field `blobs`. Every field is checked before
+// it is copied.
 absl::Status AppendWithoutBlobs(std::string& out, const WireField& layer, std::uint32_t blobs,
                                 const std::string& where, const Limits& limits) {
   std::string kept;

@@ -12,10 +12,10 @@
 // Scopes are those of the published checkpoints, where some names lie about their kernels.
 //
 // Any image classifies that the layers before the head can take. slim's heads pool with a window of
-// the map's size at the network's own image size; a smaller map shrinks the window. Where slim would
-// answer a map of logits, or fail, because the map is larger, these heads take the mean over all of
-// it, which is what slim does when told global_pool=True. Without classes the network ends with what
-// the head pools, [?, C].
+// the map's size at the network's own image size; a smaller map shrinks the window. Where slim
+// would answer a map of logits, or fail, because the map is larger, these heads take the mean over
+// all of it, which is what slim does when told global_pool=True. Without classes the network ends
+// with what the head pools, [?, C].
 #pragma once
 
 #include <array>

@@ -27,9 +27,9 @@ struct MemoryPlan {
 
 // For a file of any format that holds what `graph` needs, whatever else it holds: each variable
 // twice, as it is read and as it is kept, everything that may have to be unpacked, and the reader's
-// metadata. `limits` are the most that is ever allowed. Beyond what compiling takes anyway, the plan
-// asks for no more than half of what is `left`, so that models can be loaded meanwhile, and where
-// that is not enough the file gets less.
+// metadata. `limits` are the most that is ever allowed. Beyond what compiling takes anyway, the
+// plan asks for no more than half of what is `left`, so that models can be loaded meanwhile, and
+// where that is not enough the file gets less.
 MemoryPlan PlanMemory(const graph::Graph& graph, const checkpoint::Limits& limits,
                       std::uint64_t left);
 
@@ -41,9 +41,9 @@ absl::StatusOr<TensorMap> ImportWeights(
     const models::Zoo& zoo, bool prefer_moving_averages,
     const std::function<absl::Status(std::int64_t done, std::int64_t total)>& progress);
 
-// What Caffe networks usually take: BGR (gray where the network takes one channel), 0 to 255. With a
-// mean file, as for Caffe's ImageNet networks: the whole picture resized to the mean's size, the
-// centre of it that the network takes, less the mean by channel. Without one (`mean_path` empty), or
+// What Caffe networks usually take: BGR (gray where the network takes one channel), 0 to 255. With
+// a mean file, as for Caffe's ImageNet networks: the whole picture resized to the mean's size, the
+// centre of it that the network takes, less the mean by channel. Without one (an empty path), or
 // where the mean is no larger than the input, the whole picture resized to the input's size.
 absl::StatusOr<image::PreprocessSpec> CaffePreprocess(FileSystem& files, const graph::Graph& graph,
                                                       const std::string& mean_path);

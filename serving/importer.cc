@@ -211,7 +211,8 @@ class Importer::Job {
 
   absl::Status ReadVariables() {
     if (weight_files_.empty()) return InvalidArgument("the import names no file with weights");
-    const MemoryPlan plan = PlanMemory(*graph_, importer_.options_.limits, importer_.budget_.left());
+    const MemoryPlan plan =
+        PlanMemory(*graph_, importer_.options_.limits, importer_.budget_.left());
     ZOOD_ASSIGN_OR_RETURN(
         claim_, importer_.budget_.Claim(plan.bytes, "the import of " + request_.model));
     ZOOD_ASSIGN_OR_RETURN(const auto reader,

@@ -87,8 +87,8 @@ class Importer {
   absl::Status Check(const ImportRequest& request) const;
 
   // Blocks until the version is published or the import has failed; the errors are those that
-  // zood/v1/models.proto lists. `cancelled` is asked between the stages and between variables; empty
-  // means no.
+  // zood/v1/models.proto lists. `cancelled` is asked between the stages and between variables;
+  // empty means no.
   absl::StatusOr<store::PublishedVersion> Import(FileSystem& files, const ImportRequest& request,
                                                  const ImportProgress& progress,
                                                  const std::function<bool()>& cancelled);

@@ -347,25 +347,28 @@ TEST(CaffeNetworkTest, DoublingABlobEndsInAnError) {
   EXPECT_THAT(ErrorOf(text, kUnimplemented), HasSubstr("'b9'"));
 }
 
-// Damaged descriptions are networks, or say what is wrong: before anything is allocated for them.
-class DamagedNetworkTest : public testing::TestWithParam<const char*> {};
-
-TEST_P(DamagedNetworkTest, IsANetworkOrSaysWhatIsWrong) {
-  std::ifstream file(std::string(ZOOD_TEST_DATA) + "/caffe/" + GetParam());
+// Damaged descriptions are networks, or say what is wrong, before anything is allocated for them.
+TEST(DamagedNetworkTest, IsANetworkOrSaysWhatIsWrong) {
+  std::ifstream file(std::string(ZOOD_TEST_DATA) + "/caffe/deploy.prototxt");
   const std::string original(std::istreambuf_iterator<char>(file), {});
   checkpoint::Random random(7);
-  int built = 0;
-  for (int round = 0; round < 200; ++round) {
+  int built = 0, refused = 0;
+  for (int round = 0; round < 400; ++round) {
+    SCOPED_TRACE(round);
     std::string text = original;
-    checkpoint::DamageRandomly(random, text);
-    // Numbers are what shapes are made of.
-    const std::size_t at =
-        text.find_first_of("0123456789", checkpoint::RandomBelow(random, text.size() + 1));
-    if (at != std::string::npos && round % 2 == 0) text.replace(at, 1, "65535");
+    if (round % 4 == 0) {
+      checkpoint::DamageRandomly(random, text);
+    } else {  // numbers are what shapes are made of
+      const std::size_t at =
+          text.find_first_of("0123456789", checkpoint::RandomBelow(random, text.size()));
+      if (at == std::string::npos) continue;
+      text.replace(at, 1, round % 4 == 1 ? "65535" : std::to_string(random() % 30));
+    }
     const auto definition = checkpoint::ParseCaffeText(text, "x");
     if (!definition.ok()) continue;
     const auto network = CaffeNetwork::Build(*definition);
     if (!network.ok()) {
+      ++refused;
       EXPECT_TRUE(absl::IsInvalidArgument(network.status()) ||
                   absl::IsUnimplemented(network.status()))
           << network.status();
@@ -375,16 +378,9 @@ TEST_P(DamagedNetworkTest, IsANetworkOrSaysWhatIsWrong) {
     EXPECT_GT(graph::CountOperations(network->graph()), 0);
     EXPECT_GT(engine::EstimateMemory(network->graph(), {.batch_sizes = {1}}).execution_bytes, 0u);
   }
-  EXPECT_GT(built, 0);
+  EXPECT_GT(built, 50);
+  EXPECT_GT(refused, 50);
 }
-
-INSTANTIATE_TEST_SUITE_P(Networks, DamagedNetworkTest,
-                         testing::Values("every_layer.prototxt", "v1.prototxt",
-                                         "train_val.prototxt"),
-                         [](const auto& test) {
-                           std::string name = test.param;
-                           return name.substr(0, name.find('.'));
-                         });
 
 // Yahoo's open_nsfw, where it is at hand: a ResNet-50 with half the channels.
 TEST(CaffeNetworkTest, BuildsAPublishedNetwork) {

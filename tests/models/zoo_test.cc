@@ -258,7 +258,7 @@ const graph::PoolOp& PoolingAt(const graph::Graph& graph, const std::string& nam
   return std::get<graph::PoolOp>(graph.node(*graph.EndPoint(name)).op);
 }
 
-// slim.avg_pool2d(x, min(map, window), VALID), whose stride is 2: on a map that is one element larger
+// slim.avg_pool2d(x, min(map, window), VALID), whose stride is 2: on a map that is one larger
 // it sees the upper left window. On larger ones slim fails, and zood averages all.
 TEST(HeadTest, PoolsTheWindowThatSlimPools) {
   struct Case {

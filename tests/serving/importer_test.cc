@@ -227,7 +227,8 @@ TEST(PlanMemoryTest, ReadersGetWhatTheNetworkCanNeed) {
   EXPECT_GE(tight.bytes, 2 * weights + execution);
   EXPECT_LE(tight.bytes, little);
   EXPECT_LT(tight.limits.max_total_bytes, ample.limits.max_total_bytes);
-  const MemoryPlan strict = PlanMemory(graph, {.max_tensor_bytes = 7, .max_total_bytes = 8}, little);
+  const MemoryPlan strict =
+      PlanMemory(graph, {.max_tensor_bytes = 7, .max_total_bytes = 8}, little);
   EXPECT_EQ(strict.limits.max_tensor_bytes, 7u);
   EXPECT_EQ(strict.limits.max_total_bytes, 8u);
 }
