@@ -58,14 +58,19 @@ class FirstError : public google::protobuf::io::ErrorCollector {
   int column_ = 0;
 };
 
-// A serialized layer without the blobs, which are field `blobs`.
-absl::Status AppendWithoutBlobs(std::string& out, const WireField& layer, std::uint32_t blobs) {
+// A serialized layer without the blobs, which are field `blobs`. Every field is checked before
+// it is copied.
+absl::Status AppendWithoutBlobs(std::string& out, const WireField& layer, std::uint32_t blobs,
+                                const std::string& where, const Limits& limits) {
   std::string kept;
   WireReader reader(layer.bytes);
   std::span<const std::byte> rest = layer.bytes;
   while (const auto field = reader.Next()) {
     const auto size = rest.size() - reader.rest().size();
-    if (field->tag != BytesTag(blobs)) kept += AsText(rest.first(size));
+    if (field->tag != BytesTag(blobs)) {
+      ZOOD_RETURN_IF_ERROR(CheckLength(out.size() + kept.size() + size, where, limits));
+      kept += AsText(rest.first(size));
+    }
     rest = reader.rest();
   }
   ZOOD_RETURN_IF_ERROR(reader.status());
@@ -82,9 +87,9 @@ absl::StatusOr<std::string> WithoutBlobs(std::span<const std::byte> caffemodel,
   while (const auto field = reader.Next()) {
     const auto size = rest.size() - reader.rest().size();
     if (field->tag == BytesTag(NetParameter::kLayerFieldNumber)) {
-      ZOOD_RETURN_IF_ERROR(AppendWithoutBlobs(out, *field, 7));
+      ZOOD_RETURN_IF_ERROR(AppendWithoutBlobs(out, *field, 7, where, limits));
     } else if (field->tag == BytesTag(NetParameter::kLayersFieldNumber)) {
-      ZOOD_RETURN_IF_ERROR(AppendWithoutBlobs(out, *field, 6));
+      ZOOD_RETURN_IF_ERROR(AppendWithoutBlobs(out, *field, 6, where, limits));
     } else {
       ZOOD_RETURN_IF_ERROR(CheckLength(out.size() + size, where, limits));
       out += AsText(rest.first(size));

@@ -15,12 +15,15 @@ namespace zood::checkpoint {
 // against the sizes that a file declares; what exceeds them ends in ResourceExhausted.
 struct Limits {
   std::uint64_t max_tensor_bytes = std::uint64_t{4} << 30;
+  // Of the variables that are read together, and of what is unpacked to read them.
   std::uint64_t max_total_bytes = std::uint64_t{8} << 30;
   std::size_t max_tensors = 1'000'000;
   // Names, shapes, and whatever else a reader keeps besides elements. Formats that share prefixes
   // or have empty messages need it: a few bytes of file there become a thousand times as many here.
+  // Each of a reader's steps may take as much: no more than kMetadataSteps are held at once.
   std::uint64_t max_metadata_bytes = std::uint64_t{256} << 20;
 };
+inline constexpr std::uint64_t kMetadataSteps = 6;
 
 // True when no extent is negative and no product of extents leaves int64, which a zero among them
 // would hide.

@@ -19,9 +19,14 @@ constexpr int kDeepestDictionary = 32;
 constexpr int kDeepestRebuild = 4;  // a parameter of a tensor; one more with attributes
 constexpr std::size_t kHighestRank = 64;  // as in PyTorch
 constexpr std::array<std::string_view, 3> kWrappers = {"state_dict", "model_state_dict", "model"};
+constexpr std::array<std::string_view, 2> kAverages = {"state_dict_ema", "model_ema"};
+constexpr std::string_view kAverageSuffix = "/ExponentialMovingAverage";
+constexpr std::string_view kAverageCounter = "n_averaged";
 constexpr std::string_view kDataParallel = "module.";
 
 using Entries = std::vector<std::pair<PickleRef, PickleRef>>;
+
+const std::string& NameOf(const TorchTensor& tensor) { return tensor.info.name; }
 
 class StateBuilder {
  public:
@@ -49,7 +54,8 @@ class StateBuilder {
   absl::Status CollectStorages();
   absl::Status AddStorage(PickleRef persistent, const PickleValue& id);
 
-  PickleRef Unwrapped() const;
+  std::optional<PickleRef> Wrapped(std::span<const std::string_view> wrappers) const;
+  absl::Status AddDictionary(PickleRef ref, std::string_view suffix);
   absl::Status Flatten(const std::string& prefix, PickleRef ref, int depth);
   absl::Status AddTensor(const std::string& name, PickleRef ref);
   std::optional<std::string> KeyText(PickleRef ref) const;
@@ -79,19 +85,34 @@ absl::StatusOr<TorchState> StateBuilder::Build() {
         "the file holds no dictionary of tensors; save a network's state_dict with "
         "torch.save(model.state_dict(), path)");
   }
-  ZOOD_RETURN_IF_ERROR(Flatten("", Unwrapped(), 0));
-  auto& tensors = state_.tensors;
-  if (tensors.empty()) return InvalidArgument("the file holds no tensors");
-  const auto name_of = [](const TorchTensor& tensor) -> const std::string& {
-    return tensor.info.name;
-  };
-  if (std::ranges::all_of(
-          tensors, [](const std::string& name) { return name.starts_with(kDataParallel); },
-          name_of)) {
-    for (TorchTensor& tensor : tensors) tensor.info.name.erase(0, kDataParallel.size());
-  }
-  std::ranges::sort(tensors, {}, name_of);
+  const auto model = Wrapped(kWrappers);
+  const auto average = Wrapped(kAverages);
+  ZOOD_RETURN_IF_ERROR(AddDictionary(model.value_or(average.value_or(document_.root)), ""));
+  if (state_.tensors.empty()) return InvalidArgument("the file holds no tensors");
+  if (model && average) ZOOD_RETURN_IF_ERROR(AddDictionary(*average, kAverageSuffix));
+  std::ranges::sort(state_.tensors, {}, NameOf);
   return std::move(state_);
+}
+
+// Adds the dictionary's tensors, `suffix` behind each name.
+absl::Status StateBuilder::AddDictionary(PickleRef ref, std::string_view suffix) {
+  auto& tensors = state_.tensors;
+  const auto before = static_cast<std::ptrdiff_t>(tensors.size());
+  ZOOD_RETURN_IF_ERROR(Flatten("", ref, 0));
+  if (!suffix.empty()) {
+    const auto counters = std::ranges::remove(tensors.begin() + before, tensors.end(),
+                                              kAverageCounter, NameOf);
+    tensors.erase(counters.begin(), counters.end());
+  }
+  const auto added = std::ranges::subrange(tensors.begin() + before, tensors.end());
+  const bool parallel = std::ranges::all_of(
+      added, [](const std::string& name) { return name.starts_with(kDataParallel); }, NameOf);
+  ZOOD_RETURN_IF_ERROR(budget_.Take(added.size() * suffix.size(), "names of the variables"));
+  for (TorchTensor& tensor : added) {
+    if (parallel) tensor.info.name.erase(0, kDataParallel.size());
+    tensor.info.name += suffix;
+  }
+  return absl::OkStatus();
 }
 
 // Persistent ids are all storages: ("storage", torch.FloatStorage, key, location, elements), with
@@ -215,15 +236,17 @@ absl::StatusOr<std::vector<std::int64_t>> StateBuilder::Numbers(PickleRef ref) c
   return numbers;
 }
 
-PickleRef StateBuilder::Unwrapped() const {
+// The dictionary that lies in the root under the first of the names that is there.
+std::optional<PickleRef> StateBuilder::Wrapped(
+    std::span<const std::string_view> wrappers) const {
   const Entries entries = EntriesOf(document_.root);
-  for (const std::string_view wrapper : kWrappers) {
+  for (const std::string_view wrapper : wrappers) {
     for (const auto& [key, value] : entries) {
       const PickleValue& text = document_[key];
       if (text.kind == Kind::kText && text.text == wrapper && IsDictionary(value)) return value;
     }
   }
-  return document_.root;
+  return std::nullopt;
 }
 
 std::optional<std::string> StateBuilder::KeyText(PickleRef ref) const {

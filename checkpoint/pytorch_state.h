@@ -4,6 +4,10 @@
 // The rules by which a pickled object becomes names:
 //   - {"state_dict": {...}, "epoch": 90, ...} stands for its state_dict; so do "model_state_dict"
 //     and "model". Whatever else lies beside it is left alone.
+//   - Except for "state_dict_ema" or "model_ema", the moving averages of the same: each tensor gets
+//     TensorFlow's name for it, <name>/ExponentialMovingAverage, by which variable_role.h knows it.
+//     torch.optim's AveragedModel counts in "n_averaged", which is left alone. Where there is no
+//     other dictionary, this one is the network.
 //   - Dictionaries in dictionaries are joined with ".", numbers as keys are written in decimal.
 //   - "module.", which DataParallel puts in front of every name, is taken off when every name has it.
 //   - What is no tensor (numbers, strings, lists) is ignored.

@@ -3,6 +3,7 @@
 #include <zlib.h>
 
 #include <algorithm>
+#include <functional>
 #include <limits>
 #include <optional>
 #include <utility>
@@ -176,6 +177,24 @@ absl::StatusOr<ZipEntry> CheckEntry(Bytes archive, const RawEntry& raw) {
                   contents->size());
 }
 
+// Reading an entry costs what its bytes cost, so all entries together cost what the archive does.
+absl::Status CheckApart(const ZipArchive::Entries& entries) {
+  std::vector<const ZipArchive::Entries::value_type*> by_place;
+  for (const auto& entry : entries) {
+    if (!entry.second.contents.empty()) by_place.push_back(&entry);
+  }
+  std::ranges::sort(by_place, std::less<>(),
+                    [](const auto* entry) { return entry->second.contents.data(); });
+  for (std::size_t i = 1; i < by_place.size(); ++i) {
+    const Bytes before = by_place[i - 1]->second.contents;
+    if (before.data() + before.size() > by_place[i]->second.contents.data()) {
+      return DataLoss("entries '{}' and '{}' of the zip archive overlap",
+                      Printable(by_place[i - 1]->first), Printable(by_place[i]->first));
+    }
+  }
+  return absl::OkStatus();
+}
+
 class Inflater {
  public:
   Inflater() { ready_ = inflateInit2(&stream_, -MAX_WBITS) == Z_OK; }
@@ -224,6 +243,7 @@ absl::StatusOr<ZipArchive> ZipArchive::Open(std::span<const std::byte> bytes, Bu
     const auto [at, is_new] = archive.entries_.emplace(std::move(raw.name), entry);
     if (!is_new) return DataLoss("entry '{}' is in the zip archive twice", Printable(at->first));
   }
+  ZOOD_RETURN_IF_ERROR(CheckApart(archive.entries_));
   return archive;
 }
 

@@ -38,8 +38,8 @@ class ZipArchive {
   using Entries = std::map<std::string, ZipEntry, std::less<>>;
 
   // `bytes` must outlive the archive. Memory for the directory is taken from `budget`.
-  // InvalidArgument when it is no zip archive or lacks its end; DataLoss when its directory is
-  // damaged; Unimplemented for encryption, other compression methods, and several volumes.
+  // InvalidArgument when it is no archive or lacks its end; DataLoss when its directory is damaged
+  // or entries overlap; Unimplemented for encryption, other compression methods, several volumes.
   static absl::StatusOr<ZipArchive> Open(std::span<const std::byte> bytes, Budget& budget);
 
   const Entries& entries() const { return entries_; }
@@ -51,8 +51,8 @@ class ZipArchive {
   Entries entries_;
 };
 
-// The uncompressed bytes of `entry`. ResourceExhausted when they are more than `limit`; DataLoss
-// when they do not decompress to their size or fail their CRC-32.
+// The uncompressed bytes of `entry`, which take memory if it is deflated. ResourceExhausted when
+// they are more than `limit`; DataLoss when they do not decompress to their size or fail CRC-32.
 absl::StatusOr<ZipBytes> ReadZipEntry(const ZipEntry& entry, std::uint64_t limit);
 
 }  // namespace zood::checkpoint

@@ -14,22 +14,28 @@ namespace {
 
 constexpr std::string_view kPickle = "data.pkl";
 
+struct ZipStorage {
+  ZipEntry entry;
+  std::uint64_t used = 0;  // bytes that tensors use of it, at most
+};
+
 class ZipSource : public TorchStorageSource {
  public:
-  ZipSource(std::shared_ptr<const FileContents> contents, std::vector<ZipEntry> entries,
+  ZipSource(std::shared_ptr<const FileContents> contents, std::vector<ZipStorage> storages,
             bool is_big_endian, std::uint64_t limit)
       : contents_(std::move(contents)),
-        entries_(std::move(entries)),
+        storages_(std::move(storages)),
         is_big_endian_(is_big_endian),
         limit_(limit),
-        read_(entries_.size()) {}
+        read_(storages_.size()) {}
 
   // Each entry is checked, and inflated, once: a million tensors may share one.
   absl::StatusOr<ZipBytes> Get(std::size_t storage) override {
     const MutexLock lock(mutex_);
     auto& known = read_[storage];
     if (!known) {
-      ZOOD_ASSIGN_OR_RETURN(ZipBytes bytes, ReadZipEntry(entries_[storage], limit_ - inflated_));
+      ZOOD_ASSIGN_OR_RETURN(const std::uint64_t limit, LimitOf(storages_[storage]));
+      ZOOD_ASSIGN_OR_RETURN(ZipBytes bytes, ReadZipEntry(storages_[storage].entry, limit));
       if (bytes.owner == nullptr) {
         bytes.owner = contents_;
       } else {
@@ -43,8 +49,25 @@ class ZipSource : public TorchStorageSource {
   bool is_big_endian() const override { return is_big_endian_; }
 
  private:
+  // A stored entry is read where it lies. One that must be inflated for the sake of a few elements
+  // is a trap, or a mistake.
+  absl::StatusOr<std::uint64_t> LimitOf(const ZipStorage& storage) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    constexpr std::uint64_t kSmall = 1 << 20;
+    constexpr std::uint64_t kMostWasted = 4;
+    const std::uint64_t size = storage.entry.size;
+    if (storage.entry.method == ZipEntry::Method::kStored) return size;
+    if (size > kSmall && size / kMostWasted > storage.used) {
+      return ResourceExhausted(
+          "its storage unpacks to {} bytes, of which tensors use no more than {}; save them after "
+          ".clone()",
+          size, storage.used);
+    }
+    return limit_ - inflated_;
+  }
+
   const std::shared_ptr<const FileContents> contents_;
-  const std::vector<ZipEntry> entries_;  // by storage
+  const std::vector<ZipStorage> storages_;  // as TorchState::storages
   const bool is_big_endian_;
   const std::uint64_t limit_;
 
@@ -82,6 +105,33 @@ absl::StatusOr<bool> IsBigEndian(const ZipArchive& archive, const std::string& f
   return text == "big";
 }
 
+// The storages of `state` in the archive.
+absl::StatusOr<std::vector<ZipStorage>> StoragesOf(const TorchState& state,
+                                                   const ZipArchive& archive,
+                                                   const std::string& folder) {
+  std::vector<ZipStorage> storages;
+  for (const TorchStorage& storage : state.storages) {
+    const ZipEntry* entry = archive.Find(folder + "data/" + storage.key);
+    if (entry == nullptr) {
+      return DataLoss("the archive has no {}data/{}, a storage of its tensors", Printable(folder),
+                      Printable(storage.key));
+    }
+    if (entry->size != storage.bytes()) {
+      return DataLoss("storage '{}' should have {} bytes ({} of {}) but has {}",
+                      Printable(storage.key), storage.bytes(), storage.elements,
+                      Name(storage.dtype), entry->size);
+    }
+    storages.push_back({.entry = *entry});
+  }
+  for (const TorchTensor& tensor : state.tensors) {
+    ZipStorage& storage = storages[tensor.storage];
+    const std::uint64_t bytes = static_cast<std::uint64_t>(tensor.info.shape.num_elements()) *
+                                SizeOf(tensor.info.dtype);
+    storage.used = std::min(storage.used + bytes, storage.entry.size);  // no tensor has more
+  }
+  return storages;
+}
+
 }  // namespace
 
 absl::StatusOr<TorchFile> OpenTorchZip(std::shared_ptr<const FileContents> contents,
@@ -97,22 +147,9 @@ absl::StatusOr<TorchFile> OpenTorchZip(std::shared_ptr<const FileContents> conte
                         Unpickle(pickle->bytes, TorchNames(), budget));
   ZOOD_ASSIGN_OR_RETURN(TorchState state, ReadTorchState(document, limits, budget));
 
-  std::vector<ZipEntry> entries;
-  for (const TorchStorage& storage : state.storages) {
-    const ZipEntry* entry = archive.Find(folder + "data/" + storage.key);
-    if (entry == nullptr) {
-      return DataLoss("the archive has no {}data/{}, a storage of its tensors", Printable(folder),
-                      Printable(storage.key));
-    }
-    if (entry->size != storage.bytes()) {
-      return DataLoss("storage '{}' should have {} bytes ({} of {}) but has {}",
-                      Printable(storage.key), storage.bytes(), storage.elements,
-                      Name(storage.dtype), entry->size);
-    }
-    entries.push_back(*entry);
-  }
-  auto source = std::make_unique<ZipSource>(std::move(contents), std::move(entries), is_big_endian,
-                                            limits.max_total_bytes);
+  ZOOD_ASSIGN_OR_RETURN(auto storages, StoragesOf(state, archive, folder));
+  auto source = std::make_unique<ZipSource>(std::move(contents), std::move(storages),
+                                            is_big_endian, limits.max_total_bytes);
   return TorchFile{.state = std::move(state), .source = std::move(source)};
 }
 

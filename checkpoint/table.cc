@@ -97,7 +97,7 @@ absl::Status Table::LoadIndex() {
   const auto meta = TakeHandle(footer);
   const auto where = meta ? TakeHandle(footer) : std::nullopt;
   if (!where) return DataLoss("the footer of the table is damaged");
-  ZOOD_ASSIGN_OR_RETURN(const Value block, LoadBlock(*where));
+  ZOOD_ASSIGN_OR_RETURN(const Value block, LoadBlock(*where, limits_.max_metadata_bytes));
   Budget budget(limits_.max_metadata_bytes);
   BlockCursor cursor(block.bytes);
   std::uint64_t end = 0;  // of the blocks so far
@@ -117,7 +117,8 @@ absl::Status Table::LoadIndex() {
   }
 }
 
-absl::StatusOr<Table::Value> Table::LoadBlock(const Handle& handle) const {
+absl::StatusOr<Table::Value> Table::LoadBlock(const Handle& handle,
+                                              std::uint64_t max_unpacked) const {
   const auto file = file_.contents->bytes().first(file_.contents->bytes().size() -
                                                   kTableFooterSize);
   if (handle.offset > file.size() || handle.size > file.size() - handle.offset ||
@@ -133,40 +134,43 @@ absl::StatusOr<Table::Value> Table::LoadBlock(const Handle& handle) const {
                                        computed, stored));
   }
   if (trailer[0] == kUncompressed) return Value{.bytes = block, .owner = file_.contents};
-  if (trailer[0] == kSnappy) return Unpack(block, handle);
+  if (trailer[0] == kSnappy) return Unpack(block, handle, max_unpacked);
   return Unimplemented("the table's block at byte {} is compressed by method {}; zood knows 0 "
                        "(none) and 1 (snappy)", handle.offset, static_cast<int>(trailer[0]));
 }
 
 absl::StatusOr<Table::Value> Table::Unpack(std::span<const std::byte> packed,
-                                           const Handle& handle) const {
+                                           const Handle& handle,
+                                           std::uint64_t max_unpacked) const {
   const auto* data = reinterpret_cast<const char*>(packed.data());
   std::size_t size = 0;
   if (!snappy::GetUncompressedLength(data, packed.size(), &size) ||
       size > packed.size() * kMaxSnappyRatio) {
     return Damaged(handle, "its unpacked length is impossible");
   }
-  if (size > limits_.max_total_bytes) {
+  if (size > max_unpacked) {
     return ResourceExhausted("the table's block at byte {} unpacks to {} bytes, above the limit of "
-                             "{}", handle.offset, size, limits_.max_total_bytes);
+                             "{}", handle.offset, size, max_unpacked);
   }
   auto unpacked = std::make_shared<std::string>(size, '\0');
   if (!snappy::RawUncompress(data, packed.size(), unpacked->data())) {
     return Damaged(handle, "snappy cannot unpack it");
   }
-  return Value{.bytes = AsBytes(*unpacked), .owner = unpacked};
+  return Value{.bytes = AsBytes(*unpacked), .owner = unpacked, .unpacked = true};
 }
 
 absl::StatusOr<std::shared_ptr<const Table::KeyedBlock>> Table::LoadKeys(
-    std::size_t index) const {
+    std::size_t index, std::uint64_t max_unpacked) const {
   {
     const MutexLock lock(mutex_);
     if (latest_ && latest_->index == index) return latest_;
+    latest_ = nullptr;  // before the next block takes as much memory
   }
-  ZOOD_ASSIGN_OR_RETURN(const Value block, LoadBlock(index_[index].block));
+  ZOOD_ASSIGN_OR_RETURN(const Value block, LoadBlock(index_[index].block, max_unpacked));
   auto keyed = std::make_shared<KeyedBlock>();
   keyed->index = index;
   keyed->owner = block.owner;
+  keyed->unpacked = block.unpacked;
   Budget budget(limits_.max_metadata_bytes);
   BlockCursor cursor(block.bytes);
   while (true) {
@@ -184,11 +188,13 @@ absl::StatusOr<std::shared_ptr<const Table::KeyedBlock>> Table::LoadKeys(
 absl::StatusOr<std::optional<Table::Value>> Table::Find(std::string_view key) const {
   const auto at = std::ranges::lower_bound(index_, key, {}, &IndexEntry::last_key);
   if (at == index_.end()) return std::nullopt;
-  auto block = LoadKeys(static_cast<std::size_t>(at - index_.begin()));
+  auto block = LoadKeys(static_cast<std::size_t>(at - index_.begin()),
+                        key.empty() ? limits_.max_metadata_bytes : limits_.max_total_bytes);
   if (!block.ok()) return Annotate(block.status(), path());
   const auto entry = std::ranges::lower_bound((*block)->entries, key, {}, &Entry::key);
   if (entry == (*block)->entries.end() || entry->key != key) return std::nullopt;
-  return Value{.bytes = entry->value, .owner = (*block)->owner};
+  return Value{
+      .bytes = entry->value, .owner = (*block)->owner, .unpacked = (*block)->unpacked};
 }
 
 absl::Status Table::ForEach(const Visitor& visit) const {
@@ -202,7 +208,7 @@ absl::Status Table::ForEach(const Visitor& visit) const {
 
 absl::Status Table::VisitBlock(const IndexEntry& entry, const Visitor& visit, Budget& keys,
                                std::string& last_key) const {
-  ZOOD_ASSIGN_OR_RETURN(const Value block, LoadBlock(entry.block));
+  ZOOD_ASSIGN_OR_RETURN(const Value block, LoadBlock(entry.block, limits_.max_metadata_bytes));
   BlockCursor cursor(block.bytes);
   for (bool first = true;; first = false) {
     ZOOD_ASSIGN_OR_RETURN(const bool more, cursor.Next(keys));

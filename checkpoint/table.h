@@ -26,14 +26,16 @@ inline constexpr std::uint64_t kTableMagic = 0xdb4775248b80fb57;
 
 // An open table. Thread-safe. Blocks are checked against their checksum, and unpacked when snappy
 // packed them, as they are visited. Memory: the index, one unpacked block and the keys of that
-// block, each within the limits; no work exceeds a small multiple of the file's size, because keys
-// must ascend and blocks must not overlap.
+// block, each within the limits: max_total_bytes for a block that Find() unpacks, and
+// max_metadata_bytes for everything else; no work exceeds a small multiple of the file's size,
+// because keys must ascend and blocks must not overlap.
 class Table {
  public:
   // A value in the mapped file or in an unpacked block, which `owner` keeps alive.
   struct Value {
     std::span<const std::byte> bytes;
     std::shared_ptr<const void> owner;
+    bool unpacked = false;  // the owner is a whole unpacked block
   };
   using Visitor = std::function<absl::Status(std::string_view key, const Value& value)>;
 
@@ -44,6 +46,7 @@ class Table {
   static absl::StatusOr<std::unique_ptr<const Table>> Open(NamedFile file, const Limits& limits);
 
   // Nothing when the key is not there. Looking keys up in ascending order visits each block once.
+  // The empty key is that of the header, which is metadata.
   absl::StatusOr<std::optional<Value>> Find(std::string_view key) const;
 
   // Visits every entry in the order of the keys until `visit` returns an error, which it returns
@@ -68,6 +71,7 @@ class Table {
   struct KeyedBlock {
     std::size_t index = 0;
     std::shared_ptr<const void> owner;
+    bool unpacked = false;
     std::vector<Entry> entries;
   };
 
@@ -76,9 +80,11 @@ class Table {
   // The messages of the private functions do not name the file.
   static std::optional<Handle> TakeHandle(std::span<const std::byte>& bytes);
   absl::Status LoadIndex();
-  absl::StatusOr<Value> LoadBlock(const Handle& handle) const;
-  absl::StatusOr<Value> Unpack(std::span<const std::byte> packed, const Handle& handle) const;
-  absl::StatusOr<std::shared_ptr<const KeyedBlock>> LoadKeys(std::size_t index) const;
+  absl::StatusOr<Value> LoadBlock(const Handle& handle, std::uint64_t max_unpacked) const;
+  absl::StatusOr<Value> Unpack(std::span<const std::byte> packed, const Handle& handle,
+                               std::uint64_t max_unpacked) const;
+  absl::StatusOr<std::shared_ptr<const KeyedBlock>> LoadKeys(std::size_t index,
+                                                             std::uint64_t max_unpacked) const;
   absl::Status VisitBlock(const IndexEntry& entry, const Visitor& visit, Budget& keys,
                           std::string& last_key) const;
   absl::Status Damaged(const Handle& handle, std::string_view how) const;

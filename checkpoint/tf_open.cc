@@ -76,15 +76,20 @@ absl::StatusOr<std::unique_ptr<Reader>> OpenShards(FileSystem& files, const Shar
 
 // A table is a V1 file or a V2 index, as its first entry tells: SavedTensorSlices begins with a
 // message, BundleHeaderProto with the number of shards.
-absl::StatusOr<std::unique_ptr<Reader>> OpenTable(FileSystem& files, NamedFile file,
-                                                  const Limits& limits) {
+absl::StatusOr<bool> IsV2Index(const NamedFile& file, const Limits& limits) {
   ZOOD_ASSIGN_OR_RETURN(const auto table, Table::Open(file, limits));
   ZOOD_ASSIGN_OR_RETURN(const auto header, table->Find(""));
   if (!header) {
     return InvalidArgument("{} is a table, but not a checkpoint: it has no header", file.path);
   }
   const auto first = WireReader(header->bytes).Next();
-  if (!first || first->tag != VarintTag(1)) {
+  return first && first->tag == VarintTag(1);
+}
+
+absl::StatusOr<std::unique_ptr<Reader>> OpenTable(FileSystem& files, NamedFile file,
+                                                  const Limits& limits) {
+  ZOOD_ASSIGN_OR_RETURN(const bool is_v2, IsV2Index(file, limits));
+  if (!is_v2) {
     if (const auto shard = ParseShardName(file.path)) return OpenShards(files, *shard, limits);
     return OpenTensorFlowV1({std::move(file)}, limits);
   }

@@ -1,8 +1,12 @@
 #include "checkpoint/tf_v1_reader.h"
 
+#include <algorithm>
 #include <map>
+#include <memory>
 #include <string>
+#include <tuple>
 #include <utility>
+#include <vector>
 
 #include "base/status.h"
 #include "checkpoint/printable.h"
@@ -14,11 +18,36 @@
 namespace zood::checkpoint {
 namespace {
 
-// The slices of a variable and the shards that hold them, in the same order.
+// The slices of a variable and the shards that hold them, in the same order: that of their places,
+// so that each block of a table is unpacked once, whatever the header's order.
 struct Parts {
   std::vector<Slice> slices;
   std::vector<std::size_t> shards;
 };
+
+void SortByPlace(std::string_view name, Parts& parts) {
+  std::vector<std::tuple<std::size_t, std::string, Slice>> places;  // shard, key
+  for (std::size_t i = 0; i < parts.slices.size(); ++i) {
+    std::string key = EncodeTensorNameSlice(name, parts.slices[i]);
+    places.emplace_back(parts.shards[i], std::move(key), std::move(parts.slices[i]));
+  }
+  std::ranges::stable_sort(places, [](const auto& a, const auto& b) {
+    return std::tie(std::get<0>(a), std::get<1>(a)) < std::tie(std::get<0>(b), std::get<1>(b));
+  });
+  for (std::size_t i = 0; i < places.size(); ++i) {
+    parts.shards[i] = std::get<0>(places[i]);
+    parts.slices[i] = std::move(std::get<2>(places[i]));
+  }
+}
+
+// `tensor` in memory of its own.
+absl::StatusOr<Tensor> Copied(const Tensor& tensor) {
+  if (tensor.dtype() == DType::kString) return tensor;
+  auto bytes = std::make_shared<const std::vector<std::byte>>(tensor.bytes().begin(),
+                                                              tensor.bytes().end());
+  const std::span<const std::byte> view = *bytes;
+  return Tensor::View(tensor.dtype(), tensor.shape(), view, std::move(bytes));
+}
 
 struct Variable {
   DType dtype = DType::kFloat32;
@@ -79,12 +108,14 @@ absl::Status AddHeader(std::span<const std::byte> header, std::size_t shard, con
 absl::StatusOr<std::unique_ptr<Reader>> TensorFlowV1Reader::Open(std::vector<NamedFile> files,
                                                                  const Limits& limits) {
   Budget budget(limits.max_metadata_bytes);
+  Limits share = limits;  // the tables of all shards are open at once
+  share.max_metadata_bytes /= std::max<std::size_t>(files.size(), 1);
   std::map<std::string, Variable> by_name;
   std::vector<std::string> paths;
   std::vector<std::unique_ptr<const Table>> shards;
   for (NamedFile& file : files) {
     paths.push_back(file.path);
-    ZOOD_ASSIGN_OR_RETURN(auto table, Table::Open(std::move(file), limits));
+    ZOOD_ASSIGN_OR_RETURN(auto table, Table::Open(std::move(file), share));
     ZOOD_ASSIGN_OR_RETURN(const auto header, table->Find(""));
     if (!header) return DataLoss("{}: the header is missing from the table", table->path());
     const absl::Status added = AddHeader(header->bytes, shards.size(), limits, budget, by_name);
@@ -95,6 +126,7 @@ absl::StatusOr<std::unique_ptr<Reader>> TensorFlowV1Reader::Open(std::vector<Nam
   std::vector<Parts> parts;
   for (auto& [name, variable] : by_name) {
     variables.push_back({.name = name, .dtype = variable.dtype, .shape = variable.shape});
+    SortByPlace(name, variable.parts);
     parts.push_back(std::move(variable.parts));
   }
   const absl::Status checked = CheckVariables(variables, limits);
@@ -126,8 +158,11 @@ absl::StatusOr<Tensor> TensorFlowV1Reader::ReadSlice(const VariableInfo& variabl
     return DataLoss("in the place of slice {} stands one of '{}'", ToString(slice),
                     Printable(saved.name));
   }
-  return DecodeTensorProto(saved.tensor, variable.dtype, shape, value->owner,
-                           limits().max_tensor_bytes);
+  ZOOD_ASSIGN_OR_RETURN(const Tensor tensor,
+                        DecodeTensorProto(saved.tensor, variable.dtype, shape, value->owner,
+                                          limits().max_tensor_bytes));
+  // A few elements must not keep a whole unpacked block.
+  return value->unpacked ? Copied(tensor) : tensor;
 }
 
 }  // namespace

@@ -60,7 +60,8 @@ ClassifiedVariable ClassifyVariable(std::string_view name) {
   return {.role = VariableRole::kModel, .variable = name};
 }
 
-absl::StatusOr<TensorMap> ReadAll(const Reader& reader, const ReadOptions& options) {
+absl::StatusOr<std::vector<Reader::Request>> SelectVariables(const Reader& reader,
+                                                             const ReadOptions& options) {
   std::vector<Reader::Request> requests;
   for (const VariableInfo& variable : reader.variables()) {
     const ClassifiedVariable classified = ClassifyVariable(variable.name);
@@ -88,6 +89,11 @@ absl::StatusOr<TensorMap> ReadAll(const Reader& reader, const ReadOptions& optio
     }
     requests.push_back({.name = variable.name, .as = base});
   }
+  return requests;
+}
+
+absl::StatusOr<TensorMap> ReadAll(const Reader& reader, const ReadOptions& options) {
+  ZOOD_ASSIGN_OR_RETURN(const auto requests, SelectVariables(reader, options));
   return reader.ReadAs(requests, options.progress);
 }
 

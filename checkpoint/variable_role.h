@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "checkpoint/reader.h"
@@ -40,8 +41,12 @@ struct ReadOptions {
   std::function<absl::Status(std::int64_t done, std::int64_t total)> progress = {};
 };
 
-// Reads all variables that the options ask for. DataLoss when a moving average differs in shape or
-// dtype from its variable; else the errors of Reader::Read() and ReadAll().
+// The variables that the options ask for, and the names that they go by, none twice. DataLoss when
+// a moving average differs in shape or dtype from its variable.
+absl::StatusOr<std::vector<Reader::Request>> SelectVariables(const Reader& reader,
+                                                             const ReadOptions& options);
+
+// Reads all of them. Errors as of SelectVariables(), and those of Reader::Read() and ReadAll().
 absl::StatusOr<TensorMap> ReadAll(const Reader& reader, const ReadOptions& options);
 
 }  // namespace zood::checkpoint

@@ -155,6 +155,8 @@ class Runner {
     const Size kept = {window.height, window.width};
     ZOOD_RETURN_IF_ERROR(CheckPixels(kept));
     if (IsPillow(target.filter)) {
+      ZOOD_RETURN_IF_ERROR(CheckPixels(
+          ResampleIntermediate(size_, target.size, PillowFilter(target.filter), window)));
       std::vector<std::uint8_t> pixels(Elements(kept));
       ResampleWindow(bytes_, stride_, size_, channels_, target.size, PillowFilter(target.filter),
                      window, pixels.data());

@@ -131,6 +131,13 @@ void ResampleColumn(const std::uint8_t* rows, std::size_t length, const Tap& tap
 
 }  // namespace
 
+Size ResampleIntermediate(Size in, Size out, ResampleFilter filter, const Window& window) {
+  const Taps first = TapsOf(in.height, out.height, filter, window.top, 1);
+  const Taps last = TapsOf(in.height, out.height, filter, window.top + window.height - 1, 1);
+  const Tap& end = last.taps.front();
+  return {end.first + end.count - first.taps.front().first, window.width};
+}
+
 void ResampleWindow(const std::uint8_t* pixels, std::size_t stride, Size in, int channels, Size out,
                     ResampleFilter filter, const Window& window, std::uint8_t* result) {
   const Taps columns = TapsOf(in.width, out.width, filter, window.left, window.width);

@@ -36,7 +36,12 @@ void ResizeBilinearWindow(const RowReader& read_row, Size in, int channels, Size
 // fixed point with 22 fractional bits, each pass rounded to 8 bits.
 Image Resample(const Image& in, Size out, ResampleFilter filter);
 
-// The same for a window of the result, from rows that lie `stride` bytes apart.
+// What the horizontal pass makes for a window of the result: the source rows that the window needs,
+// as wide as the window. With a wide result from a high source it is larger than either.
+Size ResampleIntermediate(Size in, Size out, ResampleFilter filter, const Window& window);
+
+// The same for a window of the result, from rows that lie `stride` bytes apart. Takes memory for
+// ResampleIntermediate().
 void ResampleWindow(const std::uint8_t* pixels, std::size_t stride, Size in, int channels, Size out,
                     ResampleFilter filter, const Window& window, std::uint8_t* result);
 

@@ -1,6 +1,8 @@
 #include "models/caffe_network.h"
 
 #include <algorithm>
+#include <functional>
+#include <map>
 #include <set>
 #include <span>
 #include <utility>
@@ -83,7 +85,7 @@ absl::StatusOr<Tensor> DividedByFactor(const Tensor& sum, const Tensor& factor) 
 
 // The variable of shape `ours` from its blob, which has the right shape.
 absl::StatusOr<Tensor> Convert(const CaffeWeight& weight, const Tensor& blob, const Shape& ours,
-                               const Tensor* factor) {
+                               const Tensor& factor) {
   ZOOD_ASSIGN_OR_RETURN(const Tensor floats, blob.ToFloat32());
   ZOOD_ASSIGN_OR_RETURN(Tensor value, floats.Reshaped(BlobShape(weight, ours)));
   switch (weight.kind) {
@@ -97,7 +99,7 @@ absl::StatusOr<Tensor> Convert(const CaffeWeight& weight, const Tensor& blob, co
       }
       return Reordered(value, weight.segments);
     case Kind::kStatistic: {
-      ZOOD_ASSIGN_OR_RETURN(value, DividedByFactor(value, *factor));
+      ZOOD_ASSIGN_OR_RETURN(value, DividedByFactor(value, factor));
       return Reordered(value, weight.segments);
     }
     case Kind::kVector: return Reordered(value, weight.segments);
@@ -108,18 +110,22 @@ absl::StatusOr<Tensor> Convert(const CaffeWeight& weight, const Tensor& blob, co
 
 std::string FactorName(const CaffeWeight& weight) { return weight.layer + "/2"; }
 
-absl::StatusOr<const Tensor*> FactorOf(const CaffeWeight& weight, const TensorMap& file) {
+// The file's blobs by name.
+using Blobs = std::map<std::string, const checkpoint::VariableInfo*, std::less<>>;
+
+absl::StatusOr<Tensor> ReadFactor(const CaffeWeight& weight, const Blobs& blobs,
+                                  const WeightFile& file) {
   const std::string name = FactorName(weight);
-  const auto found = file.find(name);
-  if (found == file.end()) {
+  const auto found = blobs.find(name);
+  if (found == blobs.end()) {
     return InvalidArgument("the file has no {}, the factor of a BatchNorm layer's statistics",
                            Printable(name));
   }
-  if (found->second.num_elements() != 1) {
+  if (const Shape& shape = found->second->shape; shape.num_elements() != 1) {
     return InvalidArgument("{}, the factor of a BatchNorm layer's statistics: expected [1], found "
-                           "{}", Printable(name), found->second.shape().ToString());
+                           "{}", Printable(name), shape.ToString());
   }
-  return &found->second;
+  return file.read(name);
 }
 
 absl::Status CheckInput(const checkpoint::NetDefinition& definition) {
@@ -158,7 +164,9 @@ absl::StatusOr<CaffeNetwork> CaffeNetwork::Build(const checkpoint::NetDefinition
                       std::move(graph), layers.TakeWeights());
 }
 
-absl::StatusOr<MappedWeights> CaffeNetwork::MapWeights(const TensorMap& file) const {
+absl::StatusOr<MappedWeights> CaffeNetwork::MapWeights(const WeightFile& file) const {
+  Blobs blobs;
+  for (const checkpoint::VariableInfo& blob : file.variables) blobs[blob.name] = &blob;
   WeightAccount account(name_, graph_);
   std::set<std::string, std::less<>> layers;
   std::set<std::string, std::less<>> used;
@@ -166,32 +174,37 @@ absl::StatusOr<MappedWeights> CaffeNetwork::MapWeights(const TensorMap& file) co
     const graph::Variable& variable = *account.Find(weight.variable);
     layers.insert(weight.layer);
     const std::string name = BlobName(weight);
-    const auto blob = file.find(name);
-    if (blob == file.end()) continue;
+    const auto blob = blobs.find(name);
+    if (blob == blobs.end()) continue;
     used.insert(name);
     const Shape expected = BlobShape(weight, variable.shape);
-    if (!SameButForLeadingOnes(blob->second.shape(), expected)) {
-      account.WrongShape(variable, name, expected, blob->second.shape());
+    if (!SameButForLeadingOnes(blob->second->shape, expected)) {
+      account.WrongShape(variable, name, expected, blob->second->shape);
       continue;
     }
-    const Tensor* factor = nullptr;
+    Tensor factor;
     if (weight.kind == Kind::kStatistic) {
-      ZOOD_ASSIGN_OR_RETURN(factor, FactorOf(weight, file));
+      ZOOD_ASSIGN_OR_RETURN(factor, ReadFactor(weight, blobs, file));
       used.insert(FactorName(weight));
     }
-    auto value = Convert(weight, blob->second, variable.shape, factor);
+    ZOOD_ASSIGN_OR_RETURN(const Tensor read, file.read(name));
+    auto value = Convert(weight, read, variable.shape, factor);
     if (!value.ok()) return Annotate(value.status(), Printable(name));
     ZOOD_RETURN_IF_ERROR(account.Take(variable, name, *std::move(value)));
   }
-  for (const auto& [name, tensor] : file) {
-    if (used.contains(name)) continue;
-    if (layers.contains(LayerOf(name))) {
-      account.Unknown(name, tensor.shape());
+  for (const checkpoint::VariableInfo& blob : file.variables) {
+    if (used.contains(blob.name)) continue;
+    if (layers.contains(LayerOf(blob.name))) {
+      account.Unknown(blob.name, blob.shape);
     } else {
-      account.Ignore(name, "its layer is not in the network");
+      account.Ignore(blob.name, "its layer is not in the network");
     }
   }
   return account.Finish();
+}
+
+absl::StatusOr<MappedWeights> CaffeNetwork::MapWeights(const TensorMap& file) const {
+  return MapWeights(FileOf(file));
 }
 
 }  // namespace zood::models

@@ -40,7 +40,9 @@ class CaffeNetwork {
   // The graph's variables from the blobs of a .caffemodel, named as checkpoint/caffe_reader.h does.
   // The factor of a BatchNorm layer's statistics is applied. Blobs of layers that the network does
   // not have are ignored, as Caffe does it. InvalidArgument, naming up to five blobs with what was
-  // expected and what was found, when blobs are missing, of another shape or too many.
+  // expected and what was found, when blobs are missing, of another shape or too many. Errors of
+  // reading are returned as they are.
+  absl::StatusOr<MappedWeights> MapWeights(const WeightFile& file) const;
   absl::StatusOr<MappedWeights> MapWeights(const TensorMap& file) const;
 
  private:

@@ -78,9 +78,9 @@ std::array<Net::Guard, 3> ArgScope(Net& net) {
           net.Defaults(Pool2dArgs{.stride = Size2d{1, 1}, .padding = kSame})};
 }
 
-Value ConvHead(Net& net, Value x, int num_classes) {
+Value ConvHead(Net& net, Value x, Size2d window, int num_classes) {
   const auto scope = net.Scope("Logits");
-  x = GlobalPool(net, x, "AvgPool_1a");
+  x = HeadPool(net, x, window, "AvgPool_1a");
   if (num_classes == 0) return net.Squeeze(x);
   x = net.Dropout(x, kKeepProbability);
   net.EndPoint("PreLogits", x);

@@ -12,9 +12,10 @@
 // Scopes are those of the published checkpoints, where some names lie about their kernels.
 //
 // Any image classifies that the layers before the head can take. slim's heads pool with a window of
-// the map's size at the network's own image size; a smaller map shrinks the window. On a larger map
-// slim would answer a map of logits; these heads take the mean over all of it, which is what slim
-// does when told global_pool=True. Without classes the network ends with that mean, [?, C].
+// the map's size at the network's own image size; a smaller map shrinks the window. Where slim
+// would answer a map of logits, or fail, because the map is larger, these heads take the mean over
+// all of it, which is what slim does when told global_pool=True. Without classes the network ends
+// with what the head pools, [?, C].
 #pragma once
 
 #include <array>
@@ -53,8 +54,8 @@ Value Mixed(Net& net, Value x, const std::string& name, const std::vector<Branch
 // slim's inception_arg_scope, and pooling with stride 1 and padding kSame.
 [[nodiscard]] std::array<Net::Guard, 3> ArgScope(Net& net);
 
-// The head of v2 and v3: mean, dropout, convolution.
-Value ConvHead(Net& net, Value x, int num_classes);
+// The head of v2 and v3: mean over `window`, dropout, convolution.
+Value ConvHead(Net& net, Value x, Size2d window, int num_classes);
 // The head of v4 and Inception-ResNet-v2: mean, dropout, fully connected.
 Value FullyConnectedHead(Net& net, Value x, int num_classes);
 // The auxiliary head of the same two. Its second convolution covers the whole map, so the shape of

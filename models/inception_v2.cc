@@ -71,7 +71,7 @@ Value Body(Net& net, Value x) {
 Architecture::Outputs InceptionV2(Net& net, const NetworkArgs& args) {
   const auto scope = net.Scope("InceptionV2");
   const auto arg_scope = ArgScope(net);
-  return {.logits = ConvHead(net, Body(net, net.input()), args.num_classes)};
+  return {.logits = ConvHead(net, Body(net, net.input()), {7, 7}, args.num_classes)};
 }
 
 }  // namespace zood::models::inception

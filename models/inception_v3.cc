@@ -118,9 +118,9 @@ Architecture::Outputs InceptionV3(Net& net, const NetworkArgs& args) {
   x = ReductionB(net, x, "Mixed_7a");
   x = BlockC(net, x, "Mixed_7b", "Conv2d_0b_3x1");
   x = BlockC(net, x, "Mixed_7c", "Conv2d_0c_3x1");
-  if (args.num_classes == 0) return {.logits = ConvHead(net, x, 0)};
+  if (args.num_classes == 0) return {.logits = ConvHead(net, x, {8, 8}, 0)};
   const Value aux_logits = AuxHead(net, aux_input, args.num_classes);
-  return {.logits = ConvHead(net, x, args.num_classes), .aux_logits = aux_logits};
+  return {.logits = ConvHead(net, x, {8, 8}, args.num_classes), .aux_logits = aux_logits};
 }
 
 }  // namespace zood::models::inception

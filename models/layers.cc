@@ -1,9 +1,22 @@
 #include "models/layers.h"
 
+#include <algorithm>
+
 namespace zood::models {
 
 Value GlobalPool(Net& net, Value x, const std::string& name) {
   x = net.GlobalAvgPool(x);
+  net.EndPoint(name, x);
+  return x;
+}
+
+Value HeadPool(Net& net, Value x, Size2d window, const std::string& name) {
+  if (x.shape().rank() != 4) return GlobalPool(net, x, name);  // which says so
+  const Size2d kernel = {std::min<int>(window.height, x.height()),
+                         std::min<int>(window.width, x.width())};
+  const int rows = x.height() - kernel.height, columns = x.width() - kernel.width;
+  if ((rows == 0 && columns == 0) || rows > 1 || columns > 1) return GlobalPool(net, x, name);
+  x = net.AvgPool2d(x, kernel, {.stride = Size2d{2, 2}, .padding = kValid, .scope = name});
   net.EndPoint(name, x);
   return x;
 }

@@ -33,6 +33,12 @@ using graph::Zeros;
 // The mean over the map, [?, 1, 1, C], made an end point under `name`.
 Value GlobalPool(Net& net, Value x, const std::string& name = "global_pool");
 
+// slim's pooling before a classifier: the mean over a window of `window` elements, or of the map's
+// size where that is smaller, from the map's upper left corner (slim.avg_pool2d, VALID, stride 2).
+// A map that is one element larger still gives one window, which leaves out its last row or column.
+// On one larger still slim fails; here the mean is over all of it, as with slim's `global_pool`.
+Value HeadPool(Net& net, Value x, Size2d window, const std::string& name);
+
 // The head of a fully convolutional network: dropout, then a linear 1x1 convolution with biases,
 // named `scope`. Takes [?, 1, 1, C], returns [?, num_classes].
 Value ConvLogits(Net& net, Value x, int num_classes, const std::string& scope,

@@ -25,6 +25,17 @@ std::string List(const char* what, std::span<const std::string> items) {
 
 }  // namespace
 
+WeightFile FileOf(const TensorMap& tensors) {
+  WeightFile file;
+  for (const auto& [name, tensor] : tensors) {
+    file.variables.push_back({.name = name, .dtype = tensor.dtype(), .shape = tensor.shape()});
+  }
+  file.read = [&tensors](const std::string& name) -> absl::StatusOr<Tensor> {
+    return tensors.at(name);
+  };
+  return file;
+}
+
 WeightAccount::WeightAccount(std::string network, const graph::Graph& graph)
     : network_(std::move(network)) {
   for (const graph::Variable& variable : graph.variables()) wanted_[variable.name] = &variable;

@@ -1,6 +1,7 @@
 // Weights on their way from a file to a network, and the account that is kept of them.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <string>
 #include <string_view>
@@ -9,9 +10,20 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "base/tensor.h"
+#include "checkpoint/reader.h"
 #include "graph/graph.h"
 
 namespace zood::models {
+
+// A weight file as a network sees it. Only variables that the network has a place for, of the shape
+// that belongs there, are read; what else there is is judged by its description.
+struct WeightFile {
+  std::vector<checkpoint::VariableInfo> variables;  // no name twice
+  // The elements of the variable of that name.
+  std::function<absl::StatusOr<Tensor>(const std::string& name)> read;
+};
+// `tensors` must outlive it.
+WeightFile FileOf(const TensorMap& tensors);
 
 // The weights of a network, and what was made of the rest of the file.
 struct MappedWeights {

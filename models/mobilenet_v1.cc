@@ -44,9 +44,7 @@ Architecture::Outputs MobileNetV1(Net& net, double width, int num_classes) {
     x = end_point(name, net.Conv2d(x, channels(layer.channels), {1, 1}, {.scope = name}));
   }
 
-  // slim's window is 7x7, or the map where that is smaller. On a larger map the mean is over all of
-  // it, as with slim's `global_pool`.
-  x = GlobalPool(net, x, "AvgPool_1a");
+  x = HeadPool(net, x, {7, 7}, "AvgPool_1a");
   if (num_classes == 0) return {.logits = net.Squeeze(x)};
   const auto logits_scope = net.Scope("Logits");
   x = end_point("Logits", ConvLogits(net, x, num_classes, "Conv2d_1c_1x1", 0.999f));

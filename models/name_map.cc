@@ -128,31 +128,33 @@ Target FromPyTorch(const std::vector<ModuleRule>& rules, std::string_view name) 
 // One file against one network.
 class Mapper {
  public:
-  Mapper(const Architecture& architecture, const graph::Graph& graph)
-      : architecture_(architecture), account_(architecture.name, graph) {
+  Mapper(const Architecture& architecture, const graph::Graph& graph, const WeightFile& file)
+      : architecture_(architecture), file_(file), account_(architecture.name, graph) {
     for (const graph::Variable& variable : graph.variables()) {
       has_head_ = has_head_ || InHead(variable.name);
     }
   }
 
-  absl::Status Add(const std::string& name, const Tensor& tensor, const Target& target) {
+  absl::Status Add(const checkpoint::VariableInfo& found, const Target& target) {
+    const std::string& name = found.name;
     // A variable of the network is one whatever its name looks like.
     const graph::Variable* variable = account_.Find(name);
     const WeightLayout layout = variable == nullptr ? target.layout : WeightLayout::kSame;
     if (variable == nullptr) variable = account_.Find(target.variable);
     if (variable == nullptr) {
-      AddUnused(name, tensor, target);
+      AddUnused(found, target);
       return absl::OkStatus();
     }
     if (!HasAxesOf(layout, variable->shape)) {
-      account_.WrongShape(*variable, name, variable->shape, tensor.shape());
+      account_.WrongShape(*variable, name, variable->shape, found.shape);
       return absl::OkStatus();
     }
-    if (const Shape expected = ShapeIn(layout, variable->shape); tensor.shape() != expected) {
-      account_.WrongShape(*variable, name, expected, tensor.shape());
-      NoteWrongShape(*variable, layout, tensor.shape());
+    if (const Shape expected = ShapeIn(layout, variable->shape); found.shape != expected) {
+      account_.WrongShape(*variable, name, expected, found.shape);
+      NoteWrongShape(*variable, layout, found.shape);
       return absl::OkStatus();
     }
+    ZOOD_ASSIGN_OR_RETURN(const Tensor tensor, file_.read(name));
     auto value = FromLayout(layout, tensor, variable->shape);
     if (!value.ok()) return Annotate(value.status(), Printable(name));
     return account_.Take(*variable, name, *std::move(value));
@@ -174,13 +176,13 @@ class Mapper {
     });
   }
 
-  void AddUnused(const std::string& name, const Tensor& tensor, const Target& target) {
+  void AddUnused(const checkpoint::VariableInfo& found, const Target& target) {
     if (!target.ignored.empty()) {
-      account_.Ignore(name, target.ignored);
+      account_.Ignore(found.name, target.ignored);
     } else if (!has_head_ && InHead(target.variable)) {
-      account_.Ignore(name, "the classifier, which this network is built without");
+      account_.Ignore(found.name, "the classifier, which this network is built without");
     } else {
-      account_.Unknown(name, tensor.shape());
+      account_.Unknown(found.name, found.shape);
     }
   }
 
@@ -193,6 +195,7 @@ class Mapper {
   }
 
   const Architecture& architecture_;
+  const WeightFile& file_;
   WeightAccount account_;
   bool has_head_ = false;
   bool only_head_differs_ = true;  // of the shapes that differ
@@ -203,7 +206,7 @@ class Mapper {
 
 absl::StatusOr<MappedWeights> MapWeights(const Architecture& architecture,
                                          const graph::Graph& graph, checkpoint::Format format,
-                                         const TensorMap& file) {
+                                         const WeightFile& file) {
   const bool pytorch = format == checkpoint::Format::kPyTorch;
   if (format == checkpoint::Format::kCaffe) {
     return InvalidArgument(
@@ -214,13 +217,19 @@ absl::StatusOr<MappedWeights> MapWeights(const Architecture& architecture,
     return InvalidArgument("{} has no names for the modules of a PyTorch file",
                            architecture.name);
   }
-  Mapper mapper(architecture, graph);
-  for (const auto& [name, tensor] : file) {
-    ZOOD_RETURN_IF_ERROR(mapper.Add(name, tensor,
-                                    pytorch ? FromPyTorch(architecture.pytorch_modules, name)
-                                            : FromTensorFlow(name)));
+  Mapper mapper(architecture, graph, file);
+  for (const checkpoint::VariableInfo& found : file.variables) {
+    ZOOD_RETURN_IF_ERROR(
+        mapper.Add(found, pytorch ? FromPyTorch(architecture.pytorch_modules, found.name)
+                                  : FromTensorFlow(found.name)));
   }
   return mapper.Finish();
+}
+
+absl::StatusOr<MappedWeights> MapWeights(const Architecture& architecture,
+                                         const graph::Graph& graph, checkpoint::Format format,
+                                         const TensorMap& file) {
+  return MapWeights(architecture, graph, format, FileOf(file));
 }
 
 }  // namespace zood::models

@@ -113,9 +113,12 @@ void AddComputing(CLI::App& app, ServeConfig& config) {
       ->check(CLI::Range(1, 1 << 20));
   group
       .Add("compute-threads", config.compute_threads,
-           "Threads that compute, of all lanes together; 0: one for each core")
+           "Threads that compute, of all lanes together, at most one for each core; 0: as many")
       ->check(CLI::Range(0, 4096));
-  group.Add("lanes", runtime.lanes, "Batches computed at the same time")->check(CLI::Range(1, 256));
+  group
+      .Add("lanes", runtime.lanes,
+           "Batches computed at the same time, at most one for each computing thread")
+      ->check(CLI::Range(1, 256));
   group
       .Add("decode-threads", runtime.classifier.decode_threads,
            "Threads that decode and preprocess; 0: one for every two cores")
@@ -190,8 +193,11 @@ void Resolve(ServeConfig& config) {
   runtime.importer.build = Build();
   runtime.servable.max_wait =
       std::chrono::microseconds(static_cast<std::int64_t>(config.max_batch_wait_ms * 1000));
-  const int threads = config.compute_threads > 0 ? config.compute_threads : cores;
-  runtime.servable.threads_per_lane = std::max(1, threads / runtime.lanes);
+  // Never more computing threads than cores: a thread that waits for one that has no core spins.
+  const int threads =
+      config.compute_threads > 0 ? std::min(config.compute_threads, cores) : cores;
+  runtime.lanes = std::min(runtime.lanes, threads);
+  runtime.servable.threads_per_lane = threads / runtime.lanes;
   if (runtime.classifier.decode_threads == 0) {
     runtime.classifier.decode_threads = std::max(1, cores / 2);
   }

@@ -35,7 +35,8 @@ void ReadConfigFile(CLI::App& app, const ServeConfig& config);
 // The store's directory, for `serve` and the offline commands alike.
 void AddDataDirOption(CLI::App& app, std::string& data_dir);
 
-// What the values that stand for others mean: derived members of config.server.
+// What the values that stand for others mean: derived members of config.server. Threads and lanes
+// that the machine has no cores for are left out.
 void Resolve(ServeConfig& config);
 
 }  // namespace zood::server

@@ -5,9 +5,11 @@
 #include <functional>
 #include <string>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "base/file.h"
 #include "base/tensor.h"
+#include "checkpoint/limits.h"
 #include "checkpoint/reader.h"
 #include "graph/graph.h"
 #include "image/preprocess.h"
@@ -16,16 +18,33 @@
 
 namespace zood::serving {
 
-// Every variable of `graph`, float32 and in its shape, from the file. `progress` is told variables,
-// each as it is read; an error that it gives ends the reading. InvalidArgument names the variables
-// that are missing, have another shape, or are left over.
+// The memory that an import may take until its version is published.
+struct MemoryPlan {
+  std::uint64_t bytes = 0;            // while the file is open
+  std::uint64_t compiling_bytes = 0;  // after that
+  checkpoint::Limits limits;          // for the file, so that `bytes` are enough
+};
+
+// For a file of any format that holds what `graph` needs, whatever else it holds: each variable
+// twice, as it is read and as it is kept, everything that may have to be unpacked, and the reader's
+// metadata. `limits` are the most that is ever allowed. Beyond what compiling takes anyway, the
+// plan asks for no more than half of what is `left`, so that models can be loaded meanwhile, and
+// where that is not enough the file gets less.
+MemoryPlan PlanMemory(const graph::Graph& graph, const checkpoint::Limits& limits,
+                      std::uint64_t left);
+
+// Every variable of `graph`, float32 and in its shape, from the file; nothing else is read.
+// `progress` is told how many of the file's variables are done with, and may end it by an error.
+// InvalidArgument names the variables that are missing, have another shape, or are left over.
 absl::StatusOr<TensorMap> ImportWeights(
     const checkpoint::Reader& reader, const Network& network, const graph::Graph& graph,
     const models::Zoo& zoo, bool prefer_moving_averages,
     const std::function<absl::Status(std::int64_t done, std::int64_t total)>& progress);
 
-// What Caffe networks usually take: the whole picture resized to the input's size, BGR, 0 to 255,
-// less the mean by channel that the file at `mean_path` holds; an empty path means no mean.
+// What Caffe networks usually take: BGR (gray where the network takes one channel), 0 to 255. With
+// a mean file, as for Caffe's ImageNet networks: the whole picture resized to the mean's size, the
+// centre of it that the network takes, less the mean by channel. Without one (an empty path), or
+// where the mean is no larger than the input, the whole picture resized to the input's size.
 absl::StatusOr<image::PreprocessSpec> CaffePreprocess(FileSystem& files, const graph::Graph& graph,
                                                       const std::string& mean_path);
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <new>
 #include <optional>
 #include <utility>
 
@@ -10,6 +11,7 @@
 #include "base/status.h"
 #include "checkpoint/reader.h"
 #include "engine/executable.h"
+#include "graph/operations.h"
 #include "serving/import_weights.h"
 #include "store/names.h"
 
@@ -157,6 +159,12 @@ class Importer::Job {
     }
     ZOOD_ASSIGN_OR_RETURN(graph::Graph graph, BuildGraph(network_, importer_.zoo_));
     graph_ = std::make_shared<const graph::Graph>(std::move(graph));
+    const double operations = graph::CountOperations(*graph_);
+    if (operations > importer_.options_.max_operations) {
+      return ResourceExhausted(
+          "the network takes {:.1e} operations for one picture; {:.1e} are allowed", operations,
+          importer_.options_.max_operations);
+    }
     return absl::OkStatus();
   }
 
@@ -182,14 +190,18 @@ class Importer::Job {
     return absl::OkStatus();
   }
 
-  // Those of the architecture, with or without the background class; none when they do not fit.
+  // Those of the architecture; ImageNet's with or without the background class. None when they do
+  // not fit.
   std::vector<std::string> OwnLabels(int classes) const {
     const auto* zoo = std::get_if<ZooNetwork>(&network_);
     if (zoo == nullptr) return {};
     const auto architecture = importer_.zoo_.Find(zoo->architecture);
-    if (!architecture.ok() || (*architecture)->labels == models::LabelSet::kNumbers) return {};
-    for (const auto set :
-         {models::LabelSet::kImageNet, models::LabelSet::kImageNetWithBackground}) {
+    if (!architecture.ok()) return {};
+    using enum models::LabelSet;
+    std::vector<models::LabelSet> sets = {(*architecture)->labels};
+    if (sets.front() == kNumbers) return {};
+    if (sets.front() != kCifar10) sets = {kImageNet, kImageNetWithBackground};
+    for (const models::LabelSet set : sets) {
       if (auto labels = models::LabelsOf(set, classes); labels.ok()) return *std::move(labels);
     }
     return {};
@@ -210,8 +222,12 @@ class Importer::Job {
 
   absl::Status ReadVariables() {
     if (weight_files_.empty()) return InvalidArgument("the import names no file with weights");
-    ZOOD_ASSIGN_OR_RETURN(const auto reader, checkpoint::Open(files_, weight_files_.front(),
-                                                              importer_.options_.limits));
+    const MemoryPlan plan =
+        PlanMemory(*graph_, importer_.options_.limits, importer_.budget_.left());
+    ZOOD_ASSIGN_OR_RETURN(
+        claim_, importer_.budget_.Claim(plan.bytes, "the import of " + request_.model));
+    ZOOD_ASSIGN_OR_RETURN(const auto reader,
+                          checkpoint::Open(files_, weight_files_.front(), plan.limits));
     for (const std::string& file : weight_files_) {
       const bool belongs = std::ranges::any_of(reader->files(), [&](const std::string& part) {
         return LastComponent(part) == LastComponent(file) ||
@@ -222,16 +238,13 @@ class Importer::Job {
                                file, weight_files_.front());
       }
     }
-    // The weights as they are read, and again as they are compiled.
-    const auto [weights, execution] = engine::EstimateMemory(*graph_, {.batch_sizes = {1}});
-    ZOOD_ASSIGN_OR_RETURN(claim_, importer_.budget_.Claim(2 * weights + execution,
-                                                          "the import of " + request_.model));
     format_ = FormatName(reader->format());
     weight_paths_.assign(reader->files().begin(), reader->files().end());
     ZOOD_ASSIGN_OR_RETURN(
         weights_,
         ImportWeights(*reader, network_, *graph_, importer_.zoo_, request_.prefer_moving_averages,
                       [&](std::int64_t done, std::int64_t total) { return Read(done, total); }));
+    claim_.Resize(plan.compiling_bytes);
     return graph_->CheckWeights(weights_);
   }
 
@@ -347,7 +360,16 @@ absl::StatusOr<store::PublishedVersion> Importer::Import(FileSystem& files,
   CondVar changed;
   std::optional<absl::StatusOr<store::PublishedVersion>> result;
   worker_.Post([&] {
-    auto published = Job(*this, files, request, progress, cancelled).Run();
+    auto published = [&]() -> absl::StatusOr<store::PublishedVersion> {
+      try {
+        return Job(*this, files, request, progress, cancelled).Run();
+      } catch (const std::bad_alloc&) {
+        return ResourceExhausted(
+            "the import of {} needs more memory than there is; unload a model, or lower "
+            "--memory-budget if other programs need the memory",
+            request.model);
+      }
+    }();
     MutexLock lock(mutex);
     result = std::move(published);
     changed.NotifyAll();

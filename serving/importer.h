@@ -66,7 +66,12 @@ using ImportProgress =
     std::function<void(ImportStage stage, std::int64_t done, std::int64_t total)>;
 
 struct ImporterOptions {
+  // No more than this, and no more than the memory budget has room for: see PlanMemory() in
+  // import_weights.h.
   checkpoint::Limits limits;
+  // Of one image, as graph::CountOperations() counts: the import computes one to see that the
+  // network answers. Fifty times VGG-19.
+  double max_operations = 1e12;
   std::uint64_t max_text_bytes = 16 << 20;  // of a .prototxt or a label file
   std::string build;                        // kept in every version: "zood 0.1.0"
 };
@@ -82,7 +87,8 @@ class Importer {
   absl::Status Check(const ImportRequest& request) const;
 
   // Blocks until the version is published or the import has failed; the errors are those that
-  // zood/v1/models.proto lists. `cancelled` is asked between variables and stages; empty means no.
+  // zood/v1/models.proto lists. `cancelled` is asked between the stages and between variables;
+  // empty means no.
   absl::StatusOr<store::PublishedVersion> Import(FileSystem& files, const ImportRequest& request,
                                                  const ImportProgress& progress,
                                                  const std::function<bool()>& cancelled);

@@ -47,6 +47,11 @@ std::uint64_t MemoryBudget::used() const {
   return used_;
 }
 
+std::uint64_t MemoryBudget::left() const {
+  MutexLock lock(mutex_);
+  return used_ < total_ ? total_ - used_ : 0;
+}
+
 std::uint64_t DefaultMemoryBudget() {
   auto bytes = static_cast<std::uint64_t>(sysconf(_SC_PHYS_PAGES)) *
                static_cast<std::uint64_t>(sysconf(_SC_PAGE_SIZE));

@@ -43,6 +43,8 @@ class MemoryBudget {
 
   std::uint64_t total() const { return total_; }
   std::uint64_t used() const;
+  // What a claim may still ask for.
+  std::uint64_t left() const;
 
  private:
   friend class MemoryClaim;

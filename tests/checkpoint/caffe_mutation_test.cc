@@ -7,6 +7,7 @@
 #include "checkpoint/caffe_net.h"
 #include "checkpoint/caffe_reader.h"
 #include "checkpoint/reader.h"
+#include "checkpoint/proto_wire_writer.h"
 #include "manifest_fixtures.h"
 #include "memory_file_system.h"
 #include "mutation_expectations.h"
@@ -67,6 +68,17 @@ TEST(CaffeMemoryTest, IsBounded) {
   EXPECT_EQ(ParseCaffeModel(AsBytes(layers), "x", kSmallLimits).status().code(),
             absl::StatusCode::kInvalidArgument);  // they have no type
   EXPECT_LT(meter.peak_growth(), kSmallLimits.max_metadata_bytes);
+}
+
+// Everything of a layer but its blobs is description, and is judged before it is copied.
+TEST(CaffeMemoryTest, ALongFieldIsRefusedUncopied) {
+  std::string layer, net;
+  AppendBytesField(layer, 1, std::string(8 << 20, 'n'));
+  AppendBytesField(net, 100, layer);
+  const AllocationMeter meter;
+  EXPECT_EQ(ParseCaffeModel(AsBytes(net), "x", kSmallLimits).status().code(),
+            absl::StatusCode::kResourceExhausted);
+  EXPECT_LT(meter.peak_growth(), std::size_t{1} << 20);
 }
 
 }  // namespace

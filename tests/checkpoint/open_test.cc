@@ -3,8 +3,10 @@
 #include <gtest/gtest.h>
 
 #include "base/checksum.h"
+#include "byte_mutation.h"
 #include "checkpoint/reader.h"
 #include "checkpoint/table_builder.h"
+#include "checkpoint/tf_open.h"
 #include "fixtures.h"
 #include "memory_file_system.h"
 
@@ -92,6 +94,31 @@ TEST(OpenTest, RefusesAStateFileThatLeavesItsDirectory) {
   // A relative path of the operator's does not make absolute ones relative.
   files.files["zoo/checkpoint"] = "model_checkpoint_path: \"/zoo/trained_adam_v2.ckpt\"\n";
   ExpectError(OpenStatus(files, "zoo"), absl::StatusCode::kPermissionDenied, "outside");
+}
+
+TEST(OpenTest, DamagedStateFilesStayInsideOrSayWhatIsWrong) {
+  const std::string original =
+      "model_checkpoint_path: \"/zoo/a\\142/../model.ckpt-20\"\n"
+      "all_model_checkpoint_paths: 'model.ckpt-20'\n";
+  Random random(1);
+  int errors = 0;
+  for (int round = 0; round < 1000; ++round) {
+    MemoryFileSystem files;
+    std::string& state = files.files["/zoo/checkpoint"];
+    state = original;
+    DamageRandomly(random, state);
+    const auto newest = ResolveStateFile(files, "/zoo");
+    if (newest.ok()) {
+      EXPECT_TRUE(newest->starts_with("/zoo/")) << *newest << " of " << state;
+      EXPECT_EQ((*newest + "/").find("/../"), std::string::npos) << *newest << " of " << state;
+      continue;
+    }
+    ++errors;
+    EXPECT_NE(newest.status().message().find("/zoo"), std::string::npos) << newest.status();
+    EXPECT_TRUE(absl::IsDataLoss(newest.status()) || absl::IsPermissionDenied(newest.status()))
+        << newest.status();
+  }
+  EXPECT_GT(errors, 100);
 }
 
 TEST(OpenTest, SaysWhatIsWrongWithAStateFile) {

@@ -3,8 +3,12 @@
 
 #include <gtest/gtest.h>
 
+#include <tuple>
+
+#include "checkpoint/variable_role.h"
 #include "manifest_fixtures.h"
 #include "memory_file_system.h"
+#include "torch_files.h"
 
 namespace zood::checkpoint {
 namespace {
@@ -90,6 +94,58 @@ TEST(PyTorchLimitsTest, AreHonoured) {
   ASSERT_TRUE(reader.ok()) << reader.status();
   const auto tensor = (*reader)->Read("one_of_many");
   EXPECT_EQ(tensor.status().code(), absl::StatusCode::kResourceExhausted) << tensor.status();
+}
+
+// Eight kilobytes that would become eight megabytes for the sake of one of them.
+TEST(PyTorchLimitsTest, AStorageIsNotInflatedForAFewElements) {
+  constexpr std::int32_t kElements = 8 << 20;
+  const auto read = [](std::int32_t used, bool deflated) {
+    MemoryFileSystem files;
+    files.files["x.pt"] =
+        TorchZip(PickledDict({{"w", PickledVector("ByteStorage", "0", kElements, used)}}),
+                 {{.name = "0", .contents = std::string(kElements, '\0'), .deflated = deflated}});
+    const auto reader = Open(files, "x.pt");
+    EXPECT_TRUE(reader.ok()) << reader.status();
+    return (*reader)->Read("w").status();
+  };
+  const absl::Status trap = read(1, true);
+  EXPECT_EQ(trap.code(), absl::StatusCode::kResourceExhausted) << trap;
+  EXPECT_NE(trap.message().find("'w'"), std::string::npos) << trap;
+  EXPECT_NE(trap.message().find("unpacks to 8388608 bytes"), std::string::npos) << trap;
+  EXPECT_TRUE(read(1, false).ok()) << "what is stored takes no memory";
+  EXPECT_TRUE(read(kElements / 2, true).ok());
+}
+
+// As timm, torchvision and others write them.
+TEST(PyTorchReaderTest, KnowsMovingAverages) {
+  const auto storage = [](const std::string& key, float value) {
+    return ZipFileEntry{.name = key, .contents = LittleEndian(value)};
+  };
+  const auto one = [](const std::string& key) { return PickledVector("FloatStorage", key, 1, 1); };
+  const auto read = [&](const std::string& object, bool prefer) {
+    MemoryFileSystem files;
+    files.files["x.pt"] = TorchZip(object, {storage("0", 1), storage("1", 2), storage("2", 3)});
+    const auto reader = Open(files, "x.pt");
+    EXPECT_TRUE(reader.ok()) << reader.status();
+    return *ReadAll(**reader, {.prefer_moving_averages = prefer, .training_state = false});
+  };
+  const auto value = [](const TensorMap& map, const std::string& name) {
+    return map.contains(name) ? map.at(name).values<float>()[0] : -1;
+  };
+  const std::string model = PickledDict({{"w", one("0")}, {"b", one("1")}});
+  const std::string plain = PickledDict({{"w", one("2")}});
+  const std::string averaged = PickledDict({{"n_averaged", one("1")}, {"module.w", one("2")}});
+  for (const auto& [key, average_key, average] :
+       {std::tuple("state_dict", "state_dict_ema", plain), {"model", "model_ema", averaged}}) {
+    const std::string object = PickledDict({{key, model}, {average_key, average}});
+    const TensorMap preferred = read(object, true), raw = read(object, false);
+    EXPECT_EQ(preferred.size(), 2u) << key;
+    EXPECT_EQ(value(preferred, "w"), 3) << key;
+    EXPECT_EQ(value(preferred, "b"), 2) << key << ": it has no average";
+    EXPECT_EQ(raw.size(), 2u) << key;
+    EXPECT_EQ(value(raw, "w"), 1) << key;
+  }
+  EXPECT_EQ(value(read(PickledDict({{"state_dict_ema", plain}}), true), "w"), 3);
 }
 
 // Tensors that lie in a mapped file in one piece are not copied.

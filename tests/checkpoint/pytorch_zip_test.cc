@@ -7,6 +7,7 @@
 #include "base/checksum.h"
 #include "checkpoint/proto_wire.h"
 #include "fixtures.h"
+#include "torch_files.h"
 
 namespace zood::checkpoint {
 namespace {
@@ -101,6 +102,27 @@ TEST(ZipArchiveTest, RefusesWhatCannotBe) {
         << OpenBytes(archive.Build()).status();
   }
   EXPECT_EQ(OpenBytes("").status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+// A thousand entries over the same gigabyte would cost a terabyte of checksums.
+TEST(ZipArchiveTest, RefusesEntriesThatOverlap) {
+  ASSERT_TRUE(OpenBytes(ZipOf({{"a", "hello"}, {"b", ""}, {"c", "world"}})).ok());
+  // An entry that lies, header and all, within another one.
+  const std::string inner = ZipOf({{"b", "hello"}});
+  std::string bytes = ZipOf({{"a", inner.substr(0, inner.find("PK\x01\x02"))}});
+  const std::size_t directory = bytes.find("PK\x01\x02"), end = bytes.find("PK\x05\x06");
+  std::string entry = inner.substr(inner.find("PK\x01\x02"));
+  entry.resize(entry.find("PK\x05\x06"));
+  const std::size_t offset_field = 42;
+  entry.replace(offset_field, 4, Little<std::uint32_t>(30 + 1));
+  bytes.insert(end, entry);
+  const std::size_t moved = end + entry.size();
+  bytes.replace(moved + 8, 4, Little<std::uint16_t>(2) + Little<std::uint16_t>(2));
+  bytes.replace(moved + 12, 4, Little(static_cast<std::uint32_t>(moved - directory)));
+  const auto overlapping = OpenBytes(bytes);
+  EXPECT_EQ(overlapping.status().code(), absl::StatusCode::kDataLoss) << overlapping.status();
+  EXPECT_NE(overlapping.status().message().find("overlap"), std::string::npos)
+      << overlapping.status();
 }
 
 TEST(ZipArchiveTest, RefusesDamagedDeflateStreams) {

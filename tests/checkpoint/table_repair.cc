@@ -9,6 +9,7 @@
 #include "base/checksum.h"
 #include "checkpoint/proto_wire.h"
 #include "checkpoint/table.h"
+#include "checkpoint/table_builder.h"
 
 namespace zood::checkpoint {
 namespace {
@@ -35,7 +36,49 @@ std::string RepairBlock(std::string& table, std::span<const std::byte> handle) {
   return contents;
 }
 
+// A BundleEntryProto with the checksum of its bytes.
+std::string WithChecksum(std::string entry, const std::vector<std::string>& shards) {
+  constexpr std::uint64_t kString = 7;
+  std::uint64_t dtype = 0, shard = 0, offset = 0, size = 0;
+  std::size_t at = 0;  // of the checksum
+  const std::string original = entry;
+  WireReader reader(AsBytes(original));
+  while (const auto field = reader.Next()) {
+    switch (field->tag) {
+      case VarintTag(1): dtype = field->value; break;
+      case VarintTag(3): shard = field->value; break;
+      case VarintTag(4): offset = field->value; break;
+      case VarintTag(5): size = field->value; break;
+      case Fixed32Tag(6):
+        at = original.size() - reader.rest().size() - sizeof(std::uint32_t);
+        break;
+      default: break;
+    }
+  }
+  if (at == 0 || dtype == kString || shard >= shards.size() || offset > shards[shard].size() ||
+      size > shards[shard].size() - offset) {
+    return entry;
+  }
+  const std::string_view bytes = std::string_view(shards[shard]).substr(offset, size);
+  const std::uint32_t crc = MaskCrc32c(Crc32c(AsBytes(bytes)));
+  std::memcpy(entry.data() + at, &crc, sizeof(crc));
+  return entry;
+}
+
 }  // namespace
+
+void RepairBundleChecksums(std::string& index, const std::vector<std::string>& shards) {
+  const auto table = Table::Open({.path = "index", .contents = ContentsOf(index)}, {});
+  if (!table.ok()) return;
+  TableBuilder repaired;
+  const absl::Status status =
+      (*table)->ForEach([&](std::string_view key, const Table::Value& value) {
+        const std::string entry(AsText(value.bytes));
+        repaired.Add(key, key.empty() ? entry : WithChecksum(entry, shards));
+        return absl::OkStatus();
+      });
+  if (status.ok()) index = repaired.Finish();
+}
 
 void RepairTableChecksums(std::string& table) {
   if (table.size() < kTableFooterSize) return;

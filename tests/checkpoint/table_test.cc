@@ -50,7 +50,12 @@ class RawTable {
   std::string Finish(const Entries& index) {
     BlockBuilder block(1);
     for (const auto& [key, handle] : index) block.Add(key, handle);
-    std::string footer = std::string(2, '\0') + AddBlock(block.Finish());
+    return FinishWith(AddBlock(block.Finish()));
+  }
+
+  // `index`: the handle of the index block.
+  std::string FinishWith(const std::string& index) {
+    std::string footer = std::string(2, '\0') + index;
     footer.resize(kTableFooterSize - sizeof(kTableMagic), '\0');
     file_ += footer;
     AppendFixed32(file_, static_cast<std::uint32_t>(kTableMagic));
@@ -105,6 +110,27 @@ TEST(TableTest, ReadsPackedBlocks) {
   EXPECT_EQ(*AllEntries(**table), (Entries{{"a", "1"}, {"ab", "2"}, {"b", std::string(9999, 'z')}}));
   EXPECT_EQ(AsText((*(*table)->Find("ab"))->bytes), "2");
   EXPECT_EQ((*(*table)->Find("b"))->bytes.size(), 9999u);
+}
+
+// Blocks that are read before any variable is asked for.
+TEST(TableTest, MetadataUnpacksWithinItsLimit) {
+  const Limits limits = {.max_metadata_bytes = 1 << 20};
+  const std::string large(2 << 20, '\0');
+  RawTable raw;
+  const std::string header = raw.AddBlock(Snappy(BlockOf({{"", large}})), 1);
+  const std::string values = raw.AddBlock(Snappy(BlockOf({{"b", large}})), 1);
+  const auto table = OpenBytes(raw.Finish({{"a", header}, {"c", values}}), limits);
+  ASSERT_TRUE(table.ok()) << table.status();
+  EXPECT_EQ((*table)->Find("").status().code(), absl::StatusCode::kResourceExhausted);
+  const auto value = (*table)->Find("b");
+  ASSERT_TRUE(value.ok() && *value) << value.status();
+  EXPECT_TRUE((*value)->unpacked);
+  EXPECT_EQ(AllEntries(**table).status().code(), absl::StatusCode::kResourceExhausted);
+
+  RawTable indexed;
+  const std::string index = indexed.AddBlock(Snappy(BlockOf({{"a", large}})), 1);
+  EXPECT_EQ(OpenBytes(indexed.FinishWith(index), limits).status().code(),
+            absl::StatusCode::kResourceExhausted);
 }
 
 void ExpectDamaged(const std::string& file, const std::string& part) {
@@ -182,7 +208,7 @@ TEST(TableTest, RefusesImpossibleUnpackedLengths) {
   const std::string handle = raw.AddBlock(Snappy(BlockOf({{"b", std::string(9999, 'z')}})), 1);
   const auto table = OpenBytes(raw.Finish({{"c", handle}}), {.max_total_bytes = 9999});
   ASSERT_TRUE(table.ok()) << table.status();
-  EXPECT_EQ(AllEntries(**table).status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ((*table)->Find("b").status().code(), absl::StatusCode::kResourceExhausted);
   RawTable other;
   const std::string zstd = other.AddBlock("x", 2);
   EXPECT_EQ(AllEntries(**OpenBytes(other.Finish({{"c", zstd}}))).status().code(),

@@ -9,10 +9,18 @@
 #include <cstdlib>
 #include <filesystem>
 #include <memory>
-#include <nlohmann/json.hpp>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "base/file.h"
 #include "engine/executable.h"
+#include "image/preprocess.h"
+#include "models/zoo.h"
+#include "serving/network.h"
+#include "serving/servable.h"
+#include "serving/version_loader.h"
 #include "store/store.h"
 #include "tests/golden/golden.h"
 #include "tests/golden/golden_checks.h"
@@ -41,21 +49,9 @@ class TemporaryDirectory {
   std::string path_;
 };
 
-std::string DescribeNetwork(const Golden& golden) {
-  return nlohmann::json{{"architecture", golden.model},
-                        {"num_classes", golden.args.num_classes},
-                        {"height", golden.args.height},
-                        {"width", golden.args.width},
-                        {"channels", golden.args.channels}}
-      .dump();
-}
-
-absl::StatusOr<graph::Graph> BuildDescribed(const std::string& network) {
-  const auto from = nlohmann::json::parse(network);
-  return BuildGoldenGraph(from.at("architecture"), {.num_classes = from.at("num_classes"),
-                                                    .height = from.at("height"),
-                                                    .width = from.at("width"),
-                                                    .channels = from.at("channels")});
+const models::Zoo& TheZoo() {
+  static const models::Zoo* const zoo = new models::Zoo(models::Zoo::Standard());
+  return *zoo;
 }
 
 // Fills the network's variables, checks them, and publishes them as the model "golden".
@@ -67,26 +63,48 @@ void Publish(const Golden& golden, const std::string& root) {
   ExpectVariables(golden, *weights);
   const auto store = store::Store::Open(FileSystem::Native(), root);
   ASSERT_TRUE(store.ok()) << store.status();
-  const auto published =
-      (*store)->Publish({.model = "golden", .network = DescribeNetwork(golden)}, *weights);
+  const serving::ZooNetwork network = {.architecture = golden.model, .args = golden.args};
+  const auto architecture = TheZoo().Find(golden.model);
+  ASSERT_TRUE(architecture.ok()) << architecture.status();
+  const auto published = (*store)->Publish(
+      {.model = "golden",
+       .network = serving::ToJson(network),
+       .preprocess = image::ToJson((*architecture)->preprocess(golden.args))},
+      *weights);
   ASSERT_TRUE(published.ok()) << published.status();
 }
 
-// The executable of the published version, with the golden's end points.
-absl::StatusOr<std::shared_ptr<const engine::Executable>> CompilePublished(
-    const Golden& golden, const std::string& root) {
+// The published version as the daemon takes it from a store that it opens.
+absl::StatusOr<serving::ServableParts> LoadPublished(const std::string& root) {
   auto store = store::Store::Open(FileSystem::Native(), root, {.create = false});
   if (!store.ok()) return store.status();
   const auto version = (*store)->Load("golden", "stable", {.verify_digests = true});
   if (!version.ok()) return version.status();
-  auto graph = BuildDescribed(version->manifest.network);
-  if (!graph.ok()) return graph.status();
-  engine::CompileOptions options{.batch_sizes = {golden.batch()}};
-  for (const GoldenTensor& end_point : golden.end_points) {
-    options.end_points.push_back(end_point.name);
-  }
-  return engine::Executable::Compile(std::make_shared<graph::Graph>(*std::move(graph)),
-                                     version->weights, options);
+  return serving::PartsOf(*version, TheZoo());
+}
+
+// For all the batch sizes that the daemon compiles, and for a file of more images. End points are a
+// program of their own, which shares the weights of the first: see serving::Servable.
+absl::StatusOr<std::shared_ptr<const engine::Executable>> Compile(
+    const serving::ServableParts& parts, int batch, const std::vector<std::string>& end_points,
+    const engine::Executable* share_with) {
+  std::vector<int> sizes = serving::ServableOptions().batch_sizes;
+  if (batch > sizes.back()) sizes.push_back(batch);
+  return engine::Executable::Compile(parts.graph, parts.weights,
+                                     {.batch_sizes = sizes, .end_points = end_points}, share_with);
+}
+
+// A run of all the images.
+absl::StatusOr<std::unique_ptr<engine::Execution>> Computed(
+    std::shared_ptr<const engine::Executable> executable, std::span<const float> images,
+    int batch) {
+  auto execution = engine::Execution::Create(std::move(executable));
+  if (!execution.ok()) return execution.status();
+  const std::span<float> input = (*execution)->input(batch);
+  EXPECT_EQ(input.size(), images.size());
+  std::ranges::copy(images, input.begin());
+  if (absl::Status run = (*execution)->Run(batch); !run.ok()) return run;
+  return execution;
 }
 
 std::vector<double> Doubles(std::span<const float> values) {
@@ -100,24 +118,27 @@ TEST_P(GoldenTest, TheServedExecutableAgreesWithTensorFlow) {
   ASSERT_TRUE(golden.ok()) << golden.status();
   const TemporaryDirectory directory;
   ASSERT_NO_FATAL_FAILURE(Publish(*golden, directory.path() + "/store"));
-  const auto executable = CompilePublished(*golden, directory.path() + "/store");
-  ASSERT_TRUE(executable.ok()) << executable.status();
-  const auto execution = engine::Execution::Create(*executable);
-  ASSERT_TRUE(execution.ok()) << execution.status();
-
+  const auto parts = LoadPublished(directory.path() + "/store");
+  ASSERT_TRUE(parts.ok()) << parts.status();
   const std::vector<float> images = MakeImages(*golden);
   ExpectImages(*golden, images);
-  const std::span<float> input = (*execution)->input(golden->batch());
-  ASSERT_EQ(input.size(), images.size());
-  std::ranges::copy(images, input.begin());
-  const absl::Status run = (*execution)->Run(golden->batch());
-  ASSERT_TRUE(run.ok()) << run;
 
+  const auto served = Compile(*parts, golden->batch(), {}, nullptr);
+  ASSERT_TRUE(served.ok()) << served.status();
+  const auto answered = Computed(*served, images, golden->batch());
+  ASSERT_TRUE(answered.ok()) << answered.status();
+  ExpectLogits(*golden, Doubles((*answered)->logits()), kBound);
+
+  std::vector<std::string> names;
+  for (const GoldenTensor& end_point : golden->end_points) names.push_back(end_point.name);
+  const auto variant = Compile(*parts, golden->batch(), names, served->get());
+  ASSERT_TRUE(variant.ok()) << variant.status();
+  const auto execution = Computed(*variant, images, golden->batch());
+  ASSERT_TRUE(execution.ok()) << execution.status();
   ExpectLogits(*golden, Doubles((*execution)->logits()), kBound);
   for (std::size_t i = 0; i < golden->end_points.size(); ++i) {
     const GoldenTensor& expected = golden->end_points[i];
-    const graph::Graph& graph = (*executable)->graph();
-    const graph::Node& node = graph.node(*graph.EndPoint(expected.name));
+    const graph::Node& node = parts->graph->node(*parts->graph->EndPoint(expected.name));
     EXPECT_EQ(node.shape.WithBatch(golden->batch()), expected.shape)
         << expected.name << ": " << node.shape.ToString();
     ExpectTensor(expected, Doubles((*execution)->end_point(i)), kBound);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "graph/net.h"
+#include "graph/operations.h"
 
 namespace zood::graph {
 namespace {
@@ -44,6 +45,16 @@ TEST(GraphTest, InputsComeBeforeTheirUsers) {
   for (std::size_t i = 0; i < graph.nodes().size(); ++i) {
     for (const NodeId input : graph.nodes()[i].inputs) EXPECT_LT(input, static_cast<NodeId>(i));
   }
+}
+
+TEST(GraphTest, CountsOperationsOfTheLogits) {
+  // Input, 1x1 convolution and activation on 2x2, reshape, 4 x 2 weights; b is not needed.
+  EXPECT_EQ(CountOperations(TwoHeads()), 4 + 4 + 4 + 4 + 8);
+  Net net({.height = 4096, .width = 4096, .channels = 1});
+  const Value x = net.AvgPool2d(net.input(), {4095, 4095}, {.stride = Size2d{1, 1}});
+  const auto graph = net.Finish(net.Flatten(x));
+  ASSERT_TRUE(graph.ok()) << graph.status();
+  EXPECT_GE(CountOperations(*graph), 4.0 * 4095 * 4095);
 }
 
 TEST(GraphTest, FindsWhatOutputsNeed) {

@@ -93,6 +93,21 @@ long PeakKilobytes() {
   return usage.ru_maxrss;
 }
 
+// Each step makes few pixels, but the first makes many on its way from one side to the other.
+TEST(HostileTest, PixelsBetweenTheTwoPassesOfAResizeAreCounted) {
+  const PreprocessSpec spec = {
+      .steps = {Resize{.height = 1, .width = kMaxSide, .filter = ResizeFilter::kPillowBox},
+                Resize{.height = 8, .width = 8, .filter = ResizeFilter::kPillowBilinear}}};
+  ASSERT_TRUE(OutputShape(spec).ok()) << OutputShape(spec).status();
+  std::vector<float> out(8 * 8 * 3);
+  const long before = PeakKilobytes();
+  const absl::Status status = Preprocess(spec, Image({kMaxSide, 1}, 3), out);
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
+  EXPECT_LT(PeakKilobytes() - before, 16 * 1024);
+  // A lower picture takes the same way.
+  EXPECT_TRUE(Preprocess(spec, Image({100, 1}, 3), out).ok());
+}
+
 // A header that claims a giant: refused by the limit, or, below it, because the file is too short
 // to hold it. Neither may reserve the memory.
 TEST(HostileTest, HeadersThatClaimTooMuchCostNothing) {

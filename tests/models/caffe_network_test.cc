@@ -15,6 +15,9 @@
 
 #include "checkpoint/caffe_net.h"
 #include "checkpoint/reader.h"
+#include "engine/executable.h"
+#include "graph/operations.h"
+#include "tests/checkpoint/byte_mutation.h"
 #include "tests/reference/reference_engine.h"
 
 namespace zood::models {
@@ -342,6 +345,41 @@ TEST(CaffeNetworkTest, DoublingABlobEndsInAnError) {
                         "'b{}' }} ", i + 1, i, i, i + 1);
   }
   EXPECT_THAT(ErrorOf(text, kUnimplemented), HasSubstr("'b9'"));
+}
+
+// Damaged descriptions are networks, or say what is wrong, before anything is allocated for them.
+TEST(DamagedNetworkTest, IsANetworkOrSaysWhatIsWrong) {
+  std::ifstream file(std::string(ZOOD_TEST_DATA) + "/caffe/deploy.prototxt");
+  const std::string original(std::istreambuf_iterator<char>(file), {});
+  checkpoint::Random random(7);
+  int built = 0, refused = 0;
+  for (int round = 0; round < 400; ++round) {
+    SCOPED_TRACE(round);
+    std::string text = original;
+    if (round % 4 == 0) {
+      checkpoint::DamageRandomly(random, text);
+    } else {  // numbers are what shapes are made of
+      const std::size_t at =
+          text.find_first_of("0123456789", checkpoint::RandomBelow(random, text.size()));
+      if (at == std::string::npos) continue;
+      text.replace(at, 1, round % 4 == 1 ? "65535" : std::to_string(random() % 30));
+    }
+    const auto definition = checkpoint::ParseCaffeText(text, "x");
+    if (!definition.ok()) continue;
+    const auto network = CaffeNetwork::Build(*definition);
+    if (!network.ok()) {
+      ++refused;
+      EXPECT_TRUE(absl::IsInvalidArgument(network.status()) ||
+                  absl::IsUnimplemented(network.status()))
+          << network.status();
+      continue;
+    }
+    ++built;
+    EXPECT_GT(graph::CountOperations(network->graph()), 0);
+    EXPECT_GT(engine::EstimateMemory(network->graph(), {.batch_sizes = {1}}).execution_bytes, 0u);
+  }
+  EXPECT_GT(built, 50);
+  EXPECT_GT(refused, 50);
 }
 
 // Yahoo's open_nsfw, where it is at hand: a ResNet-50 with half the channels.

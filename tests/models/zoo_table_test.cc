@@ -55,7 +55,11 @@ std::string Page() {
       "Every network that zood builds by name, as it was published. Input is height × width × channels; "
       "variables\ncount every number of the file, in millions; accuracy is top-1 / top-5 in per cent on "
       "ImageNet's validation\nimages (CIFAR-10's test images for the CIFAR ResNets), single crop. Any "
-      "other number of classes and any\nlegal input size may be asked for at import.\n";
+      "other number of classes and any\nlegal input size may be asked for at import.\n\n"
+      "MobileNet v1 and Inception v2 and v3 pool what slim pools before the classifier: a window of 7×7 "
+      "(8×8 in v3), or\nthe map where that is smaller. A map that is one larger loses its last row or "
+      "column, as it does in slim; on maps\nlarger still, for which slim has no answer, and in all "
+      "other networks the mean is over the whole map.\n";
   for (const auto& [family, lines] : rows) {
     page += fmt::format(
         "\n## {}\n\n| name | input | classes | variables | published as | accuracy |\n"

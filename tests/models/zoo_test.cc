@@ -7,6 +7,7 @@
 #include <set>
 #include <string>
 #include <tuple>
+#include <variant>
 #include <vector>
 
 #include "graph/graph.h"
@@ -250,6 +251,54 @@ TEST(TrainingTest, StartsFromSlimsInitialisersAndRegularisers) {
       EXPECT_EQ(variable->regularizer->name(), expected.regularizer->name()) << expected.variable;
     }
   }
+}
+
+// The pooling layer that `name` is an end point of.
+const graph::PoolOp& PoolingAt(const graph::Graph& graph, const std::string& name) {
+  return std::get<graph::PoolOp>(graph.node(*graph.EndPoint(name)).op);
+}
+
+// slim.avg_pool2d(x, min(map, window), VALID), whose stride is 2: on a map that is one larger
+// it sees the upper left window. On larger ones slim fails, and zood averages all.
+TEST(HeadTest, PoolsTheWindowThatSlimPools) {
+  struct Case {
+    const char* network;
+    int image;
+    int map;
+    int window;
+  };
+  for (const Case& c : {Case{"mobilenet_v1_025", 128, 4, 4},
+                        {"mobilenet_v1_025", 224, 7, 7},
+                        {"mobilenet_v1_025", 256, 8, 7},
+                        {"mobilenet_v1_025", 288, 9, 9},
+                        {"inception_v2", 224, 7, 7},
+                        {"inception_v2", 256, 8, 7},
+                        {"inception_v2", 288, 9, 9},
+                        {"inception_v3", 299, 8, 8},
+                        {"inception_v3", 331, 9, 8},
+                        {"inception_v3", 363, 10, 10}}) {
+    SCOPED_TRACE(std::string(c.network) + " at " + std::to_string(c.image));
+    NetworkArgs args = Find(c.network).defaults;
+    args.height = args.width = c.image;
+    const auto graph = BuildGraph(Find(c.network), args);
+    ASSERT_TRUE(graph.ok()) << graph.status();
+    const std::string name = "AvgPool_1a";
+    const graph::Node& node = graph->node(*graph->EndPoint(name));
+    EXPECT_EQ(graph->node(node.inputs.front()).shape[1], c.map);
+    EXPECT_EQ(PoolingAt(*graph, name).kernel, (graph::Size2d{c.window, c.window}));
+    EXPECT_EQ(PoolingAt(*graph, name).padding, graph::Padding2d{});
+    EXPECT_EQ(node.shape[1], 1);
+    EXPECT_EQ(node.shape[2], 1);
+  }
+}
+
+TEST(HeadTest, TheWindowMayBeLargerOnOneSideOnly) {
+  NetworkArgs args = Find("mobilenet_v1_025").defaults;
+  args.height = 256;
+  args.width = 128;
+  const auto graph = BuildGraph(Find("mobilenet_v1_025"), args);
+  ASSERT_TRUE(graph.ok()) << graph.status();
+  EXPECT_EQ(PoolingAt(*graph, "AvgPool_1a").kernel, (graph::Size2d{7, 4}));
 }
 
 TEST(LabelsTest, AreImageNetsWithAndWithoutBackground) {

@@ -8,10 +8,12 @@
 
 #include <CLI/CLI.hpp>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <future>
 #include <thread>
+#include <utility>
 
 #include "server/config.h"
 #include "tests/server/server_fixture.h"
@@ -491,12 +493,16 @@ TEST_F(ProgramTest, ServesUntilSigtermAndTakesOptionsFromEverywhere) {
   const std::string config = directory_ + "/zood.conf";
   // The file loses against the environment, which loses against the flag.
   std::ofstream(config) << "data-dir = \"" << directory_ << "/from-file\"\n"
-                        << "log-format = \"json\"\nport = 1\nhttp-port = 1\n";
+                        << "log-format = \"json\"\nport = 1\nhttp-port = 1\nlanes = 256\n";
   const std::string log = directory_ + "/log";
   const pid_t pid = fork();
   if (pid == 0) {
     setenv("ZOOD_PORT", "2", 1);
     setenv("ZOOD_HTTP_PORT", "0", 1);
+    // The tests' own policy would leave zood nothing to decide.
+    for (const char* name : {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "ZOOD_OPENMP_SET"}) {
+      unsetenv(name);
+    }
     if (freopen(log.c_str(), "w", stderr) == nullptr) _exit(3);
     execl(ZOOD_BINARY, ZOOD_BINARY, "serve", "--config", config.c_str(), "--port", "0",
           "--ready-file", ready.c_str(), static_cast<char*>(nullptr));
@@ -520,13 +526,35 @@ TEST_F(ProgramTest, ServesUntilSigtermAndTakesOptionsFromEverywhere) {
   EXPECT_EQ(Health(channel, ""), 1);
   EXPECT_THAT(HttpGet(http_port, "/healthz"), HasSubstr("200"));
   // Started again with the policy that libgomp is to read.
-  EXPECT_THAT(ReadFile("/proc/" + std::to_string(pid) + "/environ"), HasSubstr("GOMP_SPINCOUNT="));
+  const std::string environment = ReadFile("/proc/" + std::to_string(pid) + "/environ");
+  EXPECT_THAT(environment, HasSubstr("ZOOD_OPENMP_SET=1"));
+  EXPECT_THAT(environment, HasSubstr("GOMP_SPINCOUNT="));
   EXPECT_TRUE(std::filesystem::exists(directory_ + "/from-file/store"));
   kill(pid, SIGTERM);
   int status = 0;
   waitpid(pid, &status, 0);
   EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << ReadFile(log);
   EXPECT_THAT(ReadFile(log), HasSubstr("\"event\":\"stopped\""));
+  if (std::thread::hardware_concurrency() < 256) {
+    EXPECT_THAT(ReadFile(log), HasSubstr("fewer computing threads than asked for"));
+  }
+}
+
+// No more threads compute than there are cores, whatever was asked for.
+TEST(ResolveTest, LanesAndThreadsFitTheCores) {
+  const int cores = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  for (const auto& [lanes, threads] : {std::pair(1, 0), {16, 0}, {256, 4096}, {2, 1}, {1, 4096}}) {
+    ServeConfig config;
+    config.server.runtime.lanes = lanes;
+    config.compute_threads = threads;
+    Resolve(config);
+    const serving::RuntimeOptions& resolved = config.server.runtime;
+    EXPECT_GE(resolved.servable.threads_per_lane, 1);
+    EXPECT_GE(resolved.lanes, 1);
+    EXPECT_LE(resolved.lanes * resolved.servable.threads_per_lane,
+              threads > 0 ? std::min(threads, cores) : cores)
+        << lanes << " lanes, " << threads << " threads";
+  }
 }
 
 }  // namespace

@@ -4,10 +4,13 @@
 
 #include <filesystem>
 #include <fstream>
+#include <variant>
 #include <nlohmann/json.hpp>
 
 #include "base/checksum.h"
 #include "base/file.h"
+#include "checkpoint/tf_v2_writer.h"
+#include "serving/import_weights.h"
 #include "tests/serving/serving_fixture.h"
 
 namespace zood::serving {
@@ -223,6 +226,143 @@ TEST_F(ImporterTest, AnImportThatDoesNotFitInMemoryIsRefused) {
   options.memory_budget = 1000;
   ASSERT_NO_FATAL_FAILURE(Open(options));
   EXPECT_EQ(Import(LeNetRequest()).status().code(), absl::StatusCode::kResourceExhausted);
+}
+
+TEST(PlanMemoryTest, ReadersGetWhatTheNetworkCanNeed) {
+  const graph::Graph graph = *BuildGraph(SmallLeNet(), models::Zoo::Standard());
+  const auto [weights, execution] = engine::EstimateMemory(graph, {.batch_sizes = {1}});
+  const checkpoint::Limits most;
+  const MemoryPlan ample = PlanMemory(graph, most, std::uint64_t{64} << 30);
+  EXPECT_EQ(ample.compiling_bytes, 2 * weights + execution);
+  // However large a machine is, a small network's file has no use for gigabytes.
+  EXPECT_GE(ample.limits.max_total_bytes, 2 * weights);
+  EXPECT_LT(ample.limits.max_total_bytes, std::uint64_t{64} << 20);
+  EXPECT_LT(ample.limits.max_tensor_bytes, std::uint64_t{64} << 20);
+  EXPECT_LE(ample.limits.max_metadata_bytes, std::uint64_t{64} << 20);
+  EXPECT_GE(ample.bytes, weights + ample.limits.max_total_bytes +
+                             checkpoint::kMetadataSteps * ample.limits.max_metadata_bytes);
+  const std::uint64_t little = 4 * (2 * weights + execution);
+  const MemoryPlan tight = PlanMemory(graph, most, little);
+  EXPECT_GE(tight.bytes, 2 * weights + execution);
+  EXPECT_LE(tight.bytes, little);
+  EXPECT_LT(tight.limits.max_total_bytes, ample.limits.max_total_bytes);
+  const MemoryPlan strict =
+      PlanMemory(graph, {.max_tensor_bytes = 7, .max_total_bytes = 8}, little);
+  EXPECT_EQ(strict.limits.max_tensor_bytes, 7u);
+  EXPECT_EQ(strict.limits.max_total_bytes, 8u);
+}
+
+// What the network has no place for is judged by its name and shape alone.
+TEST_F(ImporterTest, OnlyWhatTheNetworkWantsIsRead) {
+  const graph::Graph graph = *BuildGraph(SmallLeNet(), zoo_);
+  TensorMap tensors = FilledWeights(graph);
+  tensors["zz/extra"] = *Tensor::FromVector({3}, std::vector<float>{1, 2, 3});  // the last bytes
+  const std::string prefix = directory_.path() + "/extra.ckpt";
+  ASSERT_TRUE(checkpoint::WriteBundle(FileSystem::Native(), prefix, tensors).ok());
+  const std::string data = prefix + ".data-00000-of-00001";
+  std::string bytes = Read(data);
+  bytes.back() ^= 1;  // its checksum is wrong now
+  std::ofstream(data, std::ios::binary) << bytes;
+  ImportRequest request = LeNetRequest();
+  request.files = {prefix};
+  const absl::Status status = Import(request).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
+  EXPECT_NE(status.message().find("1 unknown: zz/extra [3]"), std::string::npos) << status;
+}
+
+TEST_F(ImporterTest, ItEndsBetweenTwoVariablesWhenTheCallerHasGone) {
+  std::int64_t read = 0;
+  const auto published = runtime_->importer().Import(
+      FileSystem::Native(), LeNetRequest(),
+      [&](ImportStage stage, std::int64_t done, std::int64_t) {
+        if (stage == ImportStage::kReading) read = done;
+      },
+      [&] { return read >= 2; });
+  EXPECT_EQ(published.status().code(), absl::StatusCode::kCancelled) << published.status();
+  EXPECT_EQ(read, 2);
+}
+
+TEST_F(ImporterTest, LabelsAreTheArchitecturesOwn) {
+  const ZooNetwork cifarnet = {
+      .architecture = "cifarnet",
+      .args = {.num_classes = 10, .height = 32, .width = 32, .channels = 3}};
+  const std::string prefix = directory_.path() + "/cifarnet.ckpt";
+  ASSERT_TRUE(checkpoint::WriteBundle(FileSystem::Native(), prefix,
+                                      FilledWeights(*BuildGraph(cifarnet, zoo_)))
+                  .ok());
+  const auto published =
+      Import({.model = "cifar", .network = cifarnet, .files = {prefix}});
+  ASSERT_TRUE(published.ok()) << published.status();
+  const auto manifest = runtime_->catalogue().store().GetVersion("cifar", "");
+  ASSERT_TRUE(manifest.ok()) << manifest.status();
+  EXPECT_EQ(manifest->labels, *models::LabelsOf(models::LabelSet::kCifar10, 10));
+  // Numbers are no labels.
+  ASSERT_TRUE(Import(LeNetRequest()).ok());
+  EXPECT_TRUE(runtime_->catalogue().store().GetVersion("digits", "")->labels.empty());
+}
+
+TEST_F(ImporterTest, MovingAveragesArePreferredUnlessToldOtherwise) {
+  const graph::Graph graph = *BuildGraph(SmallLeNet(), zoo_);
+  TensorMap tensors = FilledWeights(graph);
+  const TensorMap raw = tensors;
+  for (const auto& [name, tensor] : raw) {
+    std::vector<float> values(tensor.values<float>().begin(), tensor.values<float>().end());
+    for (float& value : values) value += 1;
+    tensors[name + "/ExponentialMovingAverage"] = *Tensor::FromVector(tensor.shape(), values);
+  }
+  const std::string prefix = directory_.path() + "/averaged.ckpt";
+  ASSERT_TRUE(checkpoint::WriteBundle(FileSystem::Native(), prefix, tensors).ok());
+  ImportRequest request = LeNetRequest();
+  request.files = {prefix};
+  request.prefer_moving_averages = false;
+  const auto without = Import(request);
+  ASSERT_TRUE(without.ok()) << without.status();
+  request.prefer_moving_averages = true;
+  const auto preferred = Import(request);
+  ASSERT_TRUE(preferred.ok()) << preferred.status();
+  EXPECT_NE(without->digest, preferred->digest);
+  EXPECT_EQ(without->digest, Import(LeNetRequest())->digest) << "the generator's own values";
+}
+
+// A small text whose one picture would keep the importer for days.
+TEST_F(ImporterTest, ANetworkThatComputesForDaysIsRefused) {
+  ImportRequest request = LeNetRequest();
+  request.network = CaffeText{
+      "input: \"data\" input_dim: 1 input_dim: 1 input_dim: 4096 input_dim: 4096 "
+      "layer { name: \"p\" type: \"Pooling\" bottom: \"data\" top: \"p\" "
+      "pooling_param { pool: AVE kernel_size: 4095 pad: 2047 stride: 1 } }"
+      "layer { name: \"f\" type: \"InnerProduct\" bottom: \"p\" top: \"f\" "
+      "inner_product_param { num_output: 2 } }"};
+  const absl::Status status = Import(request).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
+  EXPECT_NE(status.message().find("operations for one picture"), std::string::npos) << status;
+}
+
+// The file's mean has the shape [3,2,4].
+TEST_F(ImporterTest, CaffesMeanFileSaysHowPicturesAreCut) {
+  const std::string mean = std::string(ZOOD_TEST_DATA) + "/caffe/mean.binaryproto";
+  const auto spec_for = [](int height, int width, const std::string& mean_path) {
+    graph::Net net({.height = height, .width = width, .channels = 3});
+    const graph::Graph graph = *net.Finish(net.Flatten(net.input()));
+    const auto spec = CaffePreprocess(FileSystem::Native(), graph, mean_path);
+    EXPECT_TRUE(spec.ok()) << spec.status();
+    EXPECT_EQ(spec->channel_order, image::ChannelOrder::kBgr);
+    EXPECT_EQ(*image::OutputShape(*spec), (Shape{height, width, 3}));
+    return *spec;
+  };
+  constexpr auto kFilter = image::ResizeFilter::kPillowBilinear;
+  const std::vector<image::PreprocessStep> whole = {
+      image::Resize{.height = 2, .width = 3, .filter = kFilter}};
+  EXPECT_EQ(spec_for(2, 3, "").steps, whole);
+  const image::PreprocessSpec cut = spec_for(2, 3, mean);
+  ASSERT_EQ(cut.steps.size(), 3u);
+  EXPECT_EQ(cut.steps[0], image::PreprocessStep(
+                              image::Resize{.height = 2, .width = 4, .filter = kFilter}));
+  EXPECT_EQ(cut.steps[1], image::PreprocessStep(image::CentralCrop{.height = 2, .width = 3}));
+  EXPECT_EQ(std::get<image::Subtract>(cut.steps[2]).values.size(), 3u);
+  // An input that is larger than the mean takes the whole picture.
+  EXPECT_EQ(spec_for(4, 5, mean).steps.size(), 2u);
+  EXPECT_EQ(spec_for(2, 4, mean).steps.size(), 2u);
 }
 
 TEST_F(ImporterTest, NetworksSurviveTheirJson) {

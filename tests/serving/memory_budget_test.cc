@@ -13,11 +13,14 @@ TEST(MemoryBudgetTest, ClaimsAddUpAndAreGivenBack) {
     auto first = budget.Claim(60, "first");
     ASSERT_TRUE(first.ok());
     EXPECT_EQ(budget.used(), 60u);
+    EXPECT_EQ(budget.left(), 40u);
     const auto second = budget.Claim(41, "second");
     EXPECT_EQ(second.status().code(), absl::StatusCode::kResourceExhausted);
     EXPECT_NE(second.status().message().find("second needs"), std::string::npos);
     EXPECT_EQ(budget.used(), 60u);
     MemoryClaim moved = *std::move(first);
+    moved.Resize(130);  // more than there is: it is in use already
+    EXPECT_EQ(budget.left(), 0u);
     moved.Resize(30);
     EXPECT_EQ(budget.used(), 30u);
     EXPECT_TRUE(budget.Claim(70, "third").ok());  // and gone at once
