@@ -21,7 +21,7 @@ struct Comparison {
   std::vector<std::string> end_points;  // compared beside the logits, by their range
   ScaleOfError logits_scale = ScaleOfError::kRange;
   double bound = 2e-5;
-  int distinct_images = 3;  // larger batches repeat these
+  int distinct_images = 3;  // larger batches repeat these; each costs the reference its time
 };
 
 // Adds a GoogleTest failure for each result that differs, naming node, place and distance. The

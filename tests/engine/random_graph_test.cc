@@ -21,7 +21,9 @@ TEST_P(RandomGraphTest, EngineAgreesWithReference) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     const auto random = MakeRandomGraph(static_cast<std::uint64_t>(seed));
     ASSERT_TRUE(random.ok()) << random.status();
-    ExpectEngineAgrees(random->graph, {.end_points = random->end_points});
+    // Eight different images cost the reference engine its time: every fifth graph gets them.
+    ExpectEngineAgrees(random->graph, {.end_points = random->end_points,
+                                       .distinct_images = seed % 5 == 0 ? 8 : 3});
   }
 }
 
