@@ -17,8 +17,8 @@ namespace {
 using google::protobuf::util::TimeUtil;
 
 constexpr std::uint64_t kMaxValueBytes = std::uint64_t{64} << 20;
-// Of the plan that a version keeps: tensors are left out, so that little else can be long.
-constexpr std::size_t kMaxPlanBytes = 64 << 10;
+// Of the plan that each version keeps: tensors are left out, so that little else can be long.
+constexpr std::size_t kMaxPlanBytes = 1 << 20;
 
 serving::Length ToLength(const v1::Length& message, serving::Length unset) {
   switch (message.length_case()) {
@@ -189,7 +189,7 @@ absl::Status SetResources(const v1::JobSpec& message, serving::JobSpec& spec) {
 }
 
 // The spec for people, without values that may be megabytes.
-std::string Plan(const v1::JobSpec& spec) {
+absl::StatusOr<std::string> Plan(const v1::JobSpec& spec) {
   v1::JobSpec plan = spec;
   for (auto& source : *plan.mutable_restore()->mutable_sources()) {
     if (source.has_tensors()) {
@@ -202,8 +202,13 @@ std::string Plan(const v1::JobSpec& spec) {
   google::protobuf::util::JsonPrintOptions options;
   options.preserve_proto_field_names = true;
   std::string json;
-  if (!google::protobuf::util::MessageToJsonString(plan, &json, options).ok()) return "";
-  return json.size() <= kMaxPlanBytes ? json : "";
+  const auto printed = google::protobuf::util::MessageToJsonString(plan, &json, options);
+  if (!printed.ok()) return InvalidArgument("the spec is no JSON: {}", printed.ToString());
+  if (json.size() <= kMaxPlanBytes) return json;
+  return InvalidArgument(
+      "the spec has {} bytes as JSON, tensors left out, and every version of the job keeps it; {} "
+      "are allowed: a pattern or a rename rule says what a long list of names does",
+      json.size(), kMaxPlanBytes);
 }
 
 }  // namespace
@@ -229,9 +234,7 @@ absl::StatusOr<serving::JobSpec> ToJobSpec(const v1::JobSpec& message) {
   for (const v1::GradientRule& rule : message.gradient_rules()) {
     ZOOD_ASSIGN_OR_RETURN(spec.gradient_rules.emplace_back(), ToGradientRule(rule, message.seed()));
   }
-  // As if the job had a hundred epochs of a hundred steps: options out of range show at once.
-  ZOOD_RETURN_IF_ERROR(
-      ToSchedule(message.learning_rate(), {.steps = 10'000, .steps_per_epoch = 100}).status());
+  // Checked when it is made, with the true length of an epoch: before the job is queued.
   spec.learning_rate = [rate = message.learning_rate()](const serving::ScheduleContext& context) {
     return ToSchedule(rate, context);
   };
@@ -249,7 +252,7 @@ absl::StatusOr<serving::JobSpec> ToJobSpec(const v1::JobSpec& message) {
   ZOOD_RETURN_IF_ERROR(SetEvaluation(message.evaluation(), spec));
   ZOOD_RETURN_IF_ERROR(SetPromotion(message.promotion(), spec));
   ZOOD_RETURN_IF_ERROR(SetResources(message, spec));
-  spec.plan = Plan(message);
+  ZOOD_ASSIGN_OR_RETURN(spec.plan, Plan(message));
   return spec;
 }
 

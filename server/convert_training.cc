@@ -16,12 +16,15 @@ void SetIf(bool set, T value, T& target) {
   if (set) target = value;
 }
 
+// Rounded down, as slim's decay_steps = int(steps_per_epoch * num_epochs_per_decay); but a decay
+// takes a step at least.
 std::int64_t Steps(const v1::Length& length, std::int64_t unset,
                    const serving::ScheduleContext& context) {
   if (length.has_steps()) return length.steps();
   if (!length.has_epochs()) return unset;
   if (!(length.epochs() > 0)) return 0;  // that the schedule refuses
-  return serving::Length{.epochs = length.epochs()}.InSteps(context.steps_per_epoch);
+  const double steps = std::min(context.steps_per_epoch * length.epochs(), 4e18);
+  return std::max<std::int64_t>(1, static_cast<std::int64_t>(steps));
 }
 
 absl::StatusOr<train::DecayOptions> ToDecay(const v1::LearningRate::Decay& message,

@@ -70,6 +70,7 @@ void ToProto(const store::DatasetManifest& manifest, v1::Dataset* message) {
     entry->set_item(problem.item);
     entry->set_reason(problem.reason);
   }
+  for (const std::string& warning : manifest.warnings) message->add_warnings(warning);
   for (const store::Source& source : manifest.provenance.sources) {
     message->set_source(fmt::format("{} ({})", source.uri, source.format));
   }

@@ -101,14 +101,22 @@ grpc::Status FineTuningService::ListJobs(grpc::ServerContext*, const v1::ListJob
   return ToGrpc(list());
 }
 
+// What events are told with: all of the spec but its values, which may be megabytes.
+absl::StatusOr<v1::JobSpec> FineTuningService::ReadSpec(const std::string& id) {
+  ZOOD_ASSIGN_OR_RETURN(const serving::Job job, jobs().Get(id));
+  v1::JobSpec spec;
+  if (!spec.ParseFromString(job.spec)) return DataLoss("the spec of job {} cannot be read", id);
+  spec.clear_restore();
+  return spec;
+}
+
 grpc::Status FineTuningService::WatchJob(grpc::ServerContext* context,
                                          const v1::WatchJobRequest* request,
                                          grpc::ServerWriter<v1::JobEvent>* writer) {
   const auto watch = [&]() -> absl::Status {
     if (request->after() < 0) return InvalidArgument("after is {}", request->after());
-    ZOOD_ASSIGN_OR_RETURN(const serving::Job job, jobs().Get(request->id()));
-    v1::JobSpec spec;
-    spec.ParseFromString(job.spec);
+    ZOOD_ASSIGN_OR_RETURN(const auto place, jobs().BeginWatching());
+    ZOOD_ASSIGN_OR_RETURN(const v1::JobSpec spec, ReadSpec(request->id()));
     std::int64_t after = request->after();
     while (true) {
       ZOOD_ASSIGN_OR_RETURN(const serving::JobNews news, jobs().Watch(request->id(), after, [&] {

@@ -41,6 +41,7 @@ class FineTuningService final : public v1::FineTuning::Service {
 
  private:
   serving::FineTuner& jobs() { return runtime_.fine_tuner(); }
+  absl::StatusOr<v1::JobSpec> ReadSpec(const std::string& id);
 
   serving::Runtime& runtime_;
 };

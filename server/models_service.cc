@@ -1,5 +1,7 @@
 #include "server/models_service.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <set>
 #include <utility>
@@ -147,9 +149,22 @@ grpc::Status ModelsService::DeleteAlias(grpc::ServerContext*, const v1::DeleteAl
   return grpc::Status::OK;
 }
 
+absl::Status ModelsService::CheckUnneeded(const std::string& model, std::int64_t version) {
+  ZOOD_ASSIGN_OR_RETURN(const std::vector<std::string> jobs,
+                        runtime_.fine_tuner().JobsWith(model, version));
+  if (jobs.empty()) return absl::OkStatus();
+  return FailedPrecondition("{} is needed by {}: cancel what needs it{}",
+                            version == 0 ? fmt::format("the model '{}'", model)
+                                         : fmt::format("version {} of '{}'", version, model),
+                            fmt::join(jobs, ", "), version == 0 ? "" : ", or use force");
+}
+
 grpc::Status ModelsService::DeleteVersion(grpc::ServerContext* context,
                                           const v1::DeleteVersionRequest* request,
                                           v1::DeleteVersionResponse*) {
+  const absl::Status unneeded =
+      request->force() ? absl::OkStatus() : CheckUnneeded(request->model(), request->version());
+  if (!unneeded.ok()) return ToGrpc(unneeded);
   // From the store first: nobody can ask for it any more. Requests under way keep its memory.
   const absl::Status status =
       runtime_.catalogue().DeleteVersion(request->model(), request->version(), request->force());
@@ -164,7 +179,8 @@ grpc::Status ModelsService::DeleteVersion(grpc::ServerContext* context,
 grpc::Status ModelsService::DeleteModel(grpc::ServerContext* context,
                                         const v1::DeleteModelRequest* request,
                                         v1::DeleteModelResponse*) {
-  const absl::Status status = runtime_.catalogue().DeleteModel(request->name());
+  absl::Status status = CheckUnneeded(request->name(), 0);
+  if (status.ok()) status = runtime_.catalogue().DeleteModel(request->name());
   if (!status.ok()) return ToGrpc(status);
   runtime_.manager().AliasesMoved(request->name());
   for (const serving::VersionStatus& loaded : runtime_.manager().Statuses()) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <new>
 #include <optional>
 #include <utility>
 
@@ -35,7 +36,7 @@ void AddProblems(const std::vector<train::Problem>& problems, std::int64_t count
   dataset.problem_count += count;
   for (const train::Problem& problem : problems) {
     if (static_cast<std::int64_t>(dataset.problems.size()) == limit) return;
-    dataset.problems.push_back({problem.item, problem.reason});
+    dataset.problems.push_back({problem.item.empty() ? "?" : problem.item, problem.reason});
   }
 }
 
@@ -67,8 +68,9 @@ absl::StatusOr<store::PublishedDataset> Datasets::CreateNow(
   const std::uint64_t left = budget_.total() - std::min(budget_.used(), budget_.total());
   options.limits.max_heap_bytes =
       std::max(kLeastHeap, std::min(options.limits.max_heap_bytes, left / 2));
-  ZOOD_ASSIGN_OR_RETURN(const MemoryClaim claim, budget_.Claim(options.limits.max_heap_bytes,
-                                                               "the dataset " + request.name));
+  ZOOD_ASSIGN_OR_RETURN(const MemoryClaim claim,
+                        budget_.Claim(options.limits.max_heap_bytes, "the dataset " + request.name,
+                                      ClaimLife::kPassing));
   progress(DatasetStage::kReading, 0, 0);
   ZOOD_ASSIGN_OR_RETURN(train::DatasetScan scan, train::ReadDataset(request.path, options));
   ZOOD_RETURN_IF_ERROR(gone());
@@ -90,6 +92,7 @@ absl::StatusOr<store::PublishedDataset> Datasets::CreateNow(
   AddProblems(scan.problems, scan.problem_count, max_problems, dataset);
   AddProblems(check.problems, static_cast<std::int64_t>(check.unusable.size()), max_problems,
               dataset);
+  dataset.warnings = check.warnings;
   if (scan.dataset.items.empty()) {
     return InvalidArgument("none of its {} pictures can be used; the first: {}: {}", items,
                            dataset.problems.empty() ? "" : dataset.problems.front().item,
@@ -118,7 +121,13 @@ absl::StatusOr<store::PublishedDataset> Datasets::Create(const DatasetRequest& r
   CondVar changed;
   std::optional<absl::StatusOr<store::PublishedDataset>> result;
   worker_.Post([&] {
-    auto published = CreateNow(request, progress, cancelled);
+    absl::StatusOr<store::PublishedDataset> published = absl::UnknownError("");
+    try {
+      published = CreateNow(request, progress, cancelled);
+    } catch (const std::bad_alloc&) {
+      published = ResourceExhausted(
+          "there is no memory left to read it; unload a model, or import fewer pictures at once");
+    }
     MutexLock lock(mutex);
     result = std::move(published);
     changed.NotifyAll();

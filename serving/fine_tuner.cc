@@ -10,14 +10,10 @@
 #include <utility>
 
 #include "base/status.h"
-#include "train/name_pattern.h"
 
 namespace zood::serving {
 namespace {
 
-constexpr int kEventsAtOnce = 256;
-// How often a watcher looks whether its caller has gone.
-constexpr std::chrono::milliseconds kWatchPause{200};
 // How often the end of a job is tried to be written where the disk does not take it.
 constexpr std::chrono::seconds kRetryPause{1};
 
@@ -35,20 +31,17 @@ void BecomeIdle(const char* name) {
   setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), 19);
 }
 
+// An error of writing that may be gone after a while: a full disk, one that is away.
+bool MayPass(const absl::Status& error) {
+  return absl::IsResourceExhausted(error) || absl::IsUnavailable(error);
+}
+
 std::string Names(const std::vector<JobState>& states) {
   std::string text;
   for (std::size_t i = 0; i < states.size(); ++i) {
     text += (i == 0 ? "" : i + 1 == states.size() ? " or " : ", ") + Name(states[i]);
   }
   return text;
-}
-
-std::uint64_t VariableBytes(const graph::Graph& graph) {
-  std::uint64_t bytes = 0;
-  for (const graph::Variable& variable : graph.variables()) {
-    bytes += static_cast<std::uint64_t>(variable.shape.num_elements()) * sizeof(float);
-  }
-  return bytes;
 }
 
 }  // namespace
@@ -70,12 +63,19 @@ class FineTuner::Keeper final : public JobKeeper {
       if (state && job.state != JobState::kCancelling) change.state = Name(*state);
       JobHistory kept = history;
       kept.moves = job.history.moves;
+      kept.planned_moves = job.history.planned_moves;
       change.progress = ToJson(kept);
       for (const JobEventContent& event : events) change.events.push_back(ToStored(event, 0));
       return absl::OkStatus();
     };
     absl::Status status;
     tuner_.Aside([&] { status = tuner_.Update(id_, keep).status(); });
+    return status;
+  }
+
+  absl::Status PlanMove(const AliasMove& move) override {
+    absl::Status status;
+    tuner_.Aside([&] { status = tuner_.PlanMove(id_, move); });
     return status;
   }
 
@@ -130,35 +130,9 @@ absl::StatusOr<std::unique_ptr<FineTuner>> FineTuner::Open(Catalogue& catalogue,
   std::unique_ptr<FineTuner> tuner(
       new FineTuner(catalogue, zoo, manager, budget, observer, std::move(options)));
   ZOOD_RETURN_IF_ERROR(Annotate(tuner->TakeUp(), "the jobs in the store"));
+  tuner->upkeep_ = std::thread([t = tuner.get()] { t->UpkeepLoop(); });
   tuner->thread_ = std::thread([t = tuner.get()] { t->Loop(); });
   return tuner;
-}
-
-absl::Status FineTuner::TakeUp() {
-  std::vector<Job> waiting;
-  std::string token;
-  do {
-    ZOOD_ASSIGN_OR_RETURN(const store::JobPage page, catalogue_.store().ListJobs({}, 1000, token));
-    token = page.next_page_token;
-    for (const store::JobRecord& record : page.jobs) {
-      ZOOD_ASSIGN_OR_RETURN(Job job, JobFromRecord(record));
-      CountState(job.state, 1);
-      if (job.state == JobState::kRunning || job.state == JobState::kEvaluating) {
-        ZOOD_ASSIGN_OR_RETURN(job, Move(job.id, {job.state}, JobState::kQueued));
-      } else if (job.state == JobState::kCancelling) {
-        ZOOD_RETURN_IF_ERROR(Move(job.id, {job.state}, JobState::kCancelled).status());
-      } else if (job.state == JobState::kValidating) {
-        // Nobody was told of it, but its idempotency key may be used again.
-        ZOOD_RETURN_IF_ERROR(Move(job.id, {job.state}, JobState::kFailed,
-                                  Unavailable("the daemon ended before the job was checked"))
-                                 .status());
-      }
-      if (job.state == JobState::kQueued) waiting.push_back(std::move(job));
-    }
-  } while (!token.empty());
-  std::ranges::sort(waiting, {}, [](const Job& job) { return job.history.queued_at_us; });
-  for (const Job& job : waiting) Enqueue(job.id);
-  return absl::OkStatus();
 }
 
 void FineTuner::BeginShutdown() {
@@ -171,6 +145,7 @@ void FineTuner::BeginShutdown() {
 void FineTuner::Shutdown() {
   BeginShutdown();
   if (thread_.joinable()) thread_.join();
+  if (upkeep_.joinable()) upkeep_.join();
 }
 
 FineTuner::~FineTuner() { Shutdown(); }
@@ -190,10 +165,19 @@ absl::StatusOr<Job> FineTuner::Update(const std::string& id, const Change& chang
   if (job.state != before) {
     CountState(before, -1);
     CountState(job.state, 1);
+    MoveInQueue(id, job.state);
     observer_.OnJob({.job = id, .model = job.model, .state = Name(job.state), .error = job.error});
   }
-  Notify();
+  Notify(id);
   return job;
+}
+
+// The queue has what waits, in the order in which it came to wait.
+void FineTuner::MoveInQueue(const std::string& id, JobState state) {
+  MutexLock lock(mutex_);
+  std::erase(queue_, id);
+  if (state == JobState::kQueued) queue_.push_back(id);
+  changed_.NotifyAll();
 }
 
 absl::Status FineTuner::SetState(Job& job, JobState to, const absl::Status& error,
@@ -205,8 +189,10 @@ absl::Status FineTuner::SetState(Job& job, JobState to, const absl::Status& erro
   if (to == JobState::kRunning && job.started_at_us == 0) change.started_at_us = NowUs();
   change.finished_at_us = IsFinal(to) ? NowUs() : 0;
   if (to == JobState::kSucceeded) event.result = job.history.result;
+  // A job that ran when the daemon ended goes on before those that waited for it.
+  const bool ran = job.state == JobState::kRunning || job.state == JobState::kEvaluating;
   if (to == JobState::kQueued) {
-    job.history.queued_at_us = NowUs();
+    if (!ran) job.history.queued_at_us = NowUs();
     change.progress = ToJson(job.history);
   }
   change.events.push_back(ToStored(event, 0));
@@ -227,29 +213,13 @@ absl::Status FineTuner::Tell(const std::string& id, const std::vector<JobEventCo
   std::vector<store::NewJobEvent> stored;
   for (const JobEventContent& event : events) stored.push_back(ToStored(event, 0));
   ZOOD_RETURN_IF_ERROR(catalogue_.store().AppendJobEvents(id, stored).status());
-  Notify();
+  Notify(id);
   return absl::OkStatus();
 }
 
-absl::Status FineTuner::KeepMove(const std::string& id, const AliasMove& move) {
-  const auto keep = [&](Job& job, store::JobChange& change) {
-    job.history.moves.push_back(move);
-    change.progress = ToJson(job.history);
-    change.events.push_back(ToStored(move, 0));
-    return absl::OkStatus();
-  };
-  return Update(id, keep).status();
-}
-
-void FineTuner::Notify() {
+void FineTuner::Notify(const std::string& id) {
   MutexLock lock(mutex_);
-  ++news_;
-  changed_.NotifyAll();
-}
-
-void FineTuner::Enqueue(const std::string& id) {
-  MutexLock lock(mutex_);
-  queue_.push_back(id);
+  ++news_[id];
   changed_.NotifyAll();
 }
 
@@ -263,176 +233,6 @@ FineTuner::Counts FineTuner::counts() const {
   return {.by_state = counts_, .running = running_ ? running_->id : ""};
 }
 
-// ------------------------------------------------------------ making a job
-
-absl::StatusOr<std::uint64_t> FineTuner::Validate(const JobSpec& spec, JobHistory& history) {
-  ZOOD_ASSIGN_OR_RETURN(const JobPlan plan, MakePlan(spec, std::nullopt, "", catalogue_, zoo_));
-  if (plan.bytes > budget_.total()) {
-    return ResourceExhausted(
-        "the job needs about {} of memory, more than the daemon may take in all, {} "
-        "(--memory-budget); a smaller batch_size or feature_cache_bytes needs less",
-        FormatBytes(plan.bytes), FormatBytes(budget_.total()));
-  }
-  ZOOD_ASSIGN_OR_RETURN(const MemoryClaim claim,
-                        budget_.Claim(VariableBytes(*plan.graph), "checking the job"));
-  ZOOD_ASSIGN_OR_RETURN(FirstValues values, Restore(plan, spec, catalogue_));
-  ZOOD_ASSIGN_OR_RETURN(const train::NamePatterns updated,
-                        train::NamePatterns::Create("update", plan.options.update));
-  for (const graph::Variable& variable : plan.graph->variables()) {
-    if (!updated.empty() && !updated.Match(variable.name)) continue;
-    ++history.updated_variables;
-    history.updated_values += variable.shape.num_elements();
-  }
-  history.base = plan.base;
-  history.dataset_digest = plan.dataset.summary.digest;
-  history.build = options_.build;
-  history.restored = std::move(values.report);
-  history.progress.steps = plan.steps;
-  return plan.bytes;
-}
-
-absl::StatusOr<CreatedJob> FineTuner::Create(const JobRequest& request) {
-  if (!options_.decode) return Unimplemented("this daemon was made without fine-tuning");
-  ZOOD_ASSIGN_OR_RETURN(const JobSpec spec, options_.decode(request.spec));
-  CreatedJob created;
-  if (request.validate_only) {
-    created.job.spec = request.spec;
-    created.job.model = spec.model;
-    ZOOD_ASSIGN_OR_RETURN(created.estimated_bytes, Validate(spec, created.job.history));
-    return created;
-  }
-  {
-    MutexLock lock(mutex_);
-    if (stopping_) return Unavailable("the daemon is shutting down");
-    std::int64_t unfinished = 0;
-    for (const auto& [state, count] : counts_) unfinished += IsFinal(state) ? 0 : count;
-    if (unfinished >= options_.max_unfinished) {
-      return ResourceExhausted("{} jobs wait already; try again when some have ended", unfinished);
-    }
-  }
-  ZOOD_ASSIGN_OR_RETURN(const store::CreatedJob stored,
-                        catalogue_.store().CreateJob({.state = Name(JobState::kValidating),
-                                                      .spec = request.spec,
-                                                      .idempotency_key = request.idempotency_key,
-                                                      .model = spec.model,
-                                                      .metadata = request.metadata}));
-  const std::string& id = stored.job.id;
-  if (!stored.created) {
-    ZOOD_ASSIGN_OR_RETURN(created.job, Get(id));
-    created.existing = true;
-    return created;
-  }
-  CountState(JobState::kValidating, 1);
-  JobHistory history;
-  const absl::StatusOr<std::uint64_t> bytes = Validate(spec, history);
-  if (!bytes.ok()) {
-    CountState(JobState::kValidating, -1);
-    catalogue_.store().DeleteJob(id).IgnoreError();
-    return bytes.status();
-  }
-  created.estimated_bytes = *bytes;
-  ZOOD_ASSIGN_OR_RETURN(created.job, Update(id, [&](Job& job, store::JobChange& change) {
-                          job.history = std::move(history);
-                          return SetState(job, JobState::kQueued, absl::OkStatus(), change);
-                        }));
-  Enqueue(id);
-  return created;
-}
-
-// ------------------------------------------------------------ looking at jobs
-
-absl::StatusOr<Job> FineTuner::Get(const std::string& id) {
-  ZOOD_ASSIGN_OR_RETURN(const store::JobRecord record, catalogue_.store().GetJob(id));
-  ZOOD_ASSIGN_OR_RETURN(Job job, JobFromRecord(record));
-  MutexLock lock(mutex_);
-  if (running_ && running_->id == id && running_->progress.steps > 0) {
-    job.history.progress = running_->progress;
-  }
-  if (const auto unwritten = unwritten_.find(id); unwritten != unwritten_.end()) {
-    job.state = JobState::kFailed;
-    job.error = unwritten->second;
-  }
-  return job;
-}
-
-absl::StatusOr<JobList> FineTuner::List(const std::vector<JobState>& states,
-                                        const std::string& model, int page_size,
-                                        const std::string& page_token) {
-  if (page_size < 0) return InvalidArgument("page_size is {}", page_size);
-  store::JobFilter filter{.states = {}, .model = model};
-  for (const JobState state : states) filter.states.push_back(Name(state));
-  ZOOD_ASSIGN_OR_RETURN(const store::JobPage page,
-                        catalogue_.store().ListJobs(filter, page_size, page_token));
-  JobList list{.jobs = {}, .next_page_token = page.next_page_token};
-  for (const store::JobRecord& record : page.jobs) {
-    ZOOD_ASSIGN_OR_RETURN(list.jobs.emplace_back(), JobFromRecord(record));
-    MutexLock lock(mutex_);
-    if (running_ && running_->id == record.id && running_->progress.steps > 0) {
-      list.jobs.back().history.progress = running_->progress;
-    }
-  }
-  return list;
-}
-
-absl::StatusOr<std::vector<JobCheckpoint>> FineTuner::Checkpoints(const std::string& id) {
-  ZOOD_ASSIGN_OR_RETURN(const Job job, Get(id));
-  std::vector<JobCheckpoint> checkpoints = job.history.checkpoints;
-  const auto entry = catalogue_.Find(job.model);
-  std::erase_if(checkpoints, [&](const JobCheckpoint& checkpoint) {
-    return !entry.ok() || !std::ranges::binary_search(entry->versions, checkpoint.version);
-  });
-  std::ranges::reverse(checkpoints);
-  return checkpoints;
-}
-
-absl::StatusOr<JobNews> FineTuner::Watch(const std::string& id, std::int64_t after,
-                                         const std::function<bool()>& cancelled) {
-  while (true) {
-    std::int64_t seen = 0;
-    {
-      MutexLock lock(mutex_);
-      seen = news_;
-    }
-    // The state first: events that are written in between belong to the next look.
-    ZOOD_ASSIGN_OR_RETURN(const store::JobRecord record, catalogue_.store().GetJob(id));
-    ZOOD_ASSIGN_OR_RETURN(const Job job, JobFromRecord(record));
-    ZOOD_ASSIGN_OR_RETURN(const auto stored,
-                          catalogue_.store().JobEvents(id, after, kEventsAtOnce));
-    JobNews news;
-    for (const store::JobEvent& event : stored) {
-      ZOOD_ASSIGN_OR_RETURN(news.events.emplace_back(), EventFromStored(event));
-    }
-    if (!news.events.empty()) return news;
-    news.over = IsFinal(job.state);
-    if (news.over) return news;
-    MutexLock lock(mutex_);
-    while (news_ == seen) {
-      if (stopping_) return Unavailable("the daemon is shutting down; watch again after that");
-      if (cancelled && cancelled()) return Cancelled("the caller has gone");
-      changed_.WaitUntil(mutex_, std::chrono::steady_clock::now() + kWatchPause);
-    }
-  }
-}
-
-absl::StatusOr<std::vector<std::string>> FineTuner::JobsWith(const std::string& dataset) {
-  std::vector<std::string> jobs;
-  store::JobFilter filter;
-  for (const JobState state : kJobStates) {
-    if (!IsFinal(state)) filter.states.push_back(Name(state));
-  }
-  std::string token;
-  do {
-    ZOOD_ASSIGN_OR_RETURN(const store::JobPage page,
-                          catalogue_.store().ListJobs(filter, 1000, token));
-    token = page.next_page_token;
-    for (const store::JobRecord& record : page.jobs) {
-      const auto spec = options_.decode(record.spec);
-      if (spec.ok() && spec->dataset == dataset) jobs.push_back(record.id);
-    }
-  } while (!token.empty());
-  return jobs;
-}
-
 // ------------------------------------------------------------ orders
 
 absl::StatusOr<Job> FineTuner::Cancel(const std::string& id) {
@@ -444,12 +244,13 @@ absl::StatusOr<Job> FineTuner::Cancel(const std::string& id) {
       return FailedPrecondition("job {} is {}; there is nothing to cancel", id, Name(job.state));
     }
     MutexLock lock(mutex_);
-    if (running_ && running_->id == id) {
-      if (running_->publishing) {
-        return FailedPrecondition("job {} has ended: its result is being published", id);
-      }
-      running_->command = JobCommand::kCancel;
+    if (!running_ || running_->id != id) {  // since before the daemon was started
+      return SetState(job, JobState::kCancelled, absl::OkStatus(), change);
     }
+    if (running_->publishing) {
+      return FailedPrecondition("job {} has ended: its result is being published", id);
+    }
+    running_->command = JobCommand::kCancel;
     return SetState(job, JobState::kCancelling, absl::OkStatus(), change);
   });
 }
@@ -476,26 +277,48 @@ absl::StatusOr<Job> FineTuner::Pause(const std::string& id) {
 }
 
 absl::StatusOr<Job> FineTuner::Resume(const std::string& id) {
-  ZOOD_ASSIGN_OR_RETURN(const Job job,
-                        Move(id, {JobState::kPaused, JobState::kFailed}, JobState::kQueued));
-  Enqueue(id);
-  return job;
+  std::int64_t deadline_us = 0;
+  ZOOD_ASSIGN_OR_RETURN(
+      const Job resumed, Update(id, [&](Job& job, store::JobChange& change) -> absl::Status {
+        if (job.state != JobState::kPaused && job.state != JobState::kFailed) {
+          return FailedPrecondition("job {} is {}; this needs PAUSED or FAILED", id,
+                                    Name(job.state));
+        }
+        ZOOD_ASSIGN_OR_RETURN(const JobSpec spec, options_.decode(job.spec));
+        deadline_us = spec.deadline_us;
+        if (deadline_us > 0 && deadline_us <= NowUs()) {
+          return FailedPrecondition(
+              "the deadline of job {} has passed; make a new job, which may restore from a "
+              "checkpoint of this one",
+              id);
+        }
+        return SetState(job, JobState::kQueued, absl::OkStatus(), change);
+      }));
+  RememberDeadline(id, deadline_us);
+  return resumed;
 }
 
 // ------------------------------------------------------------ running
 
+// Memory that runs out over there runs out for the caller.
 void FineTuner::Aside(const std::function<void()>& task) {
   Mutex mutex;
   CondVar done;
   bool finished = false;
+  bool no_memory = false;
   aside_.Post([&] {
-    task();
+    try {
+      task();
+    } catch (const std::bad_alloc&) {
+      no_memory = true;
+    }
     MutexLock lock(mutex);
     finished = true;
     done.NotifyAll();
   });
   MutexLock lock(mutex);
   while (!finished) done.Wait(mutex);
+  if (no_memory) throw std::bad_alloc();
 }
 
 void FineTuner::Loop() {
@@ -516,18 +339,52 @@ void FineTuner::Loop() {
   }
 }
 
-void FineTuner::RunOne(const std::string& id) {
+absl::StatusOr<Job> FineTuner::UpdateAside(const std::string& id, const Change& change) {
   absl::StatusOr<Job> job = absl::UnknownError("");
-  Aside([&] { job = Move(id, {JobState::kQueued}, JobState::kRunning); });
-  if (!job.ok()) {
-    // Somebody paused or cancelled it while it waited; or the disk is full, which may pass.
-    const bool gone = absl::IsFailedPrecondition(job.status()) || absl::IsNotFound(job.status());
-    MutexLock lock(mutex_);
-    if (gone || stopping_) return;
-    queue_.push_front(id);
-    changed_.WaitUntil(mutex_, std::chrono::steady_clock::now() + kRetryPause);
-    return;
+  try {
+    Aside([&] { job = Update(id, change); });
+  } catch (const std::bad_alloc&) {
+    job = ResourceExhausted("there is no memory left to write the job's record");
   }
+  return job;
+}
+
+// A daemon that could not write at its start leaves more states than kQueued to begin from.
+absl::StatusOr<Job> FineTuner::Begin(const std::string& id) {
+  return UpdateAside(id, [&](Job& job, store::JobChange& change) -> absl::Status {
+    switch (job.state) {
+      case JobState::kQueued:
+      case JobState::kRunning:
+      case JobState::kEvaluating:
+        return SetState(job, JobState::kRunning, absl::OkStatus(), change);
+      case JobState::kCancelling:
+        return SetState(job, JobState::kCancelled, absl::OkStatus(), change);
+      default:
+        return FailedPrecondition("job {} is {}; there is nothing to begin", id, Name(job.state));
+    }
+  });
+}
+
+void FineTuner::CouldNotBegin(const std::string& id, const absl::Status& why) {
+  // Somebody paused or cancelled it while it waited.
+  if (absl::IsFailedPrecondition(why) || absl::IsNotFound(why)) return;
+  if (!MayPass(why)) {
+    {
+      MutexLock lock(mutex_);
+      unwritten_[id] = why;
+    }
+    return Complain(id, "", why);
+  }
+  MutexLock lock(mutex_);
+  if (stopping_) return;
+  queue_.push_front(id);
+  changed_.WaitUntil(mutex_, std::chrono::steady_clock::now() + kRetryPause);
+}
+
+void FineTuner::RunOne(const std::string& id) {
+  absl::StatusOr<Job> job = Begin(id);
+  if (!job.ok()) return CouldNotBegin(id, job.status());
+  if (job->state != JobState::kRunning) return;
   absl::StatusOr<JobCommand> end = absl::UnknownError("");
   try {
     end = RunSpec(*job);
@@ -539,6 +396,12 @@ void FineTuner::RunOne(const std::string& id) {
 
 absl::StatusOr<JobCommand> FineTuner::RunSpec(const Job& job) {
   ZOOD_ASSIGN_OR_RETURN(const JobSpec spec, options_.decode(job.spec));
+  // Of a run before this one, which may have ended between a move and its record.
+  if (!job.history.planned_moves.empty()) {
+    absl::Status settled;
+    Aside([&] { settled = SettleMoves(job.id, /*forget=*/true); });
+    ZOOD_RETURN_IF_ERROR(settled);
+  }
   const JobSurroundings surroundings{
       .catalogue = catalogue_,
       .zoo = zoo_,
@@ -566,14 +429,17 @@ void FineTuner::End(const std::string& id, const absl::StatusOr<JobCommand>& end
     return SetState(job, to, to == JobState::kFailed ? end.status() : absl::OkStatus(), change);
   };
   while (true) {
-    absl::StatusOr<Job> job = absl::UnknownError("");
-    Aside([&] { job = Update(id, finish); });
+    const absl::StatusOr<Job> job = UpdateAside(id, finish);
+    if (!job.ok() && !MayPass(job.status()) && !absl::IsNotFound(job.status())) {
+      Complain(id, "", job.status());
+    }
     MutexLock lock(mutex_);
     if (job.ok() || absl::IsNotFound(job.status()) || stopping_) {
       unwritten_.erase(id);
       return;
     }
     unwritten_[id] = end.ok() ? job.status() : end.status();
+    if (!MayPass(job.status())) return;
     changed_.WaitUntil(mutex_, std::chrono::steady_clock::now() + kRetryPause);
   }
 }

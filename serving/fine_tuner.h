@@ -4,7 +4,12 @@
 //
 // One job runs at a time, on a thread of idle priority whose OpenMP threads inherit it: serving
 // always goes first. Every state is durable before it is told. What was RUNNING or EVALUATING when
-// the daemon ended is QUEUED when it starts again, and goes on from its last checkpoint.
+// the daemon ended is QUEUED when it starts again, before what waited for it, and goes on from its
+// last checkpoint.
+//
+// A job whose state cannot be written, because the disk is full for one, is told to have FAILED
+// with that; the write is tried again until it succeeds. A record that cannot be read is left alone
+// and told of to the observer: it stops no other job.
 #pragma once
 
 #include <chrono>
@@ -14,6 +19,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -39,6 +45,7 @@ struct FineTunerOptions {
   std::string build;          // kept in every version: "zood 0.1.0"
   std::string events_dir;     // event files go to <events_dir>/<job>; empty for none
   int max_unfinished = 1000;  // jobs beyond are refused
+  int max_watchers = 128;     // at once; those beyond are refused
   std::chrono::milliseconds progress_interval{1000};
   int aside_nice = 10;  // of the thread that writes to the store
 };
@@ -81,8 +88,9 @@ class FineTuner {
   ~FineTuner();
 
   // Checks the whole spec, then queues it. Errors are those of the decoder, of MakePlan() and
-  // Restore() (job_plan.h); AlreadyExists for an idempotency key that has another spec;
-  // ResourceExhausted when too many jobs wait.
+  // Restore() (job_plan.h); InvalidArgument for a deadline that has passed; AlreadyExists for an
+  // idempotency key that has another spec; ResourceExhausted when too many jobs wait. Then there is
+  // no job. A second call with a key whose first is still checked waits for that.
   absl::StatusOr<CreatedJob> Create(const JobRequest& request);
 
   absl::StatusOr<Job> Get(const std::string& id);
@@ -91,6 +99,8 @@ class FineTuner {
   // Those of the job's checkpoints that are still there, newest first.
   absl::StatusOr<std::vector<JobCheckpoint>> Checkpoints(const std::string& id);
 
+  // A place among those who watch, until it is given up. ResourceExhausted when all are taken.
+  absl::StatusOr<std::shared_ptr<void>> BeginWatching();
   // Events after the cursor; blocks until there are some. Unavailable after Shutdown() began;
   // Cancelled when `cancelled` says so.
   absl::StatusOr<JobNews> Watch(const std::string& id, std::int64_t after,
@@ -117,6 +127,9 @@ class FineTuner {
 
   // Unfinished jobs that need the dataset.
   absl::StatusOr<std::vector<std::string>> JobsWith(const std::string& dataset);
+  // Unfinished jobs that need the version (0: any version of the model) to go on: their base, what
+  // they restore from, their newest checkpoint.
+  absl::StatusOr<std::vector<std::string>> JobsWith(const std::string& model, std::int64_t version);
 
   struct Counts {
     std::map<JobState, std::int64_t> by_state;
@@ -143,7 +156,20 @@ class FineTuner {
             MemoryBudget& budget, Observer& observer, FineTunerOptions options);
 
   absl::Status TakeUp();
+  // True where the job waits for its turn from now on.
+  bool TakeUpOne(Job& job);
+  // A record that cannot be gone on with, to whoever keeps the log.
+  void Complain(const std::string& id, const std::string& model, const absl::Status& why);
+
   absl::StatusOr<std::uint64_t> Validate(const JobSpec& spec, JobHistory& history);
+  absl::Status CheckRoom() const;
+  // A record in kValidating, or the one that the idempotency key has already, once it is checked.
+  absl::StatusOr<store::CreatedJob> Reserve(const JobRequest& request, const std::string& model);
+  absl::StatusOr<CreatedJob> ValidateReserved(const std::string& id, const JobSpec& spec);
+  // Takes the record of a job that never was away; where that fails, later.
+  void Abandon(const std::string& id, const absl::Status& why);
+  void DropAbandoned();
+
   // Reads the record, lets `change` decide, writes. One at a time.
   absl::StatusOr<Job> Update(const std::string& id, const Change& change);
   // From one of `from` to `to`, with an event that says so.
@@ -152,18 +178,40 @@ class FineTuner {
   static absl::Status SetState(Job& job, JobState to, const absl::Status& error,
                                store::JobChange& change);
   absl::Status Tell(const std::string& id, const std::vector<JobEventContent>& events);
-  void Notify();
-  void Enqueue(const std::string& id);
+  void Notify(const std::string& id);
+  void MoveInQueue(const std::string& id, JobState state);
   void CountState(JobState state, int change);
+  // What the store does not know yet of a job.
+  void AddUnwritten(Job& job) const;
+  absl::StatusOr<std::vector<std::string>> Unfinished(const std::function<bool(const Job&)>& which);
+
+  void UpkeepLoop();
+  // Ends a job that waits beyond its deadline. True when there is no more to be done for it.
+  bool Expire(const std::string& id);
+  void RememberDeadline(const std::string& id, std::int64_t deadline_us);
 
   void Loop();
   void RunOne(const std::string& id);
+  absl::StatusOr<Job> Begin(const std::string& id);
+  void CouldNotBegin(const std::string& id, const absl::Status& why);
+  absl::StatusOr<Job> UpdateAside(const std::string& id, const Change& change);
   absl::StatusOr<JobCommand> RunSpec(const Job& job);
   void End(const std::string& id, const absl::StatusOr<JobCommand>& end);
   void Aside(const std::function<void()>& task);
 
-  absl::StatusOr<std::int64_t> VersionOf(const Job& job, const JobSpec& spec, std::int64_t version);
+  struct Target {
+    std::int64_t version = 0;
+    bool is_new = false;  // published for this
+  };
+  absl::StatusOr<Target> VersionOf(const Job& job, const JobSpec& spec, std::int64_t version);
+  absl::StatusOr<std::int64_t> FindPromoted(const Job& job, std::int64_t checkpoint);  // 0: none
+  absl::StatusOr<Target> PublishPromoted(const Job& job, const JobSpec& spec,
+                                         std::int64_t checkpoint);
+  absl::Status PlanMove(const std::string& id, const AliasMove& move);
   absl::Status KeepMove(const std::string& id, const AliasMove& move);
+  // Keeps those of the planned moves that were made. `forget`: nobody is about to make the others.
+  absl::Status SettleMoves(const std::string& id, bool forget);
+  std::int64_t AliasNow(const std::string& model, const std::string& alias) const;
 
   Catalogue& catalogue_;
   const models::Zoo& zoo_;
@@ -180,10 +228,17 @@ class FineTuner {
   std::map<JobState, std::int64_t> counts_ ABSL_GUARDED_BY(mutex_);
   // Jobs whose end could not be written yet, because the disk is full for one.
   std::map<std::string, absl::Status> unwritten_ ABSL_GUARDED_BY(mutex_);
+  // Of these, the jobs that never were: their records are still to be taken away.
+  std::set<std::string> abandoned_ ABSL_GUARDED_BY(mutex_);
+  std::set<std::string> validating_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, std::int64_t> deadlines_ ABSL_GUARDED_BY(mutex_);  // of unfinished jobs
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
-  std::int64_t news_ ABSL_GUARDED_BY(mutex_) = 0;
+  // How often something happened to a job.
+  std::map<std::string, std::int64_t> news_ ABSL_GUARDED_BY(mutex_);
+  int watchers_ ABSL_GUARDED_BY(mutex_) = 0;
 
   WorkerPool aside_;
+  std::thread upkeep_;
   std::thread thread_;  // last: it uses what stands above
 };
 

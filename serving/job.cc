@@ -64,14 +64,14 @@ std::string Dump(const Json& json) {
   return json.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
+}  // namespace
+
 std::optional<JobState> StateByName(const std::string& name) {
   for (const JobState state : kJobStates) {
     if (Name(state) == name) return state;
   }
   return std::nullopt;
 }
-
-}  // namespace
 
 std::string Name(JobState state) {
   switch (state) {
@@ -221,7 +221,9 @@ static void to_json(Json& json, const JobHistory& h) {
           {"evaluations_since_best", h.evaluations_since_best},
           {"stopped_early", h.stopped_early},
           {"gates", h.gates},
-          {"moves", h.moves}};
+          {"moves", h.moves},
+          {"planned_moves", h.planned_moves},
+          {"sources", h.sources}};
   SetIf(json, "base", h.base);
   SetIf(json, "best", h.best);
   SetIf(json, "evaluation", h.evaluation);
@@ -241,6 +243,9 @@ static void from_json(const Json& json, JobHistory& h) {
   json.at("stopped_early").get_to(h.stopped_early);
   json.at("gates").get_to(h.gates);
   json.at("moves").get_to(h.moves);
+  // Of an older zood: none.
+  h.planned_moves = json.value("planned_moves", std::vector<AliasMove>());
+  h.sources = json.value("sources", std::vector<VersionName>());
   GetIf(json, "base", h.base);
   GetIf(json, "best", h.best);
   GetIf(json, "evaluation", h.evaluation);

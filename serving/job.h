@@ -40,6 +40,7 @@ inline constexpr JobState kJobStates[] = {
 
 // "RUNNING": as the store keeps it and people read it.
 std::string Name(JobState state);
+std::optional<JobState> StateByName(const std::string& name);
 // Nothing happens to the job any more unless somebody asks for it.
 bool IsFinal(JobState state);
 
@@ -105,6 +106,8 @@ struct RestoredFrom {
 // each checkpoint, so that a job that goes on from one finds what was true then.
 struct JobHistory {
   std::optional<VersionName> base;  // as it was resolved when the job was created
+  // Likewise the versions that the restore plan names, in its order, values of the job left out.
+  std::vector<VersionName> sources;
   std::string dataset_digest;
   std::string build;
   std::int64_t queued_at_us = 0;  // for the last time: decides whose turn it is
@@ -123,6 +126,10 @@ struct JobHistory {
   std::vector<GateOutcome> gates;
   std::optional<VersionName> result;
   std::vector<AliasMove> moves;
+  // Moves that were about to be made, and may have been: kept before an alias is touched, so that a
+  // daemon that is killed in between finds out when it starts again. `version` 0: the result, which
+  // was about to be published and to get its alias with that.
+  std::vector<AliasMove> planned_moves;
 };
 
 struct Job {

@@ -6,6 +6,7 @@
 #include "engine/executable.h"
 #include "serving/job_run.h"
 #include "serving/version_loader.h"
+#include "store/names.h"
 
 namespace zood::serving {
 namespace {
@@ -30,18 +31,23 @@ absl::StatusOr<JobCommand> JobRun::Finish() {
     ZOOD_ASSIGN_OR_RETURN(job_.history.evaluation, EvaluateResult());
     if (!job_.history.evaluation) return Stop(keeper_.command());
   }
+  NewestIsProven();
+  absl::Status found;
+  keeper_.Aside([&] { found = FindResult(); });
+  ZOOD_RETURN_IF_ERROR(found);
   for (int attempt = 1;; ++attempt) {
     ZOOD_ASSIGN_OR_RETURN(const bool passed, Judge());
     if (keeper_.command() != JobCommand::kGoOn) return Stop(keeper_.command());
+    ZOOD_RETURN_IF_ERROR(CheckDeadline());
+    // Before there is a result: what it is compared with may be the result itself afterwards.
+    ZOOD_RETURN_IF_ERROR(keeper_.Keep(job_.history, std::nullopt, {}));
     if (!passed) {
-      ZOOD_RETURN_IF_ERROR(keeper_.Keep(job_.history, std::nullopt, {}));
       keeper_.Tell(LogLine{"the result is held back: a gate did not let it through"});
       return JobCommand::kGoOn;
     }
-    if (!job_.history.result) {
-      if (!keeper_.BeginPublishing()) return Stop(keeper_.command());
-      ZOOD_RETURN_IF_ERROR(Publish());
-    }
+    if (!keeper_.BeginPublishing()) return Stop(keeper_.command());
+    if (!job_.history.result) ZOOD_RETURN_IF_ERROR(Publish());
+    ZOOD_RETURN_IF_ERROR(KeepFirstMove());
     const absl::Status promoted = Promote();
     if (promoted.ok()) return JobCommand::kGoOn;
     if (!absl::IsAborted(promoted) || attempt == kPromotionAttempts) {
@@ -92,14 +98,15 @@ std::int64_t JobRun::AliasNow(const std::string& alias) const {
 }
 
 absl::StatusOr<bool> JobRun::Judge() {
-  job_.history.gates.clear();
+  std::vector<GateOutcome> outcomes;
   bool passed = true;
   for (int i = 0; i < static_cast<int>(spec_.gates.size()); ++i) {
     ZOOD_ASSIGN_OR_RETURN(const GateOutcome outcome, JudgeOne(i));
     passed = passed && outcome.passed;
-    job_.history.gates.push_back(outcome);
+    outcomes.push_back(outcome);
     keeper_.Tell(outcome);
   }
+  job_.history.gates = std::move(outcomes);
   return passed;
 }
 
@@ -115,8 +122,13 @@ absl::StatusOr<GateOutcome> JobRun::JudgeOne(int index) {
     const auto& better = std::get<BetterThanAlias>(gate);
     const std::string& alias = better.alias.empty() ? spec_.alias : better.alias;
     const std::int64_t version = AliasNow(alias);
-    if (version == 0 || (job_.history.result && version == job_.history.result->version)) {
-      return GateOutcome{index, true, fmt::format("'{}' names nothing yet", alias)};
+    if (version == 0) return GateOutcome{index, true, fmt::format("'{}' names nothing yet", alias)};
+    if (job_.history.result && version == job_.history.result->version) {
+      // It was let through, or it would not have been published. What was said then stands.
+      const auto& gates = job_.history.gates;
+      const auto earlier = std::ranges::find(gates, index, &GateOutcome::gate);
+      if (earlier != gates.end()) return *earlier;
+      return GateOutcome{index, true, fmt::format("'{}' names the result itself", alias)};
     }
     const absl::StatusOr<JobEvaluation> other = EvaluateVersion(version);
     if (absl::IsCancelled(other.status())) return GateOutcome{index, false, "interrupted"};
@@ -146,9 +158,7 @@ absl::StatusOr<JobEvaluation> JobRun::EvaluateVersion(std::int64_t version) {
       const MemoryClaim claim,
       around_.budget.Claim(weight_bytes + execution_bytes, "the evaluation of a version"));
   train::EvaluationOptions options{.batch_size = spec_.batch_size, .threads = spec_.threads};
-  options.progress = [this](std::int64_t, std::int64_t) {
-    return keeper_.command() == JobCommand::kGoOn;
-  };
+  options.progress = [this](std::int64_t, std::int64_t) { return MayGoOn(); };
   ZOOD_ASSIGN_OR_RETURN(const train::Evaluation evaluation,
                         train::Evaluate(parts.graph, parts.weights, dataset_, *plan_.evaluate_on,
                                         parts.preprocess, options));
@@ -162,8 +172,8 @@ absl::StatusOr<JobEvaluation> JobRun::EvaluateVersion(std::int64_t version) {
 // ------------------------------------------------------------ the result
 
 // A result that was published just before the daemon was killed.
-absl::StatusOr<bool> JobRun::FindResult() {
-  if (!around_.catalogue.Find(spec_.model).ok()) return false;
+absl::Status JobRun::FindResult() {
+  if (job_.history.result || !around_.catalogue.Find(spec_.model).ok()) return absl::OkStatus();
   ZOOD_ASSIGN_OR_RETURN(const auto versions, around_.catalogue.store().ListVersions(spec_.model));
   for (const store::VersionSummary& version : versions) {
     if (version.kind != store::VersionKind::kModel) continue;
@@ -174,13 +184,14 @@ absl::StatusOr<bool> JobRun::FindResult() {
     const auto role = manifest.tags.find("result");
     if (role == manifest.tags.end() || role->second != job_.id) continue;
     job_.history.result = VersionName{spec_.model, version.version, version.digest};
-    return true;
+    return absl::OkStatus();
   }
-  return false;
+  return absl::OkStatus();
 }
 
 absl::Status JobRun::Publish() {
   ZOOD_ASSIGN_OR_RETURN(const TensorMap weights, ResultWeights());
+  ZOOD_RETURN_IF_ERROR(CheckFinite(weights));
   store::NewVersion version = VersionOfJob(job_, spec_, plan_, around_.build);
   version.tags["result"] = job_.id;
   version.tags["step"] =
@@ -189,40 +200,48 @@ absl::Status JobRun::Publish() {
     version.metrics = {
         {"top1", evaluation->top1}, {"top5", evaluation->top5}, {"loss", evaluation->loss}};
   }
-  const std::int64_t stable = AliasNow("stable");
-  const auto publish = [&]() -> absl::Status {
-    ZOOD_ASSIGN_OR_RETURN(const bool found, FindResult());
-    if (found) return absl::OkStatus();
-    ZOOD_ASSIGN_OR_RETURN(const store::PublishedVersion published,
-                          around_.catalogue.Publish(version, weights));
-    job_.history.result = VersionName{spec_.model, published.version, published.digest};
-    return absl::OkStatus();
-  };
-  absl::Status status;
-  keeper_.Aside([&] { status = publish(); });
-  ZOOD_RETURN_IF_ERROR(Annotate(status, "the result"));
-  around_.manager.AliasesMoved(spec_.model);
-  ZOOD_RETURN_IF_ERROR(keeper_.Keep(job_.history, std::nullopt, {}));
-  const std::int64_t version_number = job_.history.result->version;
-  if (stable == 0 && AliasNow("stable") == version_number) {
-    return keeper_.KeepMove({.alias = "stable", .version = version_number, .at_us = NowUs()});
+  if (AliasNow(std::string(store::kStable)) == 0) {
+    // A model's first version has `stable` from the start.
+    const AliasMove first{.alias = std::string(store::kStable), .at_us = NowUs()};
+    ZOOD_RETURN_IF_ERROR(keeper_.PlanMove(first));
+    job_.history.planned_moves.push_back(first);
   }
-  return absl::OkStatus();
+  absl::StatusOr<store::PublishedVersion> published = absl::UnknownError("");
+  keeper_.Aside([&] { published = around_.catalogue.Publish(version, weights); });
+  ZOOD_RETURN_IF_ERROR(Annotate(published.status(), "the result"));
+  job_.history.result = VersionName{spec_.model, published->version, published->digest};
+  around_.manager.AliasesMoved(spec_.model);
+  return keeper_.Keep(job_.history, std::nullopt, {});
+}
+
+// The alias that the result got by being published.
+absl::Status JobRun::KeepFirstMove() {
+  auto& planned = job_.history.planned_moves;
+  const auto first = std::ranges::find(planned, 0, &AliasMove::version);
+  if (first == planned.end()) return absl::OkStatus();
+  AliasMove move = *first;
+  planned.erase(first);
+  move.version = job_.history.result->version;
+  return AliasNow(move.alias) == move.version ? keeper_.KeepMove(move) : absl::OkStatus();
 }
 
 absl::Status JobRun::Promote() {
   const std::int64_t version = job_.history.result->version;
   if (spec_.alias.empty()) return absl::OkStatus();
-  const std::int64_t before = AliasNow(spec_.alias);
-  if (before == version) return absl::OkStatus();
+  AliasMove move{.alias = spec_.alias,
+                 .version = version,
+                 .previous = AliasNow(spec_.alias),
+                 .at_us = NowUs()};
+  if (move.previous == version) return absl::OkStatus();
+  ZOOD_RETURN_IF_ERROR(keeper_.PlanMove(move));
   absl::StatusOr<std::int64_t> moved = absl::UnknownError("");
   keeper_.Aside([&] {
-    moved = around_.manager.SetAlias(spec_.model, spec_.alias, version, before,
+    moved = around_.manager.SetAlias(spec_.model, spec_.alias, version, move.previous,
                                      Clock::now() + kLoadTime);
   });
   ZOOD_RETURN_IF_ERROR(moved.status());
-  return keeper_.KeepMove(
-      {.alias = spec_.alias, .version = version, .previous = *moved, .at_us = NowUs()});
+  move.previous = *moved;
+  return keeper_.KeepMove(move);
 }
 
 }  // namespace zood::serving

@@ -7,6 +7,7 @@
 #include "base/status.h"
 #include "engine/executable.h"
 #include "store/names.h"
+#include "train/name_pattern.h"
 #include "train/restore.h"
 
 namespace zood::serving {
@@ -162,6 +163,14 @@ absl::StatusOr<std::optional<train::Split>> HeldOut(const JobSpec& spec,
 
 // ------------------------------------------------------------ the network
 
+// A model that was deleted and made anew gives numbers a second time.
+absl::Status CheckPinned(const VersionName& pinned, const std::string& digest) {
+  if (pinned.digest.empty() || pinned.digest == digest) return absl::OkStatus();
+  return FailedPrecondition(
+      "version {} of {} is not the one that the job was made with: its digest is {}, not {}",
+      pinned.version, pinned.model, digest, pinned.digest);
+}
+
 // Of a model: its network with the dataset's number of classes.
 absl::Status StartFromBase(const ModelRef& ref, const std::optional<VersionName>& pinned,
                            Catalogue& catalogue, const models::Zoo& zoo, JobPlan& plan) {
@@ -174,6 +183,7 @@ absl::Status StartFromBase(const ModelRef& ref, const std::optional<VersionName>
   }
   ZOOD_ASSIGN_OR_RETURN(const store::VersionManifest manifest,
                         catalogue.store().GetVersion(ref.model, selector));
+  if (pinned) ZOOD_RETURN_IF_ERROR(CheckPinned(*pinned, manifest.digest));
   plan.base = VersionName{ref.model, manifest.version, manifest.digest};
   ZOOD_ASSIGN_OR_RETURN(plan.preprocess, image::PreprocessSpecFromJson(manifest.preprocess));
   ZOOD_ASSIGN_OR_RETURN(const Network base, NetworkFromJson(manifest.network));
@@ -222,6 +232,66 @@ std::vector<std::string> UpdatedVariables(const JobSpec& spec, const JobPlan& pl
   return WholeNames(plan.head);
 }
 
+// Features of held-out pictures, which are kept beside those that are learned from as far as the
+// cache has room.
+absl::StatusOr<std::uint64_t> HeldOutFeatureBytes(const JobPlan& plan, std::int64_t items) {
+  if (!plan.evaluate_on) return 0;
+  const auto estimate = [&](std::int64_t count) {
+    return train::EstimateTrainerBytes(*plan.graph, count, plan.options);
+  };
+  // The estimates differ by features alone; where they do not fit, none are kept.
+  ZOOD_ASSIGN_OR_RETURN(const std::uint64_t one, estimate(1));
+  ZOOD_ASSIGN_OR_RETURN(const std::uint64_t two, estimate(2));
+  ZOOD_ASSIGN_OR_RETURN(const std::uint64_t all, estimate(items));
+  const std::uint64_t each = two > one ? two - one : 0;
+  const std::uint64_t kept = each * static_cast<std::uint64_t>(items);
+  if (each == 0 || all < one + kept - each || kept > plan.options.feature_cache_bytes) return 0;
+  const auto held_out =
+      static_cast<std::uint64_t>(plan.dataset.summary.items[Index(*plan.evaluate_on)]);
+  const std::uint64_t wanted = each * held_out;
+  return kept + wanted > plan.options.feature_cache_bytes ? 0 : wanted;
+}
+
+// What Trainer::Save() copies: what changes, its slots and averages.
+absl::StatusOr<std::uint64_t> CheckpointBytes(const JobPlan& plan) {
+  ZOOD_ASSIGN_OR_RETURN(const train::NamePatterns updated,
+                        train::NamePatterns::Create("update", plan.options.update));
+  std::uint64_t values = 0;
+  for (const graph::Variable& variable : plan.graph->variables()) {
+    if (!updated.empty() && !updated.Match(variable.name)) continue;
+    values += static_cast<std::uint64_t>(variable.shape.num_elements());
+  }
+  const std::uint64_t copies =
+      1 + plan.options.optimizer->slots().size() + (plan.options.moving_average_decay ? 1 : 0);
+  return values * copies * sizeof(float);
+}
+
+// Values that come with the job; versions are read where they lie in mapped files.
+std::uint64_t GivenBytes(const JobSpec& spec) {
+  std::uint64_t bytes = 0;
+  for (const RestoreFrom& from : spec.restore.value_or(std::vector<RestoreFrom>())) {
+    if (const auto* given = std::get_if<TensorMap>(&from)) {
+      for (const auto& [name, tensor] : *given) bytes += tensor.bytes().size();
+    }
+  }
+  return bytes;
+}
+
+absl::StatusOr<std::uint64_t> EstimateBytes(const JobSpec& spec, const JobPlan& plan) {
+  const std::int64_t items = plan.dataset.summary.items[Index(train::Split::kTrain)];
+  ZOOD_ASSIGN_OR_RETURN(std::uint64_t bytes,
+                        train::EstimateTrainerBytes(*plan.graph, items, plan.options));
+  ZOOD_ASSIGN_OR_RETURN(const std::uint64_t features, HeldOutFeatureBytes(plan, items));
+  ZOOD_ASSIGN_OR_RETURN(const std::uint64_t checkpoint, CheckpointBytes(plan));
+  bytes += features + checkpoint + GivenBytes(spec);
+  if (plan.evaluate_on) {
+    const auto [weights, execution] =
+        engine::EstimateMemory(*plan.graph, {.batch_sizes = {spec.batch_size}});
+    bytes += weights + execution;
+  }
+  return bytes;
+}
+
 absl::Status SetOptions(const JobSpec& spec, JobPlan& plan) {
   const std::int64_t items = plan.dataset.summary.items[Index(train::Split::kTrain)];
   plan.steps_per_epoch = static_cast<double>(items) / spec.batch_size / spec.accumulate;
@@ -247,12 +317,7 @@ absl::Status SetOptions(const JobSpec& spec, JobPlan& plan) {
                   .threads = spec.threads,
                   .feature_cache_bytes = spec.feature_cache_bytes};
   ZOOD_RETURN_IF_ERROR(train::CheckAugmentation(spec.augmentation, plan.preprocess));
-  ZOOD_ASSIGN_OR_RETURN(plan.bytes, train::EstimateTrainerBytes(*plan.graph, items, plan.options));
-  if (plan.evaluate_on) {
-    const auto [weights, execution] =
-        engine::EstimateMemory(*plan.graph, {.batch_sizes = {spec.batch_size}});
-    plan.bytes += weights + execution;
-  }
+  ZOOD_ASSIGN_OR_RETURN(plan.bytes, EstimateBytes(spec, plan));
   if (spec.memory_bytes > 0 && plan.bytes > spec.memory_bytes) {
     return ResourceExhausted(
         "the job needs about {} of memory, more than the {} that it allows itself; a smaller "
@@ -306,8 +371,37 @@ absl::StatusOr<JobPlan> MakePlan(const JobSpec& spec, const std::optional<Versio
   return plan;
 }
 
+namespace {
+
+// A version's weights under the name by which reports call it; `name` is what it was found to be.
+absl::StatusOr<train::CheckpointSource> LoadSource(const VersionSource& source,
+                                                   const VersionName* pinned, Catalogue& catalogue,
+                                                   VersionName& name) {
+  name = {.model = source.version.model};
+  if (pinned != nullptr) {
+    name = *pinned;
+  } else {
+    ZOOD_ASSIGN_OR_RETURN(const Resolved resolved, catalogue.Resolve(source.version));
+    name.version = resolved.version;
+  }
+  const std::string selector = std::to_string(name.version);
+  ZOOD_ASSIGN_OR_RETURN(store::LoadedVersion loaded, catalogue.store().Load(name.model, selector));
+  ZOOD_RETURN_IF_ERROR(CheckPinned(name, loaded.manifest.digest));
+  name.digest = loaded.manifest.digest;
+  return train::CheckpointSource{.label = name.model + "@" + selector,
+                                 .tensors = std::move(loaded.weights),
+                                 .include = source.include,
+                                 .exclude = source.exclude,
+                                 .names = source.names,
+                                 .renamings = source.renamings,
+                                 .allow_missing = source.allow_missing,
+                                 .allow_reshape = source.allow_reshape};
+}
+
+}  // namespace
+
 absl::StatusOr<FirstValues> Restore(const JobPlan& plan, const JobSpec& spec,
-                                    Catalogue& catalogue) {
+                                    const std::vector<VersionName>& pinned, Catalogue& catalogue) {
   std::vector<RestoreFrom> sources;
   if (spec.restore) {
     sources = *spec.restore;
@@ -317,29 +411,23 @@ absl::StatusOr<FirstValues> Restore(const JobPlan& plan, const JobSpec& spec,
         .exclude = plan.new_head ? WholeNames(plan.head) : std::vector<std::string>()});
   }
   train::RestorePlan restore{.seed = spec.seed};
+  FirstValues values;
   for (const RestoreFrom& from : sources) {
-    if (const auto* values = std::get_if<TensorMap>(&from)) {
-      restore.sources.push_back(
-          train::ValueSource{.label = "values of the job", .values = *values});
+    if (const auto* given = std::get_if<TensorMap>(&from)) {
+      restore.sources.push_back(train::ValueSource{.label = "values of the job", .values = *given});
       continue;
     }
-    const auto& source = std::get<VersionSource>(from);
-    ZOOD_ASSIGN_OR_RETURN(const Resolved resolved, catalogue.Resolve(source.version));
-    const std::string selector = std::to_string(resolved.version);
-    ZOOD_ASSIGN_OR_RETURN(store::LoadedVersion loaded,
-                          catalogue.store().Load(source.version.model, selector));
-    restore.sources.push_back(
-        train::CheckpointSource{.label = source.version.model + "@" + selector,
-                                .tensors = std::move(loaded.weights),
-                                .include = source.include,
-                                .exclude = source.exclude,
-                                .names = source.names,
-                                .renamings = source.renamings,
-                                .allow_missing = source.allow_missing,
-                                .allow_reshape = source.allow_reshape});
+    const std::size_t index = values.sources.size();
+    const VersionName* known = spec.restore && index < pinned.size() ? &pinned[index] : nullptr;
+    VersionName name;
+    ZOOD_ASSIGN_OR_RETURN(auto source,
+                          LoadSource(std::get<VersionSource>(from), known, catalogue, name));
+    restore.sources.push_back(std::move(source));
+    values.sources.push_back(std::move(name));
   }
+  if (!spec.restore) values.sources.clear();  // that is the base, which is kept by itself
   ZOOD_ASSIGN_OR_RETURN(train::Restored restored, train::Restore(*plan.graph, restore));
-  FirstValues values{.weights = std::move(restored.weights)};
+  values.weights = std::move(restored.weights);
   for (const train::RestoredVariable& variable : restored.report) {
     const bool initialised = variable.origin == train::RestoredVariable::Origin::kInitializer;
     values.report.push_back(

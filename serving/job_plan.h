@@ -47,7 +47,8 @@ struct JobPlan {
 // `pinned` is the base that was found when the job was created, later the only one that counts.
 //
 // Reads manifests only. NotFound for a base, architecture or dataset that does not exist;
-// FailedPrecondition for a dataset with too many problems, or another than `spec` or `digest` says;
+// FailedPrecondition for a dataset with too many problems, for another dataset than `spec` or
+// `digest` says, and for another version under the number of `pinned`;
 // InvalidArgument for what does not fit together; ResourceExhausted for more memory than the spec
 // allows.
 absl::StatusOr<JobPlan> MakePlan(const JobSpec& spec, const std::optional<VersionName>& pinned,
@@ -57,11 +58,15 @@ absl::StatusOr<JobPlan> MakePlan(const JobSpec& spec, const std::optional<Versio
 struct FirstValues {
   TensorMap weights;
   std::vector<RestoredFrom> report;  // in the graph's order
+  std::vector<VersionName> sources;  // the versions that spec.restore names, in its order
 };
 
-// The variables' values before the first step. Errors are those of train::Restore() and of reading
-// a version; NotFound for a source that does not exist.
-absl::StatusOr<FirstValues> Restore(const JobPlan& plan, const JobSpec& spec, Catalogue& catalogue);
+// The variables' values before the first step. `pinned` are the `sources` that were found when the
+// job was created, later the only ones that count; empty when it is created. Errors are those of
+// train::Restore() and of reading a version; NotFound for a source that does not exist,
+// FailedPrecondition for another version under the number of a pinned one.
+absl::StatusOr<FirstValues> Restore(const JobPlan& plan, const JobSpec& spec,
+                                    const std::vector<VersionName>& pinned, Catalogue& catalogue);
 
 // The pictures; they lie in mapped files. FailedPrecondition when it is not the dataset of `plan`.
 absl::StatusOr<std::shared_ptr<const train::Dataset>> LoadPictures(const JobPlan& plan,

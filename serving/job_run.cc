@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <set>
+#include <thread>
 #include <utility>
 
 #include "base/status.h"
@@ -15,6 +17,8 @@ namespace {
 constexpr std::int64_t kEventFilePoints = 10'000;
 // How often a job tells how far it is with what it computes before its first step.
 constexpr std::chrono::seconds kFeatureReport{5};
+// How often a job looks whether there is memory for it by now.
+constexpr std::chrono::milliseconds kMemoryPause{100};
 
 std::int64_t NowUs() {
   return std::chrono::duration_cast<std::chrono::microseconds>(
@@ -77,13 +81,46 @@ absl::StatusOr<TensorMap> ServedWeights(const graph::Graph& graph, const TensorM
 
 absl::StatusOr<TensorMap> JobRun::StartValues() {
   if (job_.history.checkpoints.empty()) {
-    ZOOD_ASSIGN_OR_RETURN(FirstValues values, Restore(plan_, spec_, around_.catalogue));
+    ZOOD_ASSIGN_OR_RETURN(FirstValues values,
+                          Restore(plan_, spec_, job_.history.sources, around_.catalogue));
     return std::move(values.weights);
   }
   const JobCheckpoint& last = job_.history.checkpoints.back();
   ZOOD_ASSIGN_OR_RETURN(store::LoadedVersion loaded,
                         around_.catalogue.store().Load(spec_.model, std::to_string(last.version)));
   return std::move(loaded.weights);
+}
+
+// Checkpoints that somebody deleted: the job goes on from the newest of the others, and what was
+// decided by steps that are made again is decided again.
+absl::Status JobRun::ForgetDeleted() {
+  JobHistory& history = job_.history;
+  std::vector<JobCheckpoint> there;
+  for (const JobCheckpoint& checkpoint : history.checkpoints) {
+    const auto manifest =
+        around_.catalogue.store().GetVersion(spec_.model, std::to_string(checkpoint.version));
+    if (!manifest.ok() && !absl::IsNotFound(manifest.status())) return manifest.status();
+    if (manifest.ok() && manifest->digest == checkpoint.digest) there.push_back(checkpoint);
+  }
+  const bool newest_gone = !history.checkpoints.empty() &&
+                           (there.empty() || there.back().step < history.checkpoints.back().step);
+  history.checkpoints = std::move(there);
+  const std::int64_t step = history.checkpoints.empty() ? 0 : history.checkpoints.back().step;
+  if (newest_gone) {
+    history.stopped_early = false;
+    if (history.progress.evaluation && history.progress.evaluation->step > step) {
+      history.progress.evaluation.reset();
+    }
+  }
+  const bool best_gone = history.best_checkpoint != 0 &&
+                         std::ranges::find(history.checkpoints, history.best_checkpoint,
+                                           &JobCheckpoint::version) == history.checkpoints.end();
+  if (best_gone || (newest_gone && history.best && history.best->step > step)) {
+    history.best.reset();
+    history.best_checkpoint = 0;
+    history.evaluations_since_best = 0;
+  }
+  return absl::OkStatus();
 }
 
 // Checkpoints that were published just before the daemon was killed, and that the history does not
@@ -105,48 +142,82 @@ absl::Status JobRun::RemoveOrphans() {
   return absl::OkStatus();
 }
 
-absl::Status JobRun::Prepare() {
+// Work that ends soon may hold what the plan asks for: the import of a dataset, the check of
+// another job. The job waits for that, and for nothing else.
+absl::StatusOr<JobCommand> JobRun::ClaimMemory() {
+  for (bool told = false;; told = true) {
+    absl::StatusOr<MemoryClaim> claim = around_.budget.Claim(plan_.bytes, "the job " + job_.id);
+    if (claim.ok()) {
+      claim_ = *std::move(claim);
+      return JobCommand::kGoOn;
+    }
+    if (!around_.budget.WillHave(plan_.bytes)) return claim.status();
+    if (const JobCommand command = keeper_.command(); command != JobCommand::kGoOn) return command;
+    ZOOD_RETURN_IF_ERROR(CheckDeadline());
+    if (!told) {
+      keeper_.Tell(LogLine{fmt::format("waits for {} of memory, which are in use for a short time",
+                                       FormatBytes(plan_.bytes))});
+    }
+    std::this_thread::sleep_for(kMemoryPause);
+  }
+}
+
+absl::StatusOr<JobCommand> JobRun::Prepare() {
   ZOOD_RETURN_IF_ERROR(CheckDeadline());
-  absl::StatusOr<TensorMap> values = absl::UnknownError("");
+  absl::Status status;
+  keeper_.Aside([&] {
+    auto plan = MakePlan(spec_, job_.history.base, job_.history.dataset_digest, around_.catalogue,
+                         around_.zoo);
+    status = plan.status();
+    if (plan.ok()) plan_ = *std::move(plan);
+  });
+  ZOOD_RETURN_IF_ERROR(status);
+  ZOOD_ASSIGN_OR_RETURN(const JobCommand command, ClaimMemory());
+  if (command != JobCommand::kGoOn) return command;
   const auto read = [&]() -> absl::Status {
-    ZOOD_ASSIGN_OR_RETURN(plan_, MakePlan(spec_, job_.history.base, job_.history.dataset_digest,
-                                          around_.catalogue, around_.zoo));
-    ZOOD_ASSIGN_OR_RETURN(claim_, around_.budget.Claim(plan_.bytes, "the job " + job_.id));
+    ZOOD_RETURN_IF_ERROR(ForgetDeleted());
     ZOOD_RETURN_IF_ERROR(RemoveOrphans());
     ZOOD_ASSIGN_OR_RETURN(dataset_, LoadPictures(plan_, around_.catalogue));
     return absl::OkStatus();
   };
-  absl::Status status;
   keeper_.Aside([&] { status = read(); });
   ZOOD_RETURN_IF_ERROR(status);
-  ZOOD_ASSIGN_OR_RETURN(TensorMap state, StartValues());
-  ZOOD_ASSIGN_OR_RETURN(TensorMap weights, ServedWeights(*plan_.graph, state, false));
-  ZOOD_ASSIGN_OR_RETURN(trainer_, train::Trainer::Create(plan_.graph, std::move(weights), dataset_,
-                                                         plan_.preprocess, plan_.options));
-  if (!job_.history.checkpoints.empty()) {
-    ZOOD_RETURN_IF_ERROR(Annotate(
-        trainer_->Restore(state),
-        fmt::format("going on from checkpoint {}", job_.history.checkpoints.back().version)));
-    keeper_.Tell(LogLine{fmt::format("goes on from step {}, checkpoint {}", trainer_->step(),
-                                     job_.history.checkpoints.back().version)});
-  } else {
-    keeper_.Tell(LogLine{Summary(job_.history.restored)});
-  }
+  ZOOD_RETURN_IF_ERROR(MakeTrainer());
   claim_.Resize(std::max<std::uint64_t>(claim_.bytes(), trainer_->bytes()));
-  if (!around_.events_dir.empty()) {
-    auto events = train::EventFileWriter::Create(around_.events_dir);
-    if (events.ok()) {
-      events_ = *std::move(events);
-    } else {
-      keeper_.Tell(LogLine{"no event file is written: " + std::string(events.status().message())});
-    }
-  }
+  OpenEvents();
   job_.history.progress.step = trainer_->step();
   job_.history.progress.steps = plan_.steps;
   last_checkpoint_ = last_report_ = Clock::now();
   steps_at_report_ = trainer_->step();
   keeper_.Show(job_.history.progress);
+  return JobCommand::kGoOn;
+}
+
+absl::Status JobRun::MakeTrainer() {
+  ZOOD_ASSIGN_OR_RETURN(TensorMap state, StartValues());
+  ZOOD_ASSIGN_OR_RETURN(TensorMap weights, ServedWeights(*plan_.graph, state, false));
+  ZOOD_ASSIGN_OR_RETURN(trainer_, train::Trainer::Create(plan_.graph, std::move(weights), dataset_,
+                                                         plan_.preprocess, plan_.options));
+  if (job_.history.checkpoints.empty()) {
+    keeper_.Tell(LogLine{Summary(job_.history.restored)});
+    return absl::OkStatus();
+  }
+  const std::int64_t version = job_.history.checkpoints.back().version;
+  ZOOD_RETURN_IF_ERROR(
+      Annotate(trainer_->Restore(state), fmt::format("going on from checkpoint {}", version)));
+  keeper_.Tell(
+      LogLine{fmt::format("goes on from step {}, checkpoint {}", trainer_->step(), version)});
   return absl::OkStatus();
+}
+
+void JobRun::OpenEvents() {
+  if (around_.events_dir.empty()) return;
+  auto events = train::EventFileWriter::Create(around_.events_dir);
+  if (events.ok()) {
+    events_ = *std::move(events);
+  } else {
+    keeper_.Tell(LogLine{"no event file is written: " + std::string(events.status().message())});
+  }
 }
 
 absl::StatusOr<JobCommand> JobRun::ComputeFeatures() {
@@ -177,19 +248,34 @@ absl::Status JobRun::CheckDeadline() const {
                           plan_.steps > 0 ? plan_.steps : job_.history.progress.steps);
 }
 
+bool JobRun::MayGoOn() const {
+  return keeper_.command() == JobCommand::kGoOn && CheckDeadline().ok();
+}
+
 // ------------------------------------------------------------ steps
 
 absl::StatusOr<JobCommand> JobRun::Run() {
-  ZOOD_RETURN_IF_ERROR(Prepare());
+  ZOOD_ASSIGN_OR_RETURN(const JobCommand command, Prepare());
+  if (command != JobCommand::kGoOn) return command;
   absl::StatusOr<JobCommand> end = Train();
   if (!end.ok()) return Failed(end.status());
   return end;
 }
 
-// What was learned before an error is kept, where nothing was yet.
+// What was learned before an error is kept, where nothing was yet; but not what diverged.
 absl::Status JobRun::Failed(const absl::Status& error) {
+  const auto& checkpoints = job_.history.checkpoints;
+  if (absl::IsFailedPrecondition(error)) {
+    const std::size_t proven = checkpoints.size() - (newest_proven_ || checkpoints.empty() ? 0 : 1);
+    if (proven == 0) return error;
+    const JobCheckpoint& good = checkpoints[proven - 1];
+    return absl::Status(error.code(),
+                        fmt::format("{} (version {}, the checkpoint of step {}, is "
+                                    "the last that is known to be good)",
+                                    std::string(error.message()), good.version, good.step));
+  }
   const bool worth_it =
-      trainer_->step() > 0 && (job_.history.checkpoints.empty() || absl::IsDeadlineExceeded(error));
+      trainer_->step() > 0 && (checkpoints.empty() || absl::IsDeadlineExceeded(error));
   if (worth_it && !absl::IsResourceExhausted(error)) WriteCheckpoint().IgnoreError();
   return error;
 }
@@ -217,6 +303,7 @@ absl::StatusOr<JobCommand> JobRun::Stop(JobCommand command) {
 
 absl::Status JobRun::Step() {
   ZOOD_ASSIGN_OR_RETURN(const train::StepReport report, trainer_->Step());
+  NewestIsProven();
   keeper_.CountStep(std::int64_t{spec_.batch_size} * spec_.accumulate);
   WriteEvents(report);
   Report(report);
@@ -283,15 +370,15 @@ bool JobRun::EvaluationDue() const {
 
 absl::StatusOr<std::optional<JobEvaluation>> JobRun::Evaluate() {
   train::EvaluationOptions options{.batch_size = spec_.batch_size, .threads = spec_.threads};
-  options.progress = [this](std::int64_t, std::int64_t) {
-    return keeper_.command() == JobCommand::kGoOn;
-  };
+  options.progress = [this](std::int64_t, std::int64_t) { return MayGoOn(); };
   const auto evaluation =
       trainer_->Evaluate(*plan_.evaluate_on, options, spec_.moving_average_decay.has_value());
-  if (absl::IsCancelled(evaluation.status()) && keeper_.command() != JobCommand::kGoOn) {
-    return std::nullopt;
+  if (absl::IsCancelled(evaluation.status())) {
+    if (keeper_.command() != JobCommand::kGoOn) return std::nullopt;
+    ZOOD_RETURN_IF_ERROR(CheckDeadline());
   }
-  ZOOD_RETURN_IF_ERROR(Annotate(evaluation.status(), "the evaluation"));
+  ZOOD_RETURN_IF_ERROR(
+      Annotate(evaluation.status(), fmt::format("the evaluation after step {}", trainer_->step())));
   return JobEvaluation{.step = trainer_->step(),
                        .split = *plan_.evaluate_on,
                        .images = evaluation->items,
@@ -336,45 +423,79 @@ bool JobRun::CheckpointDue() const {
          Clock::now() - last_checkpoint_ >= spec_.checkpoint_time;
 }
 
+absl::Status JobRun::CheckFinite(const TensorMap& tensors) const {
+  const auto& changed = trainer_->updated_variables();
+  const std::set<std::string_view> updated(changed.begin(), changed.end());
+  for (const auto& [name, tensor] : tensors) {
+    // "<variable>" or "<variable>/<slot>".
+    const std::string_view variable = std::string_view(name).substr(0, name.rfind('/'));
+    if (!updated.contains(name) && !updated.contains(variable)) continue;
+    if (tensor.dtype() != DType::kFloat32) continue;
+    const auto values = tensor.values<float>();
+    if (std::ranges::all_of(values, [](float value) { return std::isfinite(value); })) continue;
+    return FailedPrecondition(
+        "after step {}, values of '{}' are not finite: training diverges; lower the learning rate "
+        "or clip gradients",
+        trainer_->step(), name);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status JobRun::PublishCheckpoint() {
+  JobHistory& history = job_.history;
+  ZOOD_ASSIGN_OR_RETURN(const TensorMap tensors, trainer_->Save());
+  ZOOD_RETURN_IF_ERROR(CheckFinite(tensors));
+  store::NewVersion version = VersionOfJob(job_, spec_, plan_, around_.build);
+  version.kind = store::VersionKind::kCheckpoint;
+  version.tags["step"] = std::to_string(trainer_->step());
+  if (const auto& last = history.progress.evaluation; last && last->step == trainer_->step()) {
+    version.metrics["top1"] = last->top1;
+  }
+  absl::StatusOr<store::PublishedVersion> published = absl::UnknownError("");
+  keeper_.Aside([&] { published = around_.catalogue.Publish(version, tensors); });
+  ZOOD_RETURN_IF_ERROR(
+      Annotate(published.status(), fmt::format("the checkpoint of step {}", trainer_->step())));
+  std::uint64_t bytes = 0;
+  for (const auto& [name, tensor] : tensors) bytes += tensor.bytes().size();
+  history.checkpoints.push_back({.version = published->version,
+                                 .digest = published->digest,
+                                 .step = trainer_->step(),
+                                 .created_at_us = NowUs(),
+                                 .bytes = bytes,
+                                 .new_bytes = published->new_bytes});
+  newest_proven_ = false;
+  return absl::OkStatus();
+}
+
 absl::Status JobRun::WriteCheckpoint() {
   JobHistory& history = job_.history;
   const bool is_best =
       history.best && history.best->step == trainer_->step() && history.best_checkpoint == 0;
-  if (history.checkpoints.empty() || history.checkpoints.back().step != trainer_->step()) {
-    ZOOD_ASSIGN_OR_RETURN(const TensorMap tensors, trainer_->Save());
-    store::NewVersion version = VersionOfJob(job_, spec_, plan_, around_.build);
-    version.kind = store::VersionKind::kCheckpoint;
-    version.tags["step"] = std::to_string(trainer_->step());
-    if (const auto& last = history.progress.evaluation; last && last->step == trainer_->step()) {
-      version.metrics["top1"] = last->top1;
-    }
-    absl::StatusOr<store::PublishedVersion> published = absl::UnknownError("");
-    keeper_.Aside([&] { published = around_.catalogue.Publish(version, tensors); });
-    ZOOD_RETURN_IF_ERROR(
-        Annotate(published.status(), fmt::format("the checkpoint of step {}", trainer_->step())));
-    std::uint64_t bytes = 0;
-    for (const auto& [name, tensor] : tensors) bytes += tensor.bytes().size();
-    history.checkpoints.push_back({.version = published->version,
-                                   .digest = published->digest,
-                                   .step = trainer_->step(),
-                                   .created_at_us = NowUs(),
-                                   .bytes = bytes,
-                                   .new_bytes = published->new_bytes});
-    if (is_best) history.best_checkpoint = published->version;
-    ZOOD_RETURN_IF_ERROR(keeper_.Keep(history, std::nullopt, {history.checkpoints.back()}));
-    if (events_) events_->Flush().IgnoreError();
-  } else {
-    if (is_best) history.best_checkpoint = history.checkpoints.back().version;
-    ZOOD_RETURN_IF_ERROR(keeper_.Keep(history, std::nullopt, {}));
-  }
+  const bool is_new =
+      history.checkpoints.empty() || history.checkpoints.back().step != trainer_->step();
+  if (is_new) ZOOD_RETURN_IF_ERROR(PublishCheckpoint());
+  if (is_best) history.best_checkpoint = history.checkpoints.back().version;
+  std::vector<JobEventContent> events;
+  if (is_new) events.emplace_back(history.checkpoints.back());
+  ZOOD_RETURN_IF_ERROR(keeper_.Keep(history, std::nullopt, events));
+  if (is_new && events_) events_->Flush().IgnoreError();
   last_checkpoint_ = Clock::now();
   Prune();
   return absl::OkStatus();
 }
 
+void JobRun::NewestIsProven() {
+  newest_proven_ = true;
+  if (std::exchange(prune_then_, false)) Prune();
+}
+
+// The step before a loss is seen to diverge may have spoilt the weights already. So the checkpoint
+// before the newest goes only when the newest is known to be good.
 void JobRun::Prune() {
   auto& checkpoints = job_.history.checkpoints;
-  auto surplus = static_cast<std::int64_t>(checkpoints.size()) - spec_.keep_checkpoints;
+  const std::int64_t keep = std::max(spec_.keep_checkpoints, newest_proven_ ? 1 : 2);
+  prune_then_ = keep > spec_.keep_checkpoints;
+  auto surplus = static_cast<std::int64_t>(checkpoints.size()) - keep;
   if (surplus <= 0) return;
   keeper_.Aside([&] {
     for (auto it = checkpoints.begin(); it != checkpoints.end() && surplus > 0;) {

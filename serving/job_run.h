@@ -41,9 +41,11 @@ class JobKeeper {
 
   virtual JobCommand command() const = 0;
   // Durable when OK: the history, the state if there is one, and the events that tell of them.
-  // `history.moves` is left out: moves are kept by KeepMove().
+  // Moves, planned ones too, are left out: PlanMove() and KeepMove() keep them.
   virtual absl::Status Keep(const JobHistory& history, std::optional<JobState> state,
                             const std::vector<JobEventContent>& events) = 0;
+  // Before a move is made, so that it is known of whatever happens; and once it was made.
+  virtual absl::Status PlanMove(const AliasMove& move) = 0;
   virtual absl::Status KeepMove(const AliasMove& move) = 0;
   // News that nobody depends on.
   virtual void Tell(const JobEventContent& event) = 0;
@@ -91,14 +93,21 @@ class JobRun {
  private:
   using Clock = std::chrono::steady_clock;
 
-  absl::Status Prepare();
+  // As Run(), which goes on when this is kGoOn.
+  absl::StatusOr<JobCommand> Prepare();
+  absl::StatusOr<JobCommand> ClaimMemory();
+  absl::Status MakeTrainer();
+  void OpenEvents();
   absl::StatusOr<TensorMap> StartValues();
+  absl::Status ForgetDeleted();
   absl::Status RemoveOrphans();
   absl::StatusOr<JobCommand> ComputeFeatures();
   absl::StatusOr<JobCommand> Train();
   absl::StatusOr<JobCommand> Stop(JobCommand command);
   absl::Status Failed(const absl::Status& error);
   absl::Status CheckDeadline() const;
+  // Nobody wants the run to stop, and its deadline has not passed.
+  bool MayGoOn() const;
 
   absl::Status Step();
   void Report(const train::StepReport& report);
@@ -111,6 +120,11 @@ class JobRun {
   absl::Status EvaluateOnTheWay();
   bool CheckpointDue() const;
   absl::Status WriteCheckpoint();
+  absl::Status PublishCheckpoint();
+  // FailedPrecondition, naming the step, where a value that this run changed is not finite.
+  absl::Status CheckFinite(const TensorMap& tensors) const;
+  // The newest checkpoint is as good as those before it: what followed from it was finite.
+  void NewestIsProven();
   void Prune();
 
   absl::StatusOr<JobCommand> Finish();
@@ -121,7 +135,8 @@ class JobRun {
   absl::StatusOr<GateOutcome> JudgeOne(int index);
   absl::StatusOr<JobEvaluation> EvaluateVersion(std::int64_t version);
   absl::Status Publish();
-  absl::StatusOr<bool> FindResult();
+  absl::Status FindResult();
+  absl::Status KeepFirstMove();
   absl::Status Promote();
   std::int64_t AliasNow(const std::string& alias) const;  // 0: nothing
 
@@ -138,6 +153,9 @@ class JobRun {
   Clock::time_point last_checkpoint_;
   Clock::time_point last_report_;
   std::int64_t steps_at_report_ = 0;
+  // Of the newest checkpoint: see NewestIsProven().
+  bool newest_proven_ = false;
+  bool prune_then_ = false;
 };
 
 }  // namespace zood::serving

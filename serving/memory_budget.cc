@@ -12,11 +12,14 @@
 namespace zood::serving {
 
 MemoryClaim::MemoryClaim(MemoryClaim&& other) noexcept
-    : budget_(std::exchange(other.budget_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
+    : budget_(std::exchange(other.budget_, nullptr)),
+      bytes_(std::exchange(other.bytes_, 0)),
+      life_(other.life_) {}
 
 MemoryClaim& MemoryClaim::operator=(MemoryClaim&& other) noexcept {
   std::swap(budget_, other.budget_);
   std::swap(bytes_, other.bytes_);
+  std::swap(life_, other.life_);
   return *this;
 }
 
@@ -27,10 +30,12 @@ MemoryClaim::~MemoryClaim() {
 void MemoryClaim::Resize(std::uint64_t bytes) {
   MutexLock lock(budget_->mutex_);
   budget_->used_ += bytes - bytes_;
+  if (life_ == ClaimLife::kPassing) budget_->passing_ += bytes - bytes_;
   bytes_ = bytes;
 }
 
-absl::StatusOr<MemoryClaim> MemoryBudget::Claim(std::uint64_t bytes, const std::string& what) {
+absl::StatusOr<MemoryClaim> MemoryBudget::Claim(std::uint64_t bytes, const std::string& what,
+                                                ClaimLife life) {
   MutexLock lock(mutex_);
   if (used_ > total_ || bytes > total_ - used_) {
     return ResourceExhausted(
@@ -39,7 +44,14 @@ absl::StatusOr<MemoryClaim> MemoryBudget::Claim(std::uint64_t bytes, const std::
         what, FormatBytes(bytes), FormatBytes(used_), FormatBytes(total_));
   }
   used_ += bytes;
-  return MemoryClaim(this, bytes);
+  if (life == ClaimLife::kPassing) passing_ += bytes;
+  return MemoryClaim(this, bytes, life);
+}
+
+bool MemoryBudget::WillHave(std::uint64_t bytes) const {
+  MutexLock lock(mutex_);
+  const std::uint64_t lasting = used_ - passing_;
+  return lasting <= total_ && bytes <= total_ - lasting;
 }
 
 std::uint64_t MemoryBudget::used() const {

@@ -109,6 +109,7 @@ class Catalogue {
   // time of what happens.
   virtual absl::StatusOr<CreatedJob> CreateJob(const NewJob& job, std::int64_t now_us) = 0;
   virtual absl::StatusOr<JobRecord> FindJob(std::int64_t number) = 0;
+  virtual absl::StatusOr<std::string> FindJobState(std::int64_t number) = 0;
   // Those below number `before`.
   virtual absl::StatusOr<JobPage> ListJobs(const JobFilter& filter, std::int64_t page_size,
                                            std::int64_t before) = 0;

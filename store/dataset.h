@@ -45,6 +45,8 @@ struct NewDataset {
   Provenance provenance;
   std::vector<DatasetProblem> problems;  // the first ones, if there were too many to keep
   std::int64_t problem_count = 0;        // all; at least problems.size()
+  // What is no problem of one item: a class with one photo, the same photo in two classes.
+  std::vector<std::string> warnings;
 };
 
 // Items in each split, by the split's number.
@@ -71,6 +73,7 @@ struct DatasetManifest {
   std::vector<SplitCounts> class_items;  // by class index
   Provenance provenance;
   std::vector<DatasetProblem> problems;
+  std::vector<std::string> warnings;
 };
 
 struct PublishedDataset {

@@ -28,13 +28,17 @@ absl::Status CheckItem(std::size_t index, const DatasetItem& item, std::size_t c
 }
 
 absl::Status CheckProblems(const NewDataset& dataset) {
-  for (const DatasetProblem& problem : dataset.problems) {
-    ZOOD_RETURN_IF_ERROR(CheckText("a problem's item", problem.item, kMaxLine));
-    ZOOD_RETURN_IF_ERROR(CheckText("a problem's reason", problem.reason, kMaxLine));
-  }
   if (dataset.problem_count < static_cast<std::int64_t>(dataset.problems.size())) {
     return InvalidArgument("problem_count is {}, but {} problems are listed", dataset.problem_count,
                            dataset.problems.size());
+  }
+  for (const DatasetProblem& problem : dataset.problems) {
+    ZOOD_RETURN_IF_ERROR(CheckText("a problem's item", problem.item, kMaxLine));
+    ZOOD_RETURN_IF_ERROR(CheckText("a problem's reason", problem.reason, kMaxLine));
+    if (problem.item.empty()) return InvalidArgument("a problem names no item");
+  }
+  for (const std::string& warning : dataset.warnings) {
+    ZOOD_RETURN_IF_ERROR(CheckText("a warning", warning, kMaxLine));
   }
   return absl::OkStatus();
 }
@@ -46,6 +50,7 @@ absl::Status CheckNewDataset(const NewDataset& dataset) {
   ZOOD_RETURN_IF_ERROR(CheckCount("classes", dataset.classes.size(), kMaxLabels));
   ZOOD_RETURN_IF_ERROR(CheckCount("items", dataset.items.size(), kMaxItems));
   ZOOD_RETURN_IF_ERROR(CheckCount("problems", dataset.problems.size(), kMaxDatasetProblems));
+  ZOOD_RETURN_IF_ERROR(CheckCount("warnings", dataset.warnings.size(), kMaxDatasetProblems));
   for (std::size_t i = 0; i < dataset.classes.size(); ++i) {
     ZOOD_RETURN_IF_ERROR(CheckText(fmt::format("class {}", i), dataset.classes[i], kMaxLine));
   }
@@ -112,7 +117,8 @@ StoredDataset Describe(const NewDataset& dataset, const std::vector<TensorRef>& 
                      .classes = dataset.classes,
                      .class_items = std::move(counts.class_items),
                      .provenance = dataset.provenance,
-                     .problems = dataset.problems};
+                     .problems = dataset.problems,
+                     .warnings = dataset.warnings};
   return stored;
 }
 

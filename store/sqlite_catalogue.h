@@ -44,6 +44,7 @@ class SqliteCatalogue : public Catalogue {
   absl::Status DeleteDataset(const std::string& name) override;
   absl::StatusOr<CreatedJob> CreateJob(const NewJob& job, std::int64_t now_us) override;
   absl::StatusOr<JobRecord> FindJob(std::int64_t number) override;
+  absl::StatusOr<std::string> FindJobState(std::int64_t number) override;
   absl::StatusOr<JobPage> ListJobs(const JobFilter& filter, std::int64_t page_size,
                                    std::int64_t before) override;
   absl::StatusOr<JobRecord> UpdateJob(std::int64_t number,

@@ -73,6 +73,11 @@ absl::Status SqliteCatalogue::AddDatasetLists(std::int64_t dataset_id,
     add_problem.Bind(dataset_id, i, manifest.problems[i].item, manifest.problems[i].reason);
     ZOOD_RETURN_IF_ERROR(add_problem.Run());
   }
+  // Behind them, those of no item.
+  for (std::size_t i = 0; i < manifest.warnings.size(); ++i) {
+    add_problem.Bind(dataset_id, manifest.problems.size() + i, "", manifest.warnings[i]);
+    ZOOD_RETURN_IF_ERROR(add_problem.Run());
+  }
   return absl::OkStatus();
 }
 
@@ -133,7 +138,11 @@ absl::StatusOr<DatasetManifest> SqliteCatalogue::ReadDataset(std::int64_t datase
       dataset_id));
   ZOOD_RETURN_IF_ERROR(database_->Each(
       [&](const Statement& row) {
-        manifest.problems.push_back({.item = row.Text(0), .reason = row.Text(1)});
+        if (row.Text(0).empty()) {
+          manifest.warnings.push_back(row.Text(1));
+        } else {
+          manifest.problems.push_back({.item = row.Text(0), .reason = row.Text(1)});
+        }
       },
       "SELECT item, reason FROM dataset_problems WHERE dataset_id = ? ORDER BY position",
       dataset_id));

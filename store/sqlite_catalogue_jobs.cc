@@ -121,6 +121,15 @@ absl::StatusOr<JobRecord> SqliteCatalogue::FindJob(std::int64_t number) {
   return ReadJob(number);
 }
 
+absl::StatusOr<std::string> SqliteCatalogue::FindJobState(std::int64_t number) {
+  const MutexLock lock(mutex_);
+  ZOOD_ASSIGN_OR_RETURN(Statement select,
+                        database_->Prepare("SELECT state FROM jobs WHERE number = ?", number));
+  ZOOD_ASSIGN_OR_RETURN(const bool found, select.Step());
+  if (!found) return NoSuchJob(number);
+  return select.Text(0);
+}
+
 absl::StatusOr<JobPage> SqliteCatalogue::ListJobs(const JobFilter& filter, std::int64_t page_size,
                                                   std::int64_t before) {
   const MutexLock lock(mutex_);

@@ -132,6 +132,8 @@ class Store {
   // same; otherwise AlreadyExists.
   absl::StatusOr<CreatedJob> CreateJob(const NewJob& job);
   absl::StatusOr<JobRecord> GetJob(const std::string& id);
+  // Its state alone: the record's spec may be megabytes.
+  absl::StatusOr<std::string> GetJobState(const std::string& id);
   // Newest first. `page_size` 0 means 50. A page ends after 1000 jobs, or after the one that brings
   // its specs above 16 MiB. `page_token` is empty or a page's next_page_token, of a call with the
   // same filter; InvalidArgument if it is not one.

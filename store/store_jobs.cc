@@ -20,6 +20,11 @@ absl::StatusOr<JobRecord> Store::GetJob(const std::string& id) {
   return catalogue_->FindJob(number);
 }
 
+absl::StatusOr<std::string> Store::GetJobState(const std::string& id) {
+  ZOOD_ASSIGN_OR_RETURN(const std::int64_t number, ParseJobId(id));
+  return catalogue_->FindJobState(number);
+}
+
 absl::StatusOr<JobPage> Store::ListJobs(const JobFilter& filter, std::int64_t page_size,
                                         const std::string& page_token) {
   if (page_size < 0) return InvalidArgument("page size {} is below 0", page_size);

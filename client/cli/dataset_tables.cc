@@ -31,6 +31,16 @@ std::string DescribeProblems(const v1::Dataset& dataset) {
   return text;
 }
 
+std::string DescribeWarnings(const v1::Dataset& dataset) {
+  const int shown = std::min(dataset.warnings_size(), kShownProblems);
+  std::string text = shown > 0 ? "\nTo look at:\n" : "";
+  for (int i = 0; i < shown; ++i) text += fmt::format("  {}\n", Printable(dataset.warnings(i)));
+  if (dataset.warnings_size() > shown) {
+    text += fmt::format("  and {} more (--json lists them)\n", dataset.warnings_size() - shown);
+  }
+  return text;
+}
+
 }  // namespace
 
 std::string DescribeDatasets(const v1::ListDatasetsResponse& answer) {
@@ -75,7 +85,8 @@ std::string DescribeDataset(const v1::Dataset& dataset) {
   }
   classes.Add({"", "all", Count(dataset.counts().train()), Count(dataset.counts().validation()),
                Count(dataset.counts().test())});
-  return facts.ToString() + "\n" + classes.ToString() + DescribeProblems(dataset);
+  return facts.ToString() + "\n" + classes.ToString() + DescribeProblems(dataset) +
+         DescribeWarnings(dataset);
 }
 
 std::string DescribeItems(const v1::ListDatasetItemsResponse& answer) {

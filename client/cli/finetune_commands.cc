@@ -143,11 +143,8 @@ absl::Status RollBack(const Options& options, Session& session) {
   ZOOD_ASSIGN_OR_RETURN(const v1::RollBackResponse answer,
                         session.client.RollBack(options.job, options.alias));
   Print(session, answer,
-        answer.move().previous_version() > 0
-            ? fmt::format("{} is version {} again (was {})\n", answer.move().alias(),
-                          answer.move().previous_version(), answer.move().version())
-            : fmt::format("{} names nothing again (was {})\n", answer.move().alias(),
-                          answer.move().version()));
+        fmt::format("{} is version {} again (was {})\n", answer.move().alias(),
+                    answer.move().version(), answer.move().previous_version()));
   return absl::OkStatus();
 }
 

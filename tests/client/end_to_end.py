@@ -248,8 +248,10 @@ class EndToEnd(unittest.TestCase):
         version = checkpoint["version"]["version"]
         self.assertIn("(was " + before, self.zoo("finetune", "promote", job, "--version", version,
                                                  "--alias", "stable", "--expected", before))
-        self.assertNotEqual(self.json("show", "tints@stable")["version"], before)
-        self.assertIn("again", self.zoo("finetune", "rollback", job))
+        promoted = self.json("show", "tints@stable")["version"]
+        self.assertNotEqual(promoted, before)
+        self.assertIn(f"stable is version {before} again (was {promoted})",
+                      self.zoo("finetune", "rollback", job))
         self.assertEqual(self.json("show", "tints@stable")["version"], before)
         out = self.root / "exported"
         files = self.zoo("finetune", "export", job, out).split()

@@ -3,11 +3,33 @@
 #include <gtest/gtest.h>
 
 #include "models/zoo.h"
+#include "server/convert_fine_tuning.h"
 #include "server/log.h"
 #include "server/status.h"
 
 namespace zood::server {
 namespace {
+
+// 90 pictures in batches of 16: slim's decay_steps = int(5.625 * epochs).
+TEST(ConvertTest, EpochsOfALearningRateAreRoundedDown) {
+  v1::LearningRate message;
+  v1::LearningRate::Decay* decay = message.mutable_exponential();
+  decay->set_learning_rate(1);
+  decay->set_decay_rate(0.5f);
+  decay->set_staircase(true);
+  const auto first_drop = [&](double epochs) {
+    decay->mutable_decay_length()->set_epochs(epochs);
+    const auto schedule = ToSchedule(message, {.steps = 100, .steps_per_epoch = 5.625});
+    EXPECT_TRUE(schedule.ok()) << schedule.status();
+    std::int64_t step = 0;
+    while (step < 100 && (*schedule)->LearningRate(step) == 1) ++step;
+    return step;
+  };
+  EXPECT_EQ(first_drop(1), 5);
+  EXPECT_EQ(first_drop(2), 11);
+  EXPECT_EQ(first_drop(8), 45);
+  EXPECT_EQ(first_drop(0.1), 1) << "a decay takes a step at least";
+}
 
 TEST(ConvertTest, EveryPreprocessingOfTheZooSurvivesTheWire) {
   const models::Zoo zoo = models::Zoo::Standard();

@@ -36,6 +36,20 @@ TEST(MemoryBudgetTest, RefusesWhatWouldOverflow) {
   EXPECT_FALSE(budget.Claim(~std::uint64_t{0}, "huge").ok());
 }
 
+TEST(MemoryBudgetTest, KnowsWhatWillBeThereSoon) {
+  MemoryBudget budget(100);
+  const auto lasting = budget.Claim(30, "a model");
+  auto passing = budget.Claim(60, "an import", ClaimLife::kPassing);
+  ASSERT_TRUE(lasting.ok() && passing.ok());
+  EXPECT_TRUE(budget.WillHave(70));
+  EXPECT_FALSE(budget.WillHave(71));
+  passing->Resize(10);
+  EXPECT_EQ(budget.used(), 40u);
+  EXPECT_FALSE(budget.WillHave(71));
+  const MemoryClaim moved = *std::move(passing);
+  EXPECT_TRUE(budget.WillHave(70));
+}
+
 TEST(MemoryBudgetTest, FormatsForPeople) {
   EXPECT_EQ(FormatBytes(512), "0.5 KiB");
   EXPECT_EQ(FormatBytes(3 << 20), "3.0 MiB");

@@ -54,6 +54,7 @@ TEST_F(DatasetTest, ComesBackAsItWasPublished) {
                         .build = "0.2.0",
                         .note = "from the garden"};
   dataset.problems = {{.item = "rose/3.gif", .reason = "not a JPEG, PNG or BMP"}};
+  dataset.warnings = {"class tulip has one photo to train on"};
   dataset.problem_count = 7;
   const auto published = store_->PublishDataset(dataset);
   ASSERT_TRUE(published.ok()) << published.status();
@@ -68,6 +69,7 @@ TEST_F(DatasetTest, ComesBackAsItWasPublished) {
   EXPECT_EQ(manifest.classes, dataset.classes);
   EXPECT_EQ(manifest.provenance, dataset.provenance);
   EXPECT_EQ(manifest.problems, dataset.problems);
+  EXPECT_EQ(manifest.warnings, dataset.warnings);
   EXPECT_THAT(manifest.summary.items, ElementsAre(8, 3, 1));
   EXPECT_THAT(manifest.class_items,
               ElementsAre(SplitCounts{3, 0, 1}, SplitCounts{3, 1, 0}, SplitCounts{2, 2, 0}));
@@ -146,6 +148,12 @@ TEST_F(DatasetTest, RefusesWhatItCannotKeep) {
               HasSubstr("no split"));
   EXPECT_THAT(message([](NewDataset& d) { d.problems.resize(2); }),
               HasSubstr("problem_count is 0"));
+  EXPECT_THAT(message([](NewDataset& d) {
+                d.problems.resize(1);
+                d.problem_count = 1;
+              }),
+              HasSubstr("names no item"));
+  EXPECT_THAT(message([](NewDataset& d) { d.warnings = {"\xff"}; }), HasSubstr("a warning"));
   EXPECT_THAT(*store_->ListDatasets(), IsEmpty());
   EXPECT_TRUE(absl::IsNotFound(store_->LoadDataset("a").status()));
   EXPECT_TRUE(absl::IsNotFound(store_->GetDataset("a").status()));

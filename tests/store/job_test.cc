@@ -67,6 +67,8 @@ TEST_F(JobTest, SurvivesARestart) {
   ASSERT_TRUE(changed.ok()) << changed.status();
   store_.reset();
   store_ = Open();
+  EXPECT_EQ(*store_->GetJobState("job-1"), "FAILED");
+  EXPECT_EQ(store_->GetJobState("job-2").status().code(), absl::StatusCode::kNotFound);
   const auto found = store_->GetJob("job-1");
   EXPECT_EQ(*found, *changed);
   EXPECT_EQ(found->state, "FAILED");
