@@ -18,14 +18,15 @@ namespace {
 constexpr std::uint64_t kMaxMetadata = std::uint64_t{64} << 20;  // 100,000 variables
 constexpr std::uint64_t kBlocks = std::uint64_t{16} << 20;  // of a table, beside the largest tensor
 
-// What is read of the file, under the names that the network goes by.
+// What is read of the file, under the names that the network goes by. Counts in `done`.
 absl::StatusOr<models::WeightFile> FileOf(
     const checkpoint::Reader& reader, bool prefer_moving_averages,
-    const std::function<absl::Status(std::int64_t done, std::int64_t total)>& progress) {
+    const std::function<absl::Status(std::int64_t done, std::int64_t total)>& progress,
+    std::int64_t& done) {
   ZOOD_ASSIGN_OR_RETURN(
       const auto selected,
-      checkpoint::SelectVariables(reader, {.prefer_moving_averages = prefer_moving_averages,
-                                           .training_state = false}));
+      checkpoint::SelectVariables(
+          reader, {.prefer_moving_averages = prefer_moving_averages, .training_state = false}));
   models::WeightFile file;
   std::map<std::string, std::string> names;
   for (const checkpoint::Reader::Request& request : selected) {
@@ -34,10 +35,11 @@ absl::StatusOr<models::WeightFile> FileOf(
     names[request.as] = request.name;
   }
   const auto total = static_cast<std::int64_t>(selected.size());
-  file.read = [&reader, &progress, names = std::move(names), total,
-               done = std::int64_t{0}](const std::string& name) mutable -> absl::StatusOr<Tensor> {
-    ZOOD_RETURN_IF_ERROR(progress(done++, total));
-    return reader.Read(names.at(name));
+  file.read = [&reader, &progress, &done, names = std::move(names),
+               total](const std::string& name) -> absl::StatusOr<Tensor> {
+    ZOOD_ASSIGN_OR_RETURN(Tensor tensor, reader.Read(names.at(name)));
+    ZOOD_RETURN_IF_ERROR(progress(++done, total));
+    return tensor;
   };
   return file;
 }
@@ -49,8 +51,8 @@ MemoryPlan PlanMemory(const graph::Graph& graph, const checkpoint::Limits& limit
   const auto [weights, execution] = engine::EstimateMemory(graph, {.batch_sizes = {1}});
   std::uint64_t largest = 0;
   for (const graph::Variable& variable : graph.variables()) {
-    largest = std::max(largest, static_cast<std::uint64_t>(variable.shape.num_elements()) *
-                                    sizeof(float));
+    largest = std::max(largest,
+                       static_cast<std::uint64_t>(variable.shape.num_elements()) * sizeof(float));
   }
   MemoryPlan plan = {.compiling_bytes = 2 * weights + execution, .limits = limits};
   plan.limits.max_metadata_bytes =
@@ -67,8 +69,7 @@ MemoryPlan PlanMemory(const graph::Graph& graph, const checkpoint::Limits& limit
   const std::uint64_t tensors = std::min(assembled, reading / 2);
   plan.limits.max_total_bytes = std::min(limits.max_total_bytes, reading - tensors);
   // A variable that lies in the file as it is takes nothing.
-  plan.limits.max_tensor_bytes =
-      std::min(limits.max_tensor_bytes, std::max(largest, tensors / 2));
+  plan.limits.max_tensor_bytes = std::min(limits.max_tensor_bytes, std::max(largest, tensors / 2));
   return plan;
 }
 
@@ -76,8 +77,9 @@ absl::StatusOr<TensorMap> ImportWeights(
     const checkpoint::Reader& reader, const Network& network, const graph::Graph& graph,
     const models::Zoo& zoo, bool prefer_moving_averages,
     const std::function<absl::Status(std::int64_t done, std::int64_t total)>& progress) {
+  std::int64_t done = 0;
   ZOOD_ASSIGN_OR_RETURN(const models::WeightFile file,
-                        FileOf(reader, prefer_moving_averages, progress));
+                        FileOf(reader, prefer_moving_averages, progress, done));
   const auto total = static_cast<std::int64_t>(file.variables.size());
   ZOOD_RETURN_IF_ERROR(progress(0, total));
   const std::string path = reader.files().empty() ? "the file" : reader.files().front();
@@ -102,7 +104,8 @@ absl::StatusOr<TensorMap> ImportWeights(
     const bool told = std::string(mapped.status().message()).starts_with(path);
     return told ? mapped.status() : Annotate(mapped.status(), path);
   }
-  ZOOD_RETURN_IF_ERROR(progress(total, total));
+  // Some variables of a file are of no use to the network, and were not read.
+  if (done < total) ZOOD_RETURN_IF_ERROR(progress(total, total));
   return std::move(mapped->weights);
 }
 
@@ -156,8 +159,8 @@ absl::StatusOr<image::PreprocessSpec> CaffePreprocess(FileSystem& files, const g
   ZOOD_ASSIGN_OR_RETURN(const Tensor mean, ReadMean(files, mean_path, input[3]));
   // The mean has the size that pictures were given before a part of them was cut out.
   const Shape& whole = mean.shape();
-  const bool crops = whole[1] >= height && whole[2] >= width &&
-                     (whole[1] > height || whole[2] > width);
+  const bool crops =
+      whole[1] >= height && whole[2] >= width && (whole[1] > height || whole[2] > width);
   if (crops) {
     resize.height = static_cast<int>(std::min<std::int64_t>(whole[1], image::kMaxSide));
     resize.width = static_cast<int>(std::min<std::int64_t>(whole[2], image::kMaxSide));
