@@ -39,6 +39,10 @@ function(zood_test name)
   if(ZOOD_SANITIZE)
     math(EXPR ARG_TIMEOUT "4 * ${ARG_TIMEOUT}")
   endif()
+  if(ZOOD_SANITIZE MATCHES address)
+    list(APPEND ARG_ENVIRONMENT
+         LSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/support/leaks.supp)
+  endif()
   # A short spin at OpenMP barriers: with the default one, tests that share the machine wait for
   # each other's threads through whole time slices (docs/architecture.md, "Threads").
   set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}"
