@@ -1,5 +1,6 @@
 // Health, reflection, metrics, draining; and the program itself.
 #include <arpa/inet.h>
+#include <google/protobuf/descriptor.h>
 #include <grpcpp/generic/generic_stub.h>
 #include <signal.h>
 #include <sys/socket.h>
@@ -118,6 +119,26 @@ TEST_F(DaemonTest, WhatIsToBeLoadedAtStartIsLoaded) {
   options_.load_on_start = {"cats"};
   const auto server = Server::Start(options_, zoo_, *log_);
   EXPECT_EQ(server.status().code(), absl::StatusCode::kNotFound);
+}
+
+// A service that guards another has to name each of its methods; one that it forgets answers
+// UNIMPLEMENTED.
+TEST_F(DaemonTest, EveryMethodOfEveryServiceIsThere) {
+  ASSERT_NO_FATAL_FAILURE(Start());
+  const auto* pool = google::protobuf::DescriptorPool::generated_pool();
+  int methods = 0;
+  for (const char* name :
+       {"Classifier", "Models", "Evaluation", "Daemon", "Datasets", "FineTuning"}) {
+    const auto* service = pool->FindServiceByName(std::string("zood.v1.") + name);
+    ASSERT_NE(service, nullptr) << name;
+    for (int i = 0; i < service->method_count(); ++i, ++methods) {
+      const std::string method = "/" + service->full_name() + "/" + service->method(i)->name();
+      std::string ignored;
+      const grpc::Status status = CallGeneric(channel_, method, "", &ignored);
+      EXPECT_NE(status.error_code(), grpc::StatusCode::UNIMPLEMENTED) << method;
+    }
+  }
+  EXPECT_GT(methods, 30);
 }
 
 TEST_F(DaemonTest, ReflectionListsTheServices) {
