@@ -9,6 +9,7 @@
 #include <new>
 #include <utility>
 
+#include "base/clock.h"
 #include "base/status.h"
 
 namespace zood::serving {
@@ -16,12 +17,6 @@ namespace {
 
 // How often the end of a job is tried to be written where the disk does not take it.
 constexpr std::chrono::seconds kRetryPause{1};
-
-std::int64_t NowUs() {
-  return std::chrono::duration_cast<std::chrono::microseconds>(
-             std::chrono::system_clock::now().time_since_epoch())
-      .count();
-}
 
 // The calling thread computes when nobody else wants to; the threads that it starts do as well.
 void BecomeIdle(const char* name) {
@@ -186,13 +181,13 @@ absl::Status FineTuner::SetState(Job& job, JobState to, const absl::Status& erro
   change.state = Name(to);
   change.error_code = error.raw_code();
   change.error = std::string(error.message());
-  if (to == JobState::kRunning && job.started_at_us == 0) change.started_at_us = NowUs();
-  change.finished_at_us = IsFinal(to) ? NowUs() : 0;
+  if (to == JobState::kRunning && job.started_at_us == 0) change.started_at_us = NowMicroseconds();
+  change.finished_at_us = IsFinal(to) ? NowMicroseconds() : 0;
   if (to == JobState::kSucceeded) event.result = job.history.result;
   // A job that ran when the daemon ended goes on before those that waited for it.
   const bool ran = job.state == JobState::kRunning || job.state == JobState::kEvaluating;
   if (to == JobState::kQueued) {
-    if (!ran) job.history.queued_at_us = NowUs();
+    if (!ran) job.history.queued_at_us = NowMicroseconds();
     change.progress = ToJson(job.history);
   }
   change.events.push_back(ToStored(event, 0));
@@ -286,7 +281,7 @@ absl::StatusOr<Job> FineTuner::Resume(const std::string& id) {
         }
         ZOOD_ASSIGN_OR_RETURN(const JobSpec spec, options_.decode(job.spec));
         deadline_us = spec.deadline_us;
-        if (deadline_us > 0 && deadline_us <= NowUs()) {
+        if (deadline_us > 0 && deadline_us <= NowMicroseconds()) {
           return FailedPrecondition(
               "the deadline of job {} has passed; make a new job, which may restore from a "
               "checkpoint of this one",

@@ -88,7 +88,7 @@ class FineTuner {
   ~FineTuner();
 
   // Checks the whole spec, then queues it. Errors are those of the decoder, of MakePlan() and
-  // Restore() (job_plan.h); InvalidArgument for a deadline that has passed; AlreadyExists for an
+  // Restore() (job_restore.h); InvalidArgument for a deadline that has passed; AlreadyExists for an
   // idempotency key that has another spec; ResourceExhausted when too many jobs wait. Then there is
   // no job. A second call with a key whose first is still checked waits for that.
   absl::StatusOr<CreatedJob> Create(const JobRequest& request);

@@ -3,18 +3,13 @@
 #include <new>
 #include <utility>
 
+#include "base/clock.h"
 #include "base/status.h"
 #include "serving/fine_tuner.h"
 #include "train/name_pattern.h"
 
 namespace zood::serving {
 namespace {
-
-std::int64_t NowUs() {
-  return std::chrono::duration_cast<std::chrono::microseconds>(
-             std::chrono::system_clock::now().time_since_epoch())
-      .count();
-}
 
 std::uint64_t VariableBytes(const graph::Graph& graph) {
   std::uint64_t bytes = 0;
@@ -27,9 +22,9 @@ std::uint64_t VariableBytes(const graph::Graph& graph) {
 }  // namespace
 
 absl::StatusOr<std::uint64_t> FineTuner::Validate(const JobSpec& spec, JobHistory& history) {
-  if (spec.deadline_us > 0 && spec.deadline_us <= NowUs()) {
+  if (spec.deadline_us > 0 && spec.deadline_us <= NowMicroseconds()) {
     return InvalidArgument("the deadline passed {} s ago; give the job one that is still to come",
-                           (NowUs() - spec.deadline_us) / 1'000'000);
+                           (NowMicroseconds() - spec.deadline_us) / 1'000'000);
   }
   ZOOD_ASSIGN_OR_RETURN(const JobPlan plan, MakePlan(spec, std::nullopt, "", catalogue_, zoo_));
   if (plan.bytes > budget_.total()) {

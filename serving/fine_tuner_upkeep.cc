@@ -4,6 +4,7 @@
 #include <chrono>
 #include <utility>
 
+#include "base/clock.h"
 #include "base/status.h"
 #include "serving/fine_tuner.h"
 
@@ -14,12 +15,6 @@ namespace {
 constexpr std::chrono::seconds kRetryPause{1};
 // The clock that deadlines are told by may be set: it is looked at that often at least.
 constexpr std::chrono::microseconds kLongestPause = std::chrono::minutes(1);
-
-std::int64_t NowUs() {
-  return std::chrono::duration_cast<std::chrono::microseconds>(
-             std::chrono::system_clock::now().time_since_epoch())
-      .count();
-}
 
 }  // namespace
 
@@ -111,7 +106,7 @@ void FineTuner::UpkeepLoop() {
     {
       MutexLock lock(mutex_);
       if (stopping_) return;
-      const std::int64_t now = NowUs();
+      const std::int64_t now = NowMicroseconds();
       auto pause = kLongestPause;
       for (const auto& [id, deadline] : deadlines_) {
         if (deadline <= now) due.push_back(id);

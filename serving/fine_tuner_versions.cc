@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/file.h"
+#include "base/clock.h"
 #include "base/status.h"
 #include "checkpoint/tf_v2_writer.h"
 #include "serving/fine_tuner.h"
@@ -15,12 +16,6 @@ namespace zood::serving {
 namespace {
 
 constexpr std::chrono::minutes kLoadTime{10};
-
-std::int64_t NowUs() {
-  return std::chrono::duration_cast<std::chrono::microseconds>(
-             std::chrono::system_clock::now().time_since_epoch())
-      .count();
-}
 
 const JobCheckpoint* FindCheckpoint(const Job& job, std::int64_t version) {
   const auto found = std::ranges::find(job.history.checkpoints, version, &JobCheckpoint::version);
@@ -165,7 +160,7 @@ absl::StatusOr<FineTuner::Promoted> FineTuner::Promote(const std::string& id, st
   }
   ZOOD_ASSIGN_OR_RETURN(const Target target, VersionOf(job, spec, version));
   Promoted promoted{
-      .move = {.alias = alias, .version = target.version, .previous = before, .at_us = NowUs()}};
+      .move = {.alias = alias, .version = target.version, .previous = before, .at_us = NowMicroseconds()}};
   // A model's first version has `stable` from the start.
   if (AliasNow(job.model, alias) != target.version) {
     ZOOD_RETURN_IF_ERROR(PlanMove(id, promoted.move));
@@ -207,7 +202,7 @@ absl::StatusOr<AliasMove> FineTuner::RollBack(const std::string& id, const std::
         last->alias, job.model, id);
   }
   const AliasMove back{
-      .alias = last->alias, .version = last->previous, .previous = last->version, .at_us = NowUs()};
+      .alias = last->alias, .version = last->previous, .previous = last->version, .at_us = NowMicroseconds()};
   // A call that moved it and could not keep that may be made again.
   if (AliasNow(job.model, back.alias) != back.version) {
     ZOOD_RETURN_IF_ERROR(manager_

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/clock.h"
 #include "base/status.h"
 #include "engine/executable.h"
 #include "serving/job_run.h"
@@ -14,12 +15,6 @@ namespace {
 // An alias that moves while a result is judged is looked at again, but not for ever.
 constexpr int kPromotionAttempts = 3;
 constexpr std::chrono::minutes kLoadTime{10};
-
-std::int64_t NowUs() {
-  return std::chrono::duration_cast<std::chrono::microseconds>(
-             std::chrono::system_clock::now().time_since_epoch())
-      .count();
-}
 
 }  // namespace
 
@@ -202,7 +197,7 @@ absl::Status JobRun::Publish() {
   }
   if (AliasNow(std::string(store::kStable)) == 0) {
     // A model's first version has `stable` from the start.
-    const AliasMove first{.alias = std::string(store::kStable), .at_us = NowUs()};
+    const AliasMove first{.alias = std::string(store::kStable), .at_us = NowMicroseconds()};
     ZOOD_RETURN_IF_ERROR(keeper_.PlanMove(first));
     job_.history.planned_moves.push_back(first);
   }
@@ -231,7 +226,7 @@ absl::Status JobRun::Promote() {
   AliasMove move{.alias = spec_.alias,
                  .version = version,
                  .previous = AliasNow(spec_.alias),
-                 .at_us = NowUs()};
+                 .at_us = NowMicroseconds()};
   if (move.previous == version) return absl::OkStatus();
   ZOOD_RETURN_IF_ERROR(keeper_.PlanMove(move));
   absl::StatusOr<std::int64_t> moved = absl::UnknownError("");

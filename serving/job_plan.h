@@ -55,22 +55,12 @@ absl::StatusOr<JobPlan> MakePlan(const JobSpec& spec, const std::optional<Versio
                                  const std::string& digest, Catalogue& catalogue,
                                  const models::Zoo& zoo);
 
-struct FirstValues {
-  TensorMap weights;
-  std::vector<RestoredFrom> report;  // in the graph's order
-  std::vector<VersionName> sources;  // the versions that spec.restore names, in its order
-};
-
-// The variables' values before the first step. `pinned` are the `sources` that were found when the
-// job was created, later the only ones that count; empty when it is created. Errors are those of
-// train::Restore() and of reading a version; NotFound for a source that does not exist,
-// FailedPrecondition for another version under the number of a pinned one.
-absl::StatusOr<FirstValues> Restore(const JobPlan& plan, const JobSpec& spec,
-                                    const std::vector<VersionName>& pinned, Catalogue& catalogue);
-
 // The pictures; they lie in mapped files. FailedPrecondition when it is not the dataset of `plan`.
 absl::StatusOr<std::shared_ptr<const train::Dataset>> LoadPictures(const JobPlan& plan,
                                                                    Catalogue& catalogue);
+
+// Patterns that match these variables and no others.
+std::vector<std::string> WholeNames(const std::vector<std::string>& variables);
 
 // The variables of the layer that makes the logits: the last one that has any.
 std::vector<std::string> LastLayerVariables(const graph::Graph& graph);

@@ -23,6 +23,7 @@
 #include "serving/catalogue.h"
 #include "serving/job.h"
 #include "serving/job_plan.h"
+#include "serving/job_restore.h"
 #include "serving/job_spec.h"
 #include "serving/memory_budget.h"
 #include "serving/model_manager.h"

@@ -1,10 +1,10 @@
 #include "store/store.h"
 
-#include <chrono>
 #include <string_view>
 #include <unordered_set>
 #include <utility>
 
+#include "base/clock.h"
 #include "base/status.h"
 #include "store/local_blob_store.h"
 #include "store/new_version.h"
@@ -14,11 +14,6 @@
 
 namespace zood::store {
 namespace {
-
-std::int64_t SystemClock() {
-  const auto now = std::chrono::system_clock::now().time_since_epoch();
-  return std::chrono::duration_cast<std::chrono::microseconds>(now).count();
-}
 
 // Hashes the weights, in the order of their names, and fills the manifest's tensors.
 absl::StatusOr<std::vector<EncodedTensor>> Encode(const TensorMap& weights,
@@ -54,7 +49,7 @@ Store::Store(std::unique_ptr<BlobStore> blobs, std::unique_ptr<Catalogue> catalo
     : lock_(std::move(lock)),
       blobs_(std::move(blobs)),
       catalogue_(std::move(catalogue)),
-      clock_(clock ? std::move(clock) : SystemClock) {}
+      clock_(clock ? std::move(clock) : NowMicroseconds) {}
 
 absl::StatusOr<PublishedVersion> Store::Publish(const NewVersion& version,
                                                 const TensorMap& weights) {

@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "tests/server/server_fixture.h"
+#include "tests/support/native_files.h"
 
 namespace zood::server {
 
@@ -53,38 +54,15 @@ inline Files Pictures(int classes, int each) {
 }
 
 // The machine's files on a disk that may be full.
-class FullDisk final : public FileSystem {
+class FullDisk final : public testing::NativeFiles {
  public:
   std::atomic<bool> full = false;
 
-  absl::StatusOr<std::shared_ptr<const FileContents>> Open(const std::string& path) override {
-    return native_.Open(path);
-  }
-  absl::StatusOr<std::vector<std::string>> List(const std::string& path) override {
-    return native_.List(path);
-  }
-  absl::StatusOr<std::uint64_t> Size(const std::string& path) override {
-    return native_.Size(path);
-  }
-  absl::StatusOr<bool> Exists(const std::string& path) override { return native_.Exists(path); }
   absl::Status WriteNew(const std::string& path,
                         std::span<const std::span<const std::byte>> pieces) override {
     if (full) return absl::ResourceExhaustedError("no space left on the disk");
-    return native_.WriteNew(path, pieces);
+    return NativeFiles::WriteNew(path, pieces);
   }
-  absl::Status Rename(const std::string& from, const std::string& to) override {
-    return native_.Rename(from, to);
-  }
-  absl::Status SyncDirectory(const std::string& path) override {
-    return native_.SyncDirectory(path);
-  }
-  absl::Status Remove(const std::string& path) override { return native_.Remove(path); }
-  absl::Status CreateDirectories(const std::string& path) override {
-    return native_.CreateDirectories(path);
-  }
-
- private:
-  FileSystem& native_ = FileSystem::Native();
 };
 
 class FineTuningTest : public ServerTest {

@@ -5,6 +5,7 @@
 #include <future>
 
 #include "tests/serving/serving_fixture.h"
+#include "tests/support/native_files.h"
 
 namespace zood::serving {
 namespace {
@@ -12,11 +13,8 @@ namespace {
 using CatalogueTest = ServingTest;
 
 // The machine's files; the writing of large ones can be held.
-class HeldFiles final : public FileSystem {
+class HeldFiles final : public testing::NativeFiles {
  public:
-  absl::StatusOr<std::shared_ptr<const FileContents>> Open(const std::string& path) override {
-    return native_.Open(path);
-  }
   absl::Status WriteNew(const std::string& path,
                         std::span<const std::span<const std::byte>> pieces) override {
     {
@@ -25,25 +23,8 @@ class HeldFiles final : public FileSystem {
       changed_.NotifyAll();
       while (held_) changed_.Wait(mutex_);
     }
-    return native_.WriteNew(path, pieces);
+    return NativeFiles::WriteNew(path, pieces);
   }
-  absl::Status Rename(const std::string& from, const std::string& to) override {
-    return native_.Rename(from, to);
-  }
-  absl::Status SyncDirectory(const std::string& path) override {
-    return native_.SyncDirectory(path);
-  }
-  absl::Status Remove(const std::string& path) override { return native_.Remove(path); }
-  absl::Status CreateDirectories(const std::string& path) override {
-    return native_.CreateDirectories(path);
-  }
-  absl::StatusOr<std::vector<std::string>> List(const std::string& path) override {
-    return native_.List(path);
-  }
-  absl::StatusOr<std::uint64_t> Size(const std::string& path) override {
-    return native_.Size(path);
-  }
-  absl::StatusOr<bool> Exists(const std::string& path) override { return native_.Exists(path); }
 
   void Hold(bool held) {
     MutexLock lock(mutex_);
@@ -56,7 +37,6 @@ class HeldFiles final : public FileSystem {
   }
 
  private:
-  FileSystem& native_ = FileSystem::Native();
   Mutex mutex_;
   CondVar changed_;
   bool held_ = false;
