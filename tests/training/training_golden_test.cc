@@ -4,9 +4,10 @@
 // activation lies so near to zero, or some maximum is so near to the next, that the last bit
 // decides which branch it takes: one flip changes gradients by more than rounding does, and the
 // steps after it carry that on. TensorFlow's own numbers are that far from the same steps in double
-// precision. So where a tensor is not within its bound of TensorFlow's, double precision is the
-// judge: each step again from where we are, on our side of those near ties, and then every element
-// of every gradient and of every variable's change has to be within the same bound.
+// precision, and from those of its other kernels: tensorflow_against_itself.py prints both. So
+// where a tensor is not within its bound of TensorFlow's, double precision is the judge: each step
+// again from where we are, on our side of those near ties, and then every element of every gradient
+// and of every variable's change has to be within the same bound.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -257,10 +258,16 @@ std::vector<Comparison> CompareVariables(TrainingRun& run, const TrainingGolden&
   return comparisons;
 }
 
-// Steps that go apart at near ties still lead the same way: all in all, variables of a kind end
-// nearer to TensorFlow's than to where they began. The judge below shares the graph's constants
-// with what it judges; a decay or a rate that is not TensorFlow's is seen here.
-void ExpectSameWay(const TrainingRun& run, const std::vector<Comparison>& variables) {
+// Steps that go apart at near ties still lead the same way: each first gradient is nearer to
+// TensorFlow's than to nothing, and all in all variables of a kind end nearer to TensorFlow's than
+// to where they began. The judge below shares the graph's constants with what it judges; a decay or
+// a rate that is not TensorFlow's is seen here.
+void ExpectSameWay(const TrainingRun& run, const std::vector<Comparison>& gradients,
+                   const std::vector<Comparison>& variables) {
+  for (const Comparison& gradient : gradients) {
+    const double distance = std::ranges::max(Distances(gradient.expected, gradient.found));
+    EXPECT_LT(distance, gradient.unit) << gradient.name << ", its gradient";
+  }
   for (const bool trainable : {true, false}) {
     std::vector<double> distances;
     for (const Comparison& comparison : variables) {
@@ -399,7 +406,7 @@ TEST_P(TrainingGoldenTest, StepsAreTensorFlows) {
   if (outside == 0) return;
   std::cout << outside << " of " << gradients.size() << " gradients and " << variables.size()
             << " variables are not within their bounds of TensorFlow's numbers\n";
-  ExpectSameWay(run, variables);
+  ExpectSameWay(run, gradients, variables);
   ExactJudge(golden).Judge();
 }
 
