@@ -42,6 +42,9 @@ function(zood_test name)
   if(ZOOD_SANITIZE MATCHES address)
     list(APPEND ARG_ENVIRONMENT
          LSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/support/leaks.supp)
+  elseif(ZOOD_SANITIZE MATCHES thread)
+    list(APPEND ARG_ENVIRONMENT
+         TSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/support/races.supp)
   endif()
   # A short spin at OpenMP barriers: with the default one, tests that share the machine wait for
   # each other's threads through whole time slices (docs/architecture.md, "Threads").

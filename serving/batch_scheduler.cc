@@ -145,21 +145,18 @@ absl::Status BatchQueue::Reserve(int images, Priority priority) {
 }
 
 void BatchQueue::Release(int images) {
-  {
-    MutexLock lock(scheduler_.mutex_);
-    coming_ -= images;
-  }
+  MutexLock lock(scheduler_.mutex_);
+  coming_ -= images;
   scheduler_.changed_.NotifyAll();  // nothing to wait for any more, perhaps
 }
 
 void BatchQueue::Push(std::unique_ptr<BatchTask> task, Priority priority) {
-  {
-    MutexLock lock(scheduler_.mutex_);
-    // A queue that was idle starts where the others are.
-    if (ready() == 0) virtual_time_ = std::max(virtual_time_, scheduler_.virtual_time_);
-    --coming_;
-    waiting_[static_cast<int>(priority)].push_back({std::move(task), Clock::now()});
-  }
+  MutexLock lock(scheduler_.mutex_);
+  // A queue that was idle starts where the others are.
+  if (ready() == 0) virtual_time_ = std::max(virtual_time_, scheduler_.virtual_time_);
+  --coming_;
+  waiting_[static_cast<int>(priority)].push_back({std::move(task), Clock::now()});
+  // Under the lock: whoever waits for the task's end may destroy the scheduler right after it.
   scheduler_.changed_.NotifyOne();
 }
 

@@ -1,8 +1,5 @@
 // What a run writes down on its way, and what it finds of that when it goes on.
 #include <algorithm>
-#include <cmath>
-#include <set>
-#include <string_view>
 #include <utility>
 
 #include "base/clock.h"
@@ -54,28 +51,9 @@ bool JobRun::CheckpointDue() const {
          Clock::now() - last_checkpoint_ >= spec_.checkpoint_time;
 }
 
-absl::Status JobRun::CheckFinite(const TensorMap& tensors) const {
-  const auto& changed = trainer_->updated_variables();
-  const std::set<std::string_view> updated(changed.begin(), changed.end());
-  for (const auto& [name, tensor] : tensors) {
-    // "<variable>" or "<variable>/<slot>".
-    const std::string_view variable = std::string_view(name).substr(0, name.rfind('/'));
-    if (!updated.contains(name) && !updated.contains(variable)) continue;
-    if (tensor.dtype() != DType::kFloat32) continue;
-    const auto values = tensor.values<float>();
-    if (std::ranges::all_of(values, [](float value) { return std::isfinite(value); })) continue;
-    return FailedPrecondition(
-        "after step {}, values of '{}' are not finite: training diverges; lower the learning rate "
-        "or clip gradients",
-        trainer_->step(), name);
-  }
-  return absl::OkStatus();
-}
-
 absl::Status JobRun::PublishCheckpoint() {
   JobHistory& history = job_.history;
   ZOOD_ASSIGN_OR_RETURN(const TensorMap tensors, trainer_->Save());
-  ZOOD_RETURN_IF_ERROR(CheckFinite(tensors));
   store::NewVersion version = VersionOfJob(job_, spec_, plan_, around_.build);
   version.kind = store::VersionKind::kCheckpoint;
   version.tags["step"] = std::to_string(trainer_->step());

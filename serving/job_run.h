@@ -122,8 +122,6 @@ class JobRun {
   bool CheckpointDue() const;
   absl::Status WriteCheckpoint();
   absl::Status PublishCheckpoint();
-  // FailedPrecondition, naming the step, where a value that this run changed is not finite.
-  absl::Status CheckFinite(const TensorMap& tensors) const;
   // The newest checkpoint is as good as those before it: what followed from it was finite.
   void NewestIsProven();
   void Prune();

@@ -24,10 +24,9 @@ WorkerPool::~WorkerPool() {
 }
 
 void WorkerPool::Post(std::function<void()> task) {
-  {
-    MutexLock lock(mutex_);
-    tasks_.push_back(std::move(task));
-  }
+  MutexLock lock(mutex_);
+  tasks_.push_back(std::move(task));
+  // Under the lock: whoever waits for the task's end may destroy the pool right after it.
   changed_.NotifyOne();
 }
 

@@ -33,7 +33,7 @@ class JobTest : public ::testing::Test {
 
   ScratchDirectory scratch_;
   std::string root_ = scratch_.path() + "/store";
-  std::int64_t now_ = 1'000;
+  std::atomic<std::int64_t> now_ = 1'000;
   std::unique_ptr<Store> store_ = Open();
 };
 
