@@ -143,7 +143,8 @@ struct CheckOptions {
   image::DecodeLimits decode;
   int threads = 2;
   std::int64_t max_problems = 1000;
-  // Called on the calling thread now and then, with the number of items that are done; false stops.
+  // Called on the calling thread now and then and at the end, with the number of items that are
+  // done; false stops.
   std::function<bool(std::int64_t done)> progress;
 };
 

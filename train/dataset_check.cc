@@ -60,6 +60,8 @@ std::optional<std::vector<Finding>> ExamineAll(const Dataset& dataset,
     }
     work(true);
   }
+  // The others may have looked at most of the items, or at all.
+  if (!stopped && options.progress && !options.progress(done)) stopped = true;
   if (stopped) return std::nullopt;
   return findings;
 }

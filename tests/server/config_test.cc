@@ -22,7 +22,7 @@ class ConfigTest : public ::testing::Test {
  protected:
   ~ConfigTest() override {
     for (const auto& [name, value] : environment_) unsetenv(name.c_str());
-    if (!file_.empty()) std::filesystem::remove(file_);
+    for (const std::string& file : files_) std::filesystem::remove(file);
   }
 
   void SetEnvironment(const std::string& name, const std::string& value) {
@@ -34,9 +34,9 @@ class ConfigTest : public ::testing::Test {
     if (!file.empty()) {
       std::string name = (std::filesystem::temp_directory_path() / "zood-config-XXXXXX").string();
       close(mkstemp(name.data()));
-      file_ = name;
-      std::ofstream(file_) << file;
-      flags.insert(flags.end(), {"--config", file_});
+      files_.push_back(name);
+      std::ofstream(name) << file;
+      flags.insert(flags.end(), {"--config", name});
     }
     ServeConfig config;
     CLI::App app;
@@ -50,7 +50,7 @@ class ConfigTest : public ::testing::Test {
 
  private:
   std::map<std::string, std::string> environment_;
-  std::string file_;
+  std::vector<std::string> files_;
 };
 
 TEST_F(ConfigTest, ListsComeFromEverywhere) {

@@ -128,6 +128,12 @@ TEST(CheckTest, FindsWhatNoJobCanUse) {
     EXPECT_EQ(check.counts[0][0], 2);
     RemoveItems(dataset, {});
   }
+  std::int64_t last = 0;
+  CheckDataset(dataset, {.threads = 3, .progress = [&](std::int64_t done) {
+                           last = done;
+                           return true;
+                         }});
+  EXPECT_EQ(last, 7);
   const DatasetCheck stopped =
       CheckDataset(dataset, {.progress = [](std::int64_t done) { return done < 2; }});
   EXPECT_FALSE(stopped.complete);
