@@ -31,7 +31,7 @@ void ExpectValues(const Tensor& tensor, const nlohmann::json& expected) {
     EXPECT_EQ(hex, expected.at("strings_hex").get<std::vector<std::string>>());
     return;
   }
-  EXPECT_EQ(fmt::format("{:08x}", Crc32(tensor.bytes())), expected.at("crc32"));
+  EXPECT_EQ(fmt::format("{:08x}", Crc32(tensor.bytes())), expected.at("crc32").get<std::string>());
 }
 
 TEST_P(ManifestTest, HoldsWhatTensorFlowWrote) {
@@ -48,7 +48,7 @@ TEST_P(ManifestTest, HoldsWhatTensorFlowWrote) {
     SCOPED_TRACE(name);
     const VariableInfo* info = reader->Find(name);
     ASSERT_NE(info, nullptr);
-    EXPECT_EQ(Name(info->dtype), expected.at("dtype"));
+    EXPECT_EQ(Name(info->dtype), expected.at("dtype").get<std::string>());
     EXPECT_EQ(info->shape, Shape(expected.at("shape").get<std::vector<std::int64_t>>()));
     auto tensor = reader->Read(name);
     ASSERT_TRUE(tensor.ok()) << tensor.status();

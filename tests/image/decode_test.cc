@@ -22,7 +22,7 @@ void ExpectPixels(const Image& image, const nlohmann::json& expected) {
   EXPECT_EQ(image.height, expected["shape"][0]);
   EXPECT_EQ(image.width, expected["shape"][1]);
   EXPECT_EQ(std::accumulate(image.pixels.begin(), image.pixels.end(), 0), expected["sum"]);
-  EXPECT_EQ(Crc32Hex(image.pixels), expected["crc32"]);
+  EXPECT_EQ(Crc32Hex(image.pixels), expected["crc32"].get<std::string>());
 }
 
 // Every picture that TensorFlow decoded, in every variant.

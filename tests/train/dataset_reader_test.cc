@@ -29,7 +29,7 @@ void ExpectAsMade(const absl::StatusOr<DatasetScan>& scan, const std::string& na
   SCOPED_TRACE(name);
   const nlohmann::json& expected = Expected().at(name);
   ASSERT_TRUE(scan.ok()) << scan.status();
-  EXPECT_EQ(scan->format, expected["format"]);
+  EXPECT_EQ(scan->format, expected["format"].get<std::string>());
   EXPECT_EQ(scan->dataset.classes, expected["classes"].get<std::vector<std::string>>());
   std::string problems;
   for (const Problem& problem : scan->problems)
@@ -39,10 +39,10 @@ void ExpectAsMade(const absl::StatusOr<DatasetScan>& scan, const std::string& na
   std::size_t i = 0;
   for (const nlohmann::json& item : expected["items"]) {
     const Item& found = scan->dataset.items[i++];
-    EXPECT_EQ(found.name, item["name"]);
+    EXPECT_EQ(found.name, item["name"].get<std::string>());
     EXPECT_EQ(found.label, item["label"]) << found.name;
-    EXPECT_EQ(SplitName(found.split), item["split"]) << found.name;
-    EXPECT_EQ(ItemDigest(found.image), item["sha256"]) << found.name;
+    EXPECT_EQ(SplitName(found.split), item["split"].get<std::string>()) << found.name;
+    EXPECT_EQ(ItemDigest(found.image), item["sha256"].get<std::string>()) << found.name;
   }
 }
 
