@@ -12,6 +12,7 @@
 #include <numeric>
 #include <sstream>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -28,9 +29,9 @@ using testing::AllOf;
 using testing::HasSubstr;
 using testing::Not;
 
-const Architecture& Find(const std::string& name) {
+const Architecture& Find(std::string_view name) {
   static const Zoo* const zoo = new Zoo(Zoo::Standard());
-  return **zoo->Find(name);
+  return **zoo->Find(std::string(name));
 }
 
 // 0, 1, 2, ...
