@@ -167,6 +167,20 @@ void AddServeOptions(CLI::App& app, ServeConfig& config) {
       ->check(CLI::IsMember({"text", "json"}));
 }
 
+namespace {
+
+// CLI11 2.4 passes over what it takes for wrong in the environment, every list among it, without a
+// word.
+void ReadEnvironment(CLI::App& app) {
+  for (CLI::Option* option : app.get_options()) {
+    const std::string& name = option->get_envname();
+    const char* value = name.empty() ? nullptr : std::getenv(name.c_str());
+    if (option->count() > 0 || value == nullptr || *value == '\0') continue;
+    option->add_result(value);
+    option->run_callback();
+  }
+}
+
 // CLI11 reads files for an application's options only, not for a command's.
 void ReadConfigFile(CLI::App& app, const ServeConfig& config) {
   if (config.config_file.empty()) return;
@@ -184,6 +198,13 @@ void ReadConfigFile(CLI::App& app, const ServeConfig& config) {
     }
     option->run_callback();
   }
+}
+
+}  // namespace
+
+void ReadOtherSources(CLI::App& app, const ServeConfig& config) {
+  ReadEnvironment(app);
+  ReadConfigFile(app, config);
 }
 
 void Resolve(ServeConfig& config) {

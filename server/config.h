@@ -28,9 +28,9 @@ struct ServeConfig {
 // --config names; a flag beats the environment, which beats the file.
 void AddServeOptions(CLI::App& app, ServeConfig& config);
 
-// After parsing: gives the options that neither flag nor environment set the values of the file
-// that --config names. Throws CLI::ParseError, naming file and option, as parsing does.
-void ReadConfigFile(CLI::App& app, const ServeConfig& config);
+// After parsing: gives the options that no flag set the values of the environment, then of the file
+// that --config names. Throws CLI::ParseError, naming the option, as parsing does.
+void ReadOtherSources(CLI::App& app, const ServeConfig& config);
 
 // The store's directory, for `serve` and the offline commands alike.
 void AddDataDirOption(CLI::App& app, std::string& data_dir);

@@ -136,7 +136,7 @@ int RunDaemon(int argc, char** argv, const models::Zoo& zoo) {
 
   try {
     app.parse(argc, argv);
-    if (serve->parsed()) ReadConfigFile(*serve, config);
+    if (serve->parsed()) ReadOtherSources(*serve, config);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
   }

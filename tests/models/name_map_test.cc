@@ -31,7 +31,7 @@ using testing::Not;
 
 const Architecture& Find(std::string_view name) {
   static const Zoo* const zoo = new Zoo(Zoo::Standard());
-  return **zoo->Find(std::string(name));
+  return **zoo->Find(name);
 }
 
 // 0, 1, 2, ...

@@ -43,7 +43,7 @@ class ConfigTest : public ::testing::Test {
     AddServeOptions(app, config);
     std::reverse(flags.begin(), flags.end());  // as CLI11 wants them
     app.parse(flags);
-    ReadConfigFile(app, config);
+    ReadOtherSources(app, config);
     Resolve(config);
     return config;
   }
@@ -85,6 +85,13 @@ TEST_F(ConfigTest, BooleansComeFromEverywhere) {
   EXPECT_FALSE(on_demand(Read({})));
   EXPECT_FALSE(on_demand(Read({}, "load-on-demand = true\n"))) << "the environment beats the file";
   EXPECT_TRUE(on_demand(Read({"--load-on-demand"}))) << "a flag beats the environment";
+}
+
+TEST_F(ConfigTest, WhatIsWrongIsSaidWhereverItStands) {
+  EXPECT_THROW(Read({"--batch-sizes", "0"}), CLI::ParseError);
+  EXPECT_THROW(Read({}, "batch-sizes = [0]\n"), CLI::ParseError);
+  SetEnvironment("ZOOD_BATCH_SIZES", "4,0");
+  EXPECT_THROW(Read({}), CLI::ParseError);
 }
 
 TEST_F(ConfigTest, SizesHaveUnits) {
