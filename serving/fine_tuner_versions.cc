@@ -4,8 +4,8 @@
 #include <filesystem>
 #include <utility>
 
-#include "base/file.h"
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/status.h"
 #include "checkpoint/tf_v2_writer.h"
 #include "serving/fine_tuner.h"
@@ -159,8 +159,10 @@ absl::StatusOr<FineTuner::Promoted> FineTuner::Promote(const std::string& id, st
                    *expected);
   }
   ZOOD_ASSIGN_OR_RETURN(const Target target, VersionOf(job, spec, version));
-  Promoted promoted{
-      .move = {.alias = alias, .version = target.version, .previous = before, .at_us = NowMicroseconds()}};
+  Promoted promoted{.move = {.alias = alias,
+                             .version = target.version,
+                             .previous = before,
+                             .at_us = NowMicroseconds()}};
   // A model's first version has `stable` from the start.
   if (AliasNow(job.model, alias) != target.version) {
     ZOOD_RETURN_IF_ERROR(PlanMove(id, promoted.move));
@@ -201,8 +203,10 @@ absl::StatusOr<AliasMove> FineTuner::RollBack(const std::string& id, const std::
         "'{}' of {} named nothing before job {}; delete the alias, or point it at another version",
         last->alias, job.model, id);
   }
-  const AliasMove back{
-      .alias = last->alias, .version = last->previous, .previous = last->version, .at_us = NowMicroseconds()};
+  const AliasMove back{.alias = last->alias,
+                       .version = last->previous,
+                       .previous = last->version,
+                       .at_us = NowMicroseconds()};
   // A call that moved it and could not keep that may be made again.
   if (AliasNow(job.model, back.alias) != back.version) {
     ZOOD_RETURN_IF_ERROR(manager_

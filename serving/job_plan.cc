@@ -147,8 +147,9 @@ absl::Status SetOptions(const JobSpec& spec, JobPlan& plan) {
 
 std::vector<std::string> WholeNames(const std::vector<std::string>& variables) {
   std::vector<std::string> patterns;
-  for (const std::string& variable : variables)
+  for (const std::string& variable : variables) {
     patterns.push_back(train::PrefixPattern(variable) + "$");
+  }
   return patterns;
 }
 
