@@ -50,9 +50,7 @@ std::uint32_t Crc32c(std::span<const std::byte> bytes, std::uint32_t crc) {
   return ~Portable(bytes, ~crc);
 }
 
-std::uint32_t MaskCrc32c(std::uint32_t crc) {
-  return ((crc >> 15) | (crc << 17)) + 0xa282ead8u;
-}
+std::uint32_t MaskCrc32c(std::uint32_t crc) { return ((crc >> 15) | (crc << 17)) + 0xa282ead8u; }
 
 struct Sha256::State {
   EVP_MD_CTX* context = EVP_MD_CTX_new();

@@ -31,9 +31,7 @@ constexpr std::array<Entry, 16> kEntries = {{
     {DType::kString, 0, "string"},
 }};
 
-const Entry& Find(DType dtype) {
-  return kEntries[static_cast<std::size_t>(dtype) - 1];
-}
+const Entry& Find(DType dtype) { return kEntries[static_cast<std::size_t>(dtype) - 1]; }
 
 }  // namespace
 

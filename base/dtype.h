@@ -43,6 +43,7 @@ std::optional<DType> DTypeFromName(std::string_view name);
 // type here; they are read as their bits.
 template <typename T>
 constexpr DType DTypeOf();
+// clang-format off
 template <> constexpr DType DTypeOf<float>() { return DType::kFloat32; }
 template <> constexpr DType DTypeOf<double>() { return DType::kFloat64; }
 template <> constexpr DType DTypeOf<std::int8_t>() { return DType::kInt8; }
@@ -56,6 +57,7 @@ template <> constexpr DType DTypeOf<std::uint64_t>() { return DType::kUInt64; }
 template <> constexpr DType DTypeOf<bool>() { return DType::kBool; }
 template <> constexpr DType DTypeOf<std::complex<float>>() { return DType::kComplex64; }
 template <> constexpr DType DTypeOf<std::complex<double>>() { return DType::kComplex128; }
+// clang-format on
 
 // Exact widening of 16-bit floats, given as bits.
 float HalfToFloat(std::uint16_t bits);

@@ -14,10 +14,10 @@
 
 namespace zood {
 
-#define ZOOD_DEFINE_ERROR(Name)                                                        \
-  template <typename... Args>                                                          \
-  absl::Status Name(fmt::format_string<Args...> format, Args&&... args) {              \
-    return absl::Name##Error(fmt::format(format, std::forward<Args>(args)...));        \
+#define ZOOD_DEFINE_ERROR(Name)                                                 \
+  template <typename... Args>                                                   \
+  absl::Status Name(fmt::format_string<Args...> format, Args&&... args) {       \
+    return absl::Name##Error(fmt::format(format, std::forward<Args>(args)...)); \
   }
 ZOOD_DEFINE_ERROR(Aborted)
 ZOOD_DEFINE_ERROR(AlreadyExists)
@@ -48,8 +48,8 @@ inline absl::Status Annotate(const absl::Status& status, const std::string& wher
 #define ZOOD_STATUS_CONCAT(a, b) ZOOD_STATUS_CONCAT_INNER(a, b)
 
 // Returns from the calling function when `expression` is an error.
-#define ZOOD_RETURN_IF_ERROR(expression)                       \
-  do {                                                         \
+#define ZOOD_RETURN_IF_ERROR(expression)                                                \
+  do {                                                                                  \
     if (absl::Status zood_status = (expression); !zood_status.ok()) return zood_status; \
   } while (false)
 

@@ -71,15 +71,33 @@ absl::StatusOr<Tensor> Tensor::ToFloat32() const {
   if (dtype_ == DType::kFloat32) return *this;
   std::vector<float> out(static_cast<std::size_t>(num_elements()));
   switch (dtype_) {
-    case DType::kFloat64: Widen<double>(*this, out); break;
-    case DType::kInt8: Widen<std::int8_t>(*this, out); break;
-    case DType::kInt16: Widen<std::int16_t>(*this, out); break;
-    case DType::kInt32: Widen<std::int32_t>(*this, out); break;
-    case DType::kInt64: Widen<std::int64_t>(*this, out); break;
-    case DType::kUInt8: Widen<std::uint8_t>(*this, out); break;
-    case DType::kUInt16: Widen<std::uint16_t>(*this, out); break;
-    case DType::kUInt32: Widen<std::uint32_t>(*this, out); break;
-    case DType::kUInt64: Widen<std::uint64_t>(*this, out); break;
+    case DType::kFloat64:
+      Widen<double>(*this, out);
+      break;
+    case DType::kInt8:
+      Widen<std::int8_t>(*this, out);
+      break;
+    case DType::kInt16:
+      Widen<std::int16_t>(*this, out);
+      break;
+    case DType::kInt32:
+      Widen<std::int32_t>(*this, out);
+      break;
+    case DType::kInt64:
+      Widen<std::int64_t>(*this, out);
+      break;
+    case DType::kUInt8:
+      Widen<std::uint8_t>(*this, out);
+      break;
+    case DType::kUInt16:
+      Widen<std::uint16_t>(*this, out);
+      break;
+    case DType::kUInt32:
+      Widen<std::uint32_t>(*this, out);
+      break;
+    case DType::kUInt64:
+      Widen<std::uint64_t>(*this, out);
+      break;
     case DType::kFloat16:
       std::ranges::transform(values<std::uint16_t>(), out.begin(), HalfToFloat);
       break;

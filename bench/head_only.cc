@@ -26,8 +26,8 @@ T Must(absl::StatusOr<T> value) {
   std::exit(1);
 }
 
-std::shared_ptr<const zood::train::Dataset> Photos(int count, int height, int width) {
-  zood::train::Dataset dataset;
+std::shared_ptr<const zood::dataset::Dataset> Photos(int count, int height, int width) {
+  zood::dataset::Dataset dataset;
   dataset.classes.resize(kClasses);
   for (int i = 0; i < count; ++i) {
     dataset.items.push_back(
@@ -36,7 +36,7 @@ std::shared_ptr<const zood::train::Dataset> Photos(int count, int height, int wi
          .image = Must(zood::Tensor::FromVector<std::uint8_t>(
              {height, width, 3}, zood::testing::ImageU8(i, height, width, 3)))});
   }
-  return std::make_shared<const zood::train::Dataset>(std::move(dataset));
+  return std::make_shared<const zood::dataset::Dataset>(std::move(dataset));
 }
 
 }  // namespace
@@ -56,7 +56,7 @@ int main(int argc, char** argv) {
                                          .learning_rate = Must(zood::train::ConstantRate(0.001f)),
                                          .loss = Must(zood::train::SoftmaxCrossEntropy())};
   for (const std::string& scope : architecture->head_scopes) {
-    options.update.push_back(zood::train::PrefixPattern(scope));
+    options.update.push_back(zood::PrefixPattern(scope));
   }
   const auto trainer = Must(zood::train::Trainer::Create(
       graph, Must(zood::train::Restore(*graph, {})).weights,

@@ -27,8 +27,8 @@
 #include "base/status.h"
 #include "engine/training_program.h"
 #include "models/zoo.h"
-#include "train/loss.h"
-#include "train/optimizer_state.h"
+#include "train/math/loss.h"
+#include "train/math/optimizer_state.h"
 
 namespace zood {
 namespace {

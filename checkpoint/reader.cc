@@ -5,12 +5,12 @@
 #include <utility>
 
 #include "base/status.h"
-#include "checkpoint/caffe_reader.h"
-#include "checkpoint/printable.h"
-#include "checkpoint/proto_wire.h"
-#include "checkpoint/pytorch_reader.h"
-#include "checkpoint/tf_open.h"
-#include "checkpoint/tf_v2_reader.h"
+#include "base/text.h"
+#include "base/wire.h"
+#include "checkpoint/caffe/reader.h"
+#include "checkpoint/pytorch/reader.h"
+#include "checkpoint/tensorflow/open.h"
+#include "checkpoint/tensorflow/v2_reader.h"
 
 namespace zood::checkpoint {
 namespace {
@@ -49,18 +49,24 @@ absl::Status Unrecognized(const std::string& path, std::span<const std::byte> by
       return InvalidArgument("{} is not a weight file: it looks like {}", path, lookalike.what);
     }
   }
-  return InvalidArgument("{} is not a weight file of a format that zood knows (TensorFlow V1 and "
-                         "V2, Caffe, PyTorch), or its beginning or end is damaged", path);
+  return InvalidArgument(
+      "{} is not a weight file of a format that zood knows (TensorFlow V1 and "
+      "V2, Caffe, PyTorch), or its beginning or end is damaged",
+      path);
 }
 
 }  // namespace
 
 std::string_view Name(Format format) {
   switch (format) {
-    case Format::kTensorFlowV1: return "TensorFlow V1";
-    case Format::kTensorFlowV2: return "TensorFlow V2";
-    case Format::kCaffe: return "Caffe";
-    case Format::kPyTorch: return "PyTorch";
+    case Format::kTensorFlowV1:
+      return "TensorFlow V1";
+    case Format::kTensorFlowV2:
+      return "TensorFlow V2";
+    case Format::kCaffe:
+      return "Caffe";
+    case Format::kPyTorch:
+      return "PyTorch";
   }
   return "unknown";
 }
@@ -73,8 +79,7 @@ Reader::Reader(Format format, std::vector<std::string> files, std::vector<Variab
       unread_(std::move(unread)),
       limits_(limits) {}
 
-absl::Status Reader::CheckVariables(std::span<const VariableInfo> variables,
-                                    const Limits& limits) {
+absl::Status Reader::CheckVariables(std::span<const VariableInfo> variables, const Limits& limits) {
   if (variables.size() > limits.max_tensors) {
     return ResourceExhausted("{} variables are more than the limit of {}", variables.size(),
                              limits.max_tensors);

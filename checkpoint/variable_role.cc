@@ -7,15 +7,15 @@
 #include <vector>
 
 #include "base/status.h"
-#include "checkpoint/printable.h"
+#include "base/text.h"
 
 namespace zood::checkpoint {
 namespace {
 
 constexpr std::string_view kMovingAverage = "ExponentialMovingAverage";
 constexpr std::array<std::string_view, 9> kSlots = {
-    "Momentum", "Adam",    "RMSProp", "Adagrad", "Adadelta", "Ftrl",
-    "AdaMax",   "biased",  // of the zero-debiased averages of batch norm, like the next
+    "Momentum",  "Adam",   "RMSProp", "Adagrad", "Adadelta",
+    "Ftrl",      "AdaMax", "biased",  // of the zero-debiased averages of batch norm, like the next
     "local_step"};
 constexpr std::array<std::string_view, 2> kOptimizerState = {"beta1_power", "beta2_power"};
 
@@ -33,11 +33,16 @@ std::string_view WithoutNumber(std::string_view component) {
 
 std::string_view Name(VariableRole role) {
   switch (role) {
-    case VariableRole::kModel: return "model variable";
-    case VariableRole::kMovingAverage: return "moving average";
-    case VariableRole::kSlot: return "slot";
-    case VariableRole::kOptimizerState: return "optimizer state";
-    case VariableRole::kGlobalStep: return "global step";
+    case VariableRole::kModel:
+      return "model variable";
+    case VariableRole::kMovingAverage:
+      return "moving average";
+    case VariableRole::kSlot:
+      return "slot";
+    case VariableRole::kOptimizerState:
+      return "optimizer state";
+    case VariableRole::kGlobalStep:
+      return "global step";
   }
   return "unknown";
 }

@@ -5,21 +5,16 @@ include(CMakePackageConfigHelpers)
 # generated files), or promise nothing. outside_test compiles every header that is installed.
 set(private_headers
   image/decoders image/preprocess_plan
-  checkpoint/caffe_blob checkpoint/caffe_parameters checkpoint/caffe_schema
-  checkpoint/pickle_machine checkpoint/proto_wire.* checkpoint/pytorch_.* checkpoint/table
-  checkpoint/table_builder checkpoint/tf_open checkpoint/tf_proto checkpoint/tf_slice
-  checkpoint/tf_strings checkpoint/tf_tensor_proto checkpoint/tf_v1_reader checkpoint/tf_v2_reader
+  checkpoint/caffe/blob checkpoint/pytorch/.* checkpoint/tensorflow/(open|proto|slice|strings|table.*|tensor_proto|v._reader)
+  netdef/caffe/parameters netdef/caffe/schema
+  dataset/builder dataset/files dataset/formats/.*
   graph/pick graph/window
-  engine/arena engine/dnnl_.* engine/dropout engine/effective_weights engine/.*kernel.*
-  engine/lifetime_plan engine/lowering engine/program engine/training_compiler
-  engine/training_layer engine/training_tape
-  models/families models/inception_common models/labels models/layers models/preprocessing
-  models/resnet models/weight_layout
-  train/augmentation_.* train/batch_source train/dataset_builder train/dataset_files
-  train/dataset_readers train/option_check train/scorer train/seed train/stepper
-  train/training_plan train/training_state
-  store/bytes store/limits store/local_blob_store store/migration store/new_.* store/sqlite
-  store/sqlite_catalogue store/store_directory
+  engine/inference/.* engine/kernels/.* engine/training/.*
+  models/labels models/architectures/.* models/weights/weight_layout
+  train/batch_source train/scorer train/stepper train/training_plan train/training_state
+  train/input/augmentation_.*
+  store/limits store/migration store/new_.* store/store_directory
+  store/sqlite/.* store/packs/bytes store/packs/local_blob_store
   server/.* client/cli/.*)
 list(JOIN private_headers "|" private_headers)
 

@@ -14,6 +14,25 @@ function(zood_library room)
   set_property(GLOBAL APPEND PROPERTY ZOOD_ROOMS ${room})
 endfunction()
 
+# zood_part(<room>/<part> SOURCES ... [DEPS ...] [OPTIONS ...])
+#   A folder of a room: an object library, zood_<room>_<part>, whose objects are in the room's library.
+#   Call it from the part's own CMakeLists.txt, which the room's adds after zood_library(). The part
+#   compiles against what the room's library links, and DEPS.
+function(zood_part path)
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPS;OPTIONS" ${ARGN})
+  string(REPLACE "/" ";" folders ${path})
+  list(GET folders 0 room)
+  string(REPLACE "/" "_" part zood_${path})
+  add_library(${part} OBJECT ${ARG_SOURCES})
+  target_include_directories(${part} PUBLIC ${PROJECT_SOURCE_DIR})
+  target_include_directories(${part} SYSTEM PRIVATE
+    $<TARGET_PROPERTY:zood_${room},INTERFACE_INCLUDE_DIRECTORIES>)
+  target_link_libraries(${part} PRIVATE $<TARGET_PROPERTY:zood_${room},LINK_LIBRARIES> ${ARG_DEPS})
+  target_compile_options(${part} PRIVATE ${ARG_OPTIONS})
+  zood_warnings(${part})
+  target_sources(zood_${room} PRIVATE $<TARGET_OBJECTS:${part}>)
+endfunction()
+
 function(zood_warnings target)
   target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor
     -Wno-missing-field-initializers  # designated initialisers name what they set; the rest is the default

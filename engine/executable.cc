@@ -8,8 +8,8 @@
 #include <utility>
 
 #include "base/status.h"
-#include "engine/lifetime_plan.h"
-#include "engine/program.h"
+#include "engine/inference/program.h"
+#include "engine/kernels/lifetime_plan.h"
 #include "engine/threads.h"
 
 namespace zood::engine {
@@ -172,16 +172,15 @@ absl::StatusOr<std::shared_ptr<const Executable>> Executable::Compile(
   executable->graph_ = std::move(graph);
   executable->options_ = options;
   executable->lowered_ = Lower(*executable->graph_, results);
-  executable->packed_ =
-      share_with != nullptr
-          ? static_cast<const CompiledExecutable*>(share_with)->packed_
-          : std::make_shared<PackedWeights>();
+  executable->packed_ = share_with != nullptr
+                            ? static_cast<const CompiledExecutable*>(share_with)->packed_
+                            : std::make_shared<PackedWeights>();
   const ThreadScope threads(options.threads);
   // The largest batch chooses the layouts; the others take them where they can.
   for (auto batch = options.batch_sizes.rbegin(); batch != options.batch_sizes.rend(); ++batch) {
-    ZOOD_ASSIGN_OR_RETURN(Program program,
-                          Program::Create(*executable->graph_, executable->lowered_, *batch,
-                                          weights, *executable->packed_));
+    ZOOD_ASSIGN_OR_RETURN(
+        Program program, Program::Create(*executable->graph_, executable->lowered_, *batch, weights,
+                                         *executable->packed_));
     executable->programs_.push_back(std::move(program));
   }
   std::ranges::reverse(executable->programs_);

@@ -8,9 +8,9 @@
 #include <utility>
 
 #include "base/status.h"
-#include "engine/dnnl_problem.h"
+#include "engine/kernels/dnnl_problem.h"
 #include "engine/threads.h"
-#include "engine/training_compiler.h"
+#include "engine/training/compiler.h"
 
 namespace zood::engine {
 namespace {

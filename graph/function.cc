@@ -12,7 +12,8 @@ namespace {
 // An activation that engines have a kernel for; the loops here are what they must agree with.
 class EltwiseActivation : public Activation {
  public:
-  EltwiseActivation(std::string name, Eltwise eltwise) : name_(std::move(name)), eltwise_(eltwise) {}
+  EltwiseActivation(std::string name, Eltwise eltwise)
+      : name_(std::move(name)), eltwise_(eltwise) {}
 
   std::string name() const override { return name_; }
   std::optional<Eltwise> kernel() const override { return eltwise_; }
@@ -20,18 +21,24 @@ class EltwiseActivation : public Activation {
   void Forward(std::span<const float> x, std::span<float> y) const override {
     const auto [kind, a, b] = eltwise_;
     switch (kind) {
-      case Eltwise::Kind::kRelu: Map(x, y, [a](float v) { return v > 0 ? v : a * v; }); break;
+      case Eltwise::Kind::kRelu:
+        Map(x, y, [a](float v) { return v > 0 ? v : a * v; });
+        break;
       case Eltwise::Kind::kClip:
         Map(x, y, [a, b](float v) { return std::min(std::max(v, a), b); });
         break;
       case Eltwise::Kind::kElu:
         Map(x, y, [a](float v) { return v > 0 ? v : a * std::expm1(v); });
         break;
-      case Eltwise::Kind::kTanh: Map(x, y, [](float v) { return std::tanh(v); }); break;
+      case Eltwise::Kind::kTanh:
+        Map(x, y, [](float v) { return std::tanh(v); });
+        break;
       case Eltwise::Kind::kLogistic:
         Map(x, y, [](float v) { return 1.0f / (1.0f + std::exp(-v)); });
         break;
-      case Eltwise::Kind::kLinear: Map(x, y, [a, b](float v) { return a * v + b; }); break;
+      case Eltwise::Kind::kLinear:
+        Map(x, y, [a, b](float v) { return a * v + b; });
+        break;
     }
   }
 
@@ -49,12 +56,18 @@ class EltwiseActivation : public Activation {
   float Derivative(float x, float y) const {
     const auto [kind, a, b] = eltwise_;
     switch (kind) {
-      case Eltwise::Kind::kRelu: return x > 0 ? 1 : a;
-      case Eltwise::Kind::kClip: return x > a && x < b ? 1 : 0;
-      case Eltwise::Kind::kElu: return x > 0 ? 1 : y + a;
-      case Eltwise::Kind::kTanh: return 1 - y * y;
-      case Eltwise::Kind::kLogistic: return y * (1 - y);
-      case Eltwise::Kind::kLinear: return a;
+      case Eltwise::Kind::kRelu:
+        return x > 0 ? 1 : a;
+      case Eltwise::Kind::kClip:
+        return x > a && x < b ? 1 : 0;
+      case Eltwise::Kind::kElu:
+        return x > 0 ? 1 : y + a;
+      case Eltwise::Kind::kTanh:
+        return 1 - y * y;
+      case Eltwise::Kind::kLogistic:
+        return y * (1 - y);
+      case Eltwise::Kind::kLinear:
+        return a;
     }
     return 0;
   }
@@ -136,7 +149,9 @@ InitializerPtr MakeInitializer(std::string name, Draw draw) {
 class PowerRegularizer : public Regularizer {
  public:
   PowerRegularizer(float scale, bool squared) : scale_(scale), squared_(squared) {}
-  std::string name() const override { return fmt::format("{}({})", squared_ ? "l2" : "l1", scale_); }
+  std::string name() const override {
+    return fmt::format("{}({})", squared_ ? "l2" : "l1", scale_);
+  }
   double Loss(std::span<const float> values) const override {
     double sum = 0;
     for (const double v : values) sum += squared_ ? 0.5 * v * v : std::abs(v);

@@ -34,16 +34,14 @@ struct Node {
   Shape shape;  // the first extent is Shape::kAnyBatch
 };
 
-// Immutable; made by Net (net.h), or from another one (cut.h). Nodes are in topological order: inputs come before users. Node 0
-// is the input.
+// Immutable; made by Net (net.h), or from another one (cut.h). Nodes are in topological order:
+// inputs come before users. Node 0 is the input.
 class Graph {
  public:
   std::span<const Node> nodes() const { return nodes_; }
   const Node& node(NodeId id) const { return nodes_[static_cast<std::size_t>(id)]; }
   std::span<const Variable> variables() const { return variables_; }
-  const Variable& variable(VariableId id) const {
-    return variables_[static_cast<std::size_t>(id)];
-  }
+  const Variable& variable(VariableId id) const { return variables_[static_cast<std::size_t>(id)]; }
 
   NodeId input() const { return 0; }
   const Shape& input_shape() const { return nodes_.front().shape; }  // [?, H, W, C]

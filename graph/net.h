@@ -71,17 +71,17 @@ using NormalizerPtr = std::shared_ptr<const Normalizer>;
 // Arguments of the layers. A member that is not set takes the innermost default that Net::Defaults
 // gave, else slim's own, named here. A null pointer set on purpose means "none".
 struct Conv2dArgs {
-  std::optional<Size2d> stride{};                        // {1, 1}
-  std::optional<Size2d> rate{};                          // {1, 1}: dilation
-  std::optional<Padding> padding{};                      // kSame
-  std::optional<ActivationPtr> activation{};             // Relu()
-  std::optional<NormalizerPtr> normalizer{};             // none; with one there are no biases
-  std::optional<InitializerPtr> weights_initializer{};   // Xavier()
-  std::optional<RegularizerPtr> weights_regularizer{};   // none
-  std::optional<InitializerPtr> biases_initializer{};    // Zeros(); null: no biases
-  std::optional<RegularizerPtr> biases_regularizer{};    // none
-  std::optional<int> groups{};                           // 1
-  std::string scope{};                                   // "Conv", made unique
+  std::optional<Size2d> stride{};                       // {1, 1}
+  std::optional<Size2d> rate{};                         // {1, 1}: dilation
+  std::optional<Padding> padding{};                     // kSame
+  std::optional<ActivationPtr> activation{};            // Relu()
+  std::optional<NormalizerPtr> normalizer{};            // none; with one there are no biases
+  std::optional<InitializerPtr> weights_initializer{};  // Xavier()
+  std::optional<RegularizerPtr> weights_regularizer{};  // none
+  std::optional<InitializerPtr> biases_initializer{};   // Zeros(); null: no biases
+  std::optional<RegularizerPtr> biases_regularizer{};   // none
+  std::optional<int> groups{};                          // 1
+  std::string scope{};                                  // "Conv", made unique
 };
 
 struct SeparableConv2dArgs {
@@ -98,31 +98,31 @@ struct SeparableConv2dArgs {
 };
 
 struct FullyConnectedArgs {
-  std::optional<ActivationPtr> activation{};             // Relu()
-  std::optional<NormalizerPtr> normalizer{};             // none
-  std::optional<InitializerPtr> weights_initializer{};   // Xavier()
-  std::optional<RegularizerPtr> weights_regularizer{};   // none
-  std::optional<InitializerPtr> biases_initializer{};    // Zeros(); null: no biases
-  std::optional<RegularizerPtr> biases_regularizer{};    // none
-  std::string scope{};                                   // "fully_connected"
+  std::optional<ActivationPtr> activation{};            // Relu()
+  std::optional<NormalizerPtr> normalizer{};            // none
+  std::optional<InitializerPtr> weights_initializer{};  // Xavier()
+  std::optional<RegularizerPtr> weights_regularizer{};  // none
+  std::optional<InitializerPtr> biases_initializer{};   // Zeros(); null: no biases
+  std::optional<RegularizerPtr> biases_regularizer{};   // none
+  std::string scope{};                                  // "fully_connected"
 };
 
 struct Pool2dArgs {
-  std::optional<Size2d> stride{};            // {2, 2}
-  std::optional<Padding> padding{};          // kValid
+  std::optional<Size2d> stride{};    // {2, 2}
+  std::optional<Padding> padding{};  // kValid
   PoolOp::Divisor divisor = PoolOp::Divisor::kValid;
-  int counted_bottom = 0;                    // see PoolOp
+  int counted_bottom = 0;  // see PoolOp
   int counted_right = 0;
-  std::string scope{};                       // "MaxPool2D", "AvgPool2D"
+  std::string scope{};  // "MaxPool2D", "AvgPool2D"
 };
 
 struct BatchNormArgs {
-  std::optional<float> decay{};                // 0.999
-  std::optional<float> epsilon{};              // 0.001
-  std::optional<bool> center{};                // true: beta
-  std::optional<bool> scale{};                 // false: gamma
-  std::optional<ActivationPtr> activation{};   // none
-  std::string scope{};                         // "BatchNorm"
+  std::optional<float> decay{};               // 0.999
+  std::optional<float> epsilon{};             // 0.001
+  std::optional<bool> center{};               // true: beta
+  std::optional<bool> scale{};                // false: gamma
+  std::optional<ActivationPtr> activation{};  // none
+  std::string scope{};                        // "BatchNorm"
 };
 
 struct LrnArgs {
@@ -262,7 +262,7 @@ class Net {
                const std::optional<ActivationPtr>& activation);
   Value Collect(Value x, bool pooling = false);
   template <typename Args>
-  Guard PushDefaults(Args DefaultArgs::*layer, const Args& args);
+  Guard PushDefaults(Args DefaultArgs::* layer, const Args& args);
   // None where a normaliser stands in for them, or none are wanted.
   std::optional<VariableId> AddBiases(int length, const NormalizerPtr& normalizer,
                                       const InitializerPtr& initializer,

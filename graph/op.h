@@ -139,9 +139,9 @@ struct ReshapeOp {};
 // exp(x) / sum(exp(x)) over the last axis.
 struct SoftmaxOp {};
 
-using Op = std::variant<InputOp, ConvOp, FullyConnectedOp, BatchNormOp, ScaleOp, ActivationOp,
-                        PreluOp, PoolOp, LrnOp, EltwiseOp, ConcatOp, ChannelPadOp, DropoutOp,
-                        ReshapeOp, SoftmaxOp>;
+using Op =
+    std::variant<InputOp, ConvOp, FullyConnectedOp, BatchNormOp, ScaleOp, ActivationOp, PreluOp,
+                 PoolOp, LrnOp, EltwiseOp, ConcatOp, ChannelPadOp, DropoutOp, ReshapeOp, SoftmaxOp>;
 
 // "Conv", "BatchNorm", ...: for messages and profiles.
 const char* OpName(const Op& op);

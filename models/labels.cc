@@ -21,10 +21,14 @@ constexpr std::array<const char*, 10> kCifar10 = {
 
 const char* Name(LabelSet set) {
   switch (set) {
-    case LabelSet::kNumbers: return "a set of numbers";
-    case LabelSet::kImageNet: return "ImageNet";
-    case LabelSet::kImageNetWithBackground: return "ImageNet with background";
-    case LabelSet::kCifar10: return "CIFAR-10";
+    case LabelSet::kNumbers:
+      return "a set of numbers";
+    case LabelSet::kImageNet:
+      return "ImageNet";
+    case LabelSet::kImageNetWithBackground:
+      return "ImageNet with background";
+    case LabelSet::kCifar10:
+      return "CIFAR-10";
   }
   return "an unknown set";
 }

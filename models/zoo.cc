@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "base/status.h"
-#include "models/families.h"
+#include "models/architectures/families.h"
 
 namespace zood::models {
 namespace {
@@ -44,10 +44,10 @@ std::vector<std::string> Nearest(std::string_view name, const std::vector<std::s
 
 Zoo Zoo::Standard() {
   Zoo zoo;
-  for (const auto& family : {AlexNetFamily, CifarNetFamily, CifarResNetFamily,
-                             EfficientNetLiteFamily, InceptionFamily, LeNetFamily,
-                             MobileNetV1Family, MobileNetV2Family, OverFeatFamily, ResNetV1Family,
-                             ResNetV2Family, VggFamily}) {
+  for (const auto& family :
+       {AlexNetFamily, CifarNetFamily, CifarResNetFamily, EfficientNetLiteFamily, InceptionFamily,
+        LeNetFamily, MobileNetV1Family, MobileNetV2Family, OverFeatFamily, ResNetV1Family,
+        ResNetV2Family, VggFamily}) {
     for (Architecture& architecture : family()) {
       std::string name = architecture.name;
       zoo.architectures_.emplace(std::move(name), std::move(architecture));
@@ -84,8 +84,7 @@ std::vector<const Architecture*> Zoo::List() const {
   return list;
 }
 
-absl::StatusOr<graph::Graph> BuildGraph(const Architecture& architecture,
-                                        const NetworkArgs& args) {
+absl::StatusOr<graph::Graph> BuildGraph(const Architecture& architecture, const NetworkArgs& args) {
   if (args.num_classes < 0) {
     return InvalidArgument("{}: {} classes; use 0 for the features before the classifier",
                            architecture.name, args.num_classes);

@@ -3,7 +3,7 @@
 #include <string_view>
 
 #include "base/status.h"
-#include "server/status.h"
+#include "server/zood_v1/status.h"
 
 namespace zood::server {
 namespace {

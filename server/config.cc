@@ -74,7 +74,7 @@ void AddListening(CLI::App& app, ServeConfig& config) {
 
 void AddModels(CLI::App& app, ServeConfig& config) {
   Group group(app, "Models");
-  serving::RuntimeOptions& runtime = config.server.runtime;
+  runtime::RuntimeOptions& runtime = config.server.runtime;
   group
       .Add("model-root", runtime.model_roots,
            "A directory that imports and evaluations by path may read; several with ':' between "
@@ -97,7 +97,7 @@ void AddModels(CLI::App& app, ServeConfig& config) {
 
 void AddComputing(CLI::App& app, ServeConfig& config) {
   Group group(app, "Computing");
-  serving::RuntimeOptions& runtime = config.server.runtime;
+  runtime::RuntimeOptions& runtime = config.server.runtime;
   group
       .Add("batch-sizes", runtime.servable.batch_sizes,
            "Batch sizes that networks are compiled for, separated by commas")
@@ -208,15 +208,14 @@ void ReadOtherSources(CLI::App& app, const ServeConfig& config) {
 }
 
 void Resolve(ServeConfig& config) {
-  serving::RuntimeOptions& runtime = config.server.runtime;
+  runtime::RuntimeOptions& runtime = config.server.runtime;
   const int cores = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
   runtime.data_dir = config.data_dir;
   runtime.importer.build = Build();
   runtime.servable.max_wait =
       std::chrono::microseconds(static_cast<std::int64_t>(config.max_batch_wait_ms * 1000));
   // Never more computing threads than cores: a thread that waits for one that has no core spins.
-  const int threads =
-      config.compute_threads > 0 ? std::min(config.compute_threads, cores) : cores;
+  const int threads = config.compute_threads > 0 ? std::min(config.compute_threads, cores) : cores;
   runtime.lanes = std::min(runtime.lanes, threads);
   runtime.servable.threads_per_lane = threads / runtime.lanes;
   if (runtime.classifier.decode_threads == 0) {

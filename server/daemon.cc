@@ -73,12 +73,12 @@ absl::Status Serve(ServeConfig& config, const models::Zoo& zoo) {
   const sigset_t signals = BlockSignals();
   ZOOD_ASSIGN_OR_RETURN(const std::unique_ptr<Log> log,
                         Log::Create(config.log_level, config.log_format));
-  const serving::RuntimeOptions& runtime = config.server.runtime;
+  const runtime::RuntimeOptions& runtime = config.server.runtime;
   const int threads = runtime.lanes * runtime.servable.threads_per_lane;
   if (runtime.lanes < lanes || threads < config.compute_threads) {
-    log->Warning("fewer computing threads than asked for: there are no more cores",
-                 {{"lanes", std::to_string(runtime.lanes)},
-                  {"compute_threads", std::to_string(threads)}});
+    log->Warning(
+        "fewer computing threads than asked for: there are no more cores",
+        {{"lanes", std::to_string(runtime.lanes)}, {"compute_threads", std::to_string(threads)}});
   }
   ZOOD_ASSIGN_OR_RETURN(const std::unique_ptr<Server> server,
                         Server::Start(config.server, zoo, *log));

@@ -6,7 +6,7 @@
 
 namespace zood::server {
 
-void Events::Watch(serving::Runtime& runtime, grpc::HealthCheckServiceInterface& health) {
+void Events::Watch(runtime::Runtime& runtime, grpc::HealthCheckServiceInterface& health) {
   {
     MutexLock lock(mutex_);
     runtime_ = &runtime;

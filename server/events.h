@@ -6,10 +6,10 @@
 #include <string>
 
 #include "base/mutex.h"
+#include "runtime/runtime.h"
+#include "server/http/metrics.h"
 #include "server/log.h"
-#include "server/metrics.h"
 #include "serving/observer.h"
-#include "serving/runtime.h"
 
 namespace zood::server {
 
@@ -24,7 +24,7 @@ class Events final : public serving::Observer {
   Metrics& metrics() { return metrics_; }
 
   // From now on health is told. Both outlive this.
-  void Watch(serving::Runtime& runtime, grpc::HealthCheckServiceInterface& health);
+  void Watch(runtime::Runtime& runtime, grpc::HealthCheckServiceInterface& health);
   // Everything is NOT_SERVING from now on.
   void Drain();
   bool draining() const;
@@ -45,7 +45,7 @@ class Events final : public serving::Observer {
 
   // Held while a state is asked for and told, so that what is told last is what is true last.
   mutable Mutex mutex_;
-  serving::Runtime* runtime_ ABSL_GUARDED_BY(mutex_) = nullptr;
+  runtime::Runtime* runtime_ ABSL_GUARDED_BY(mutex_) = nullptr;
   grpc::HealthCheckServiceInterface* health_ ABSL_GUARDED_BY(mutex_) = nullptr;
   bool ready_ ABSL_GUARDED_BY(mutex_) = false;
   bool draining_ ABSL_GUARDED_BY(mutex_) = false;

@@ -10,8 +10,8 @@
 #include <utility>
 
 #include "base/status.h"
-#include "server/convert_fine_tuning.h"
-#include "server/guarded_services.h"
+#include "server/zood_v1/convert_fine_tuning.h"
+#include "server/zood_v1/guarded_services.h"
 
 namespace zood::server {
 namespace {
@@ -53,11 +53,11 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   });
   std::unique_ptr<Server> server(new Server(Build(), log));
   Server& s = *server;
-  serving::RuntimeOptions runtime = options.runtime;
+  runtime::RuntimeOptions runtime = options.runtime;
   runtime.classifier.max_answer_bytes = static_cast<std::uint64_t>(options.max_message_bytes);
   runtime.fine_tuner.decode = DecodeJobSpec;
   runtime.fine_tuner.build = runtime.datasets.build = Build();
-  ZOOD_ASSIGN_OR_RETURN(s.runtime_, serving::Runtime::Open(std::move(runtime), zoo, s.events_));
+  ZOOD_ASSIGN_OR_RETURN(s.runtime_, runtime::Runtime::Open(std::move(runtime), zoo, s.events_));
   s.classifier_ = std::make_unique<ClassifierService>(s.runtime_->classifier());
   s.models_ = std::make_unique<ModelsService>(*s.runtime_, options.max_upload_bytes);
   s.evaluation_ = std::make_unique<EvaluationService>(*s.runtime_);

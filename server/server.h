@@ -10,17 +10,17 @@
 
 #include "absl/status/statusor.h"
 #include "models/zoo.h"
+#include "runtime/runtime.h"
 #include "server/calls_under_way.h"
-#include "server/classifier_service.h"
-#include "server/daemon_service.h"
-#include "server/datasets_service.h"
-#include "server/evaluation_service.h"
 #include "server/events.h"
-#include "server/fine_tuning_service.h"
-#include "server/http_server.h"
+#include "server/http/http_server.h"
 #include "server/log.h"
-#include "server/models_service.h"
-#include "serving/runtime.h"
+#include "server/zood_v1/classifier_service.h"
+#include "server/zood_v1/daemon_service.h"
+#include "server/zood_v1/datasets_service.h"
+#include "server/zood_v1/evaluation_service.h"
+#include "server/zood_v1/fine_tuning_service.h"
+#include "server/zood_v1/models_service.h"
 
 namespace zood::server {
 
@@ -31,7 +31,7 @@ struct ServerOptions {
   int max_message_bytes = 64 << 20;
   std::uint64_t max_upload_bytes = std::uint64_t{4} << 30;
   std::vector<std::string> load_on_start;  // see Runtime::LoadOnStart()
-  serving::RuntimeOptions runtime;
+  runtime::RuntimeOptions runtime;
 };
 
 // Serves from Start() until Stop() or its destruction.
@@ -44,7 +44,7 @@ class Server {
 
   int port() const { return port_; }
   int http_port() const { return http_ ? http_->port() : -1; }
-  serving::Runtime& runtime() { return *runtime_; }
+  runtime::Runtime& runtime() { return *runtime_; }
 
   // Health says NOT_SERVING, new calls are refused, accepted ones are answered; streams of Classify
   // requests end when what was read from them is answered. Calls that are not after `grace` are
@@ -57,7 +57,7 @@ class Server {
   // In the order in which they use each other: the last goes first.
   Events events_;
   CallsUnderWay calls_;
-  std::unique_ptr<serving::Runtime> runtime_;
+  std::unique_ptr<runtime::Runtime> runtime_;
   std::unique_ptr<ClassifierService> classifier_;
   std::unique_ptr<ModelsService> models_;
   std::unique_ptr<EvaluationService> evaluation_;

@@ -15,7 +15,7 @@ namespace {
 // What a message spends on a class, an image or an end point beside what it says of them.
 constexpr std::uint64_t kMessageOverhead = 64;
 
-std::uint64_t SizeOf(const ImageSource& image) {
+std::uint64_t SizeOf(const dataset::ImageSource& image) {
   return std::visit([](const auto& source) -> std::uint64_t { return source.bytes.size(); }, image);
 }
 
@@ -337,7 +337,7 @@ void Classifier::Classify(ClassifyRequest request, Done done) {
   absl::Status status = Check(request);
   const ModelRef model = request.model;
   std::uint64_t bytes = 0;
-  for (const ImageSource& image : request.images) bytes += SizeOf(image);
+  for (const dataset::ImageSource& image : request.images) bytes += SizeOf(image);
   auto call = std::make_shared<Call>(*this, std::move(request), std::move(done));
   if (status.ok()) status = call->Admit(bytes);
   if (!status.ok()) return call->Fail(status);

@@ -24,8 +24,8 @@ namespace zood::serving {
 
 struct ClassifyRequest {
   ModelRef model;
-  std::vector<ImageSource> images;  // what they view lives until the request is done
-  int top_k = 5;                    // 0: none; more than there are: all
+  std::vector<dataset::ImageSource> images;  // what they view lives until the request is done
+  int top_k = 5;                             // 0: none; more than there are: all
   float threshold = 0;
   std::vector<std::string> end_points;
   bool logits = false;

@@ -31,10 +31,10 @@ std::string DisplayName(const DatasetRequest& request) {
 }
 
 // Whatever of `problems` the store keeps, all of them counted.
-void AddProblems(const std::vector<train::Problem>& problems, std::int64_t count,
+void AddProblems(const std::vector<dataset::Problem>& problems, std::int64_t count,
                  std::int64_t limit, store::NewDataset& dataset) {
   dataset.problem_count += count;
-  for (const train::Problem& problem : problems) {
+  for (const dataset::Problem& problem : problems) {
     if (static_cast<std::int64_t>(dataset.problems.size()) == limit) return;
     dataset.problems.push_back({problem.item.empty() ? "?" : problem.item, problem.reason});
   }
@@ -50,8 +50,8 @@ Datasets::Datasets(store::Store& store, MemoryBudget& budget, DatasetsOptions op
 
 absl::Status Datasets::Check(const DatasetRequest& request) const {
   ZOOD_RETURN_IF_ERROR(store::CheckDatasetName(request.name));
-  train::Dataset nothing;
-  return train::AssignSplits(nothing, request.split);
+  dataset::Dataset nothing;
+  return dataset::AssignSplits(nothing, request.split);
 }
 
 absl::StatusOr<store::PublishedDataset> Datasets::CreateNow(
@@ -60,10 +60,10 @@ absl::StatusOr<store::PublishedDataset> Datasets::CreateNow(
   const auto gone = [&] {
     return cancelled && cancelled() ? Cancelled("the caller has gone") : absl::OkStatus();
   };
-  train::DatasetOptions options{.classes = request.classes,
-                                .follow_links = false,
-                                .limits = options_.limits,
-                                .cancelled = cancelled};
+  dataset::DatasetOptions options{.classes = request.classes,
+                                  .follow_links = false,
+                                  .limits = options_.limits,
+                                  .cancelled = cancelled};
   // Half of what is left may hold what cannot be viewed in the files themselves.
   const std::uint64_t left = budget_.total() - std::min(budget_.used(), budget_.total());
   options.limits.max_heap_bytes =
@@ -72,21 +72,21 @@ absl::StatusOr<store::PublishedDataset> Datasets::CreateNow(
                         budget_.Claim(options.limits.max_heap_bytes, "the dataset " + request.name,
                                       ClaimLife::kPassing));
   progress(DatasetStage::kReading, 0, 0);
-  ZOOD_ASSIGN_OR_RETURN(train::DatasetScan scan, train::ReadDataset(request.path, options));
+  ZOOD_ASSIGN_OR_RETURN(dataset::DatasetScan scan, dataset::ReadDataset(request.path, options));
   ZOOD_RETURN_IF_ERROR(gone());
   const auto items = static_cast<std::int64_t>(scan.dataset.items.size());
   progress(DatasetStage::kChecking, 0, items);
   const std::int64_t max_problems = options.limits.max_problems;
-  const train::DatasetCheck check =
-      train::CheckDataset(scan.dataset, {.decode = options_.decode,
-                                         .threads = 2,
-                                         .max_problems = max_problems,
-                                         .progress = [&](std::int64_t done) {
-                                           progress(DatasetStage::kChecking, done, items);
-                                           return !cancelled || !cancelled();
-                                         }});
+  const dataset::DatasetCheck check =
+      dataset::CheckDataset(scan.dataset, {.decode = options_.decode,
+                                           .threads = 2,
+                                           .max_problems = max_problems,
+                                           .progress = [&](std::int64_t done) {
+                                             progress(DatasetStage::kChecking, done, items);
+                                             return !cancelled || !cancelled();
+                                           }});
   ZOOD_RETURN_IF_ERROR(gone());
-  train::RemoveItems(scan.dataset, check.unusable);
+  dataset::RemoveItems(scan.dataset, check.unusable);
 
   store::NewDataset dataset{.name = request.name, .classes = std::move(scan.dataset.classes)};
   AddProblems(scan.problems, scan.problem_count, max_problems, dataset);
@@ -98,8 +98,8 @@ absl::StatusOr<store::PublishedDataset> Datasets::CreateNow(
                            dataset.problems.empty() ? "" : dataset.problems.front().item,
                            dataset.problems.empty() ? "" : dataset.problems.front().reason);
   }
-  ZOOD_RETURN_IF_ERROR(train::AssignSplits(scan.dataset, request.split));
-  for (train::Item& item : scan.dataset.items) {
+  ZOOD_RETURN_IF_ERROR(dataset::AssignSplits(scan.dataset, request.split));
+  for (dataset::Item& item : scan.dataset.items) {
     dataset.items.push_back({.name = std::move(item.name),
                              .label = item.label,
                              .split = static_cast<store::Split>(item.split),

@@ -9,17 +9,17 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "dataset/dataset.h"
 #include "serving/memory_budget.h"
 #include "serving/worker_pool.h"
 #include "store/store.h"
-#include "train/dataset.h"
 
 namespace zood::serving {
 
 struct DatasetRequest {
   std::string name;
   std::vector<std::string> classes;  // empty: the source's own
-  train::SplitOptions split;
+  dataset::SplitOptions split;
   std::string note;
   std::string path;  // a file or directory that the caller may read
   // A directory that messages and provenance leave out of paths; empty for none.
@@ -32,7 +32,7 @@ using DatasetProgress =
     std::function<void(DatasetStage stage, std::int64_t done, std::int64_t total)>;
 
 struct DatasetsOptions {
-  train::DatasetLimits limits;
+  dataset::DatasetLimits limits;
   image::DecodeLimits decode;
   std::string build;  // kept with every dataset: "zood 0.1.0"
 };

@@ -19,7 +19,7 @@ constexpr std::chrono::milliseconds kBusyPause{20};
 
 // An image on its way, and the class that is right for it.
 struct Sample {
-  LabeledImage image;
+  dataset::LabeledImage image;
   std::int64_t label = 0;
 };
 using SamplePtr = std::shared_ptr<const Sample>;
@@ -173,14 +173,14 @@ class Pass {
         evaluation_(evaluation) {}
 
   // Returns when every image is answered, or at the first error.
-  absl::Status Run(LabeledImages& images) {
+  absl::Status Run(dataset::LabeledImages& images) {
     for (std::int64_t i = 0; request_.max_images == 0 || i < request_.max_images; ++i) {
       while (const SamplePtr again = evaluation_.WaitForPlace()) {
         ZOOD_RETURN_IF_ERROR(GoOn());
         Send(again);
       }
       ZOOD_RETURN_IF_ERROR(GoOn());
-      ZOOD_ASSIGN_OR_RETURN(std::optional<LabeledImage> image, images.Next());
+      ZOOD_ASSIGN_OR_RETURN(std::optional<dataset::LabeledImage> image, images.Next());
       if (!image) break;
       const absl::StatusOr<std::int64_t> label = evaluation_.IndexOf(image->label);
       if (label.ok()) {
@@ -261,7 +261,8 @@ absl::StatusOr<EvaluationReport> Evaluate(
   const Clock::time_point begun = Clock::now();
   ZOOD_ASSIGN_OR_RETURN(ModelManager::ServablePtr servable,
                         manager.AcquireAndWait(request.model, Clock::time_point::max()));
-  ZOOD_ASSIGN_OR_RETURN(const std::unique_ptr<LabeledImages> images, make_images(*servable));
+  ZOOD_ASSIGN_OR_RETURN(const std::unique_ptr<dataset::LabeledImages> images,
+                        make_images(*servable));
   const ModelRef version{servable->model(), std::to_string(servable->version())};
   const std::int64_t known = images->total();
   const std::int64_t total = request.max_images > 0 && (known == 0 || known > request.max_images)

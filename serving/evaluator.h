@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "dataset/labeled_images.h"
 #include "serving/classifier.h"
-#include "serving/labeled_images.h"
 
 namespace zood::serving {
 
@@ -68,8 +68,8 @@ struct EvaluationProgress {
 };
 
 // Makes the images once the model is known: a folder's classes are called by its labels.
-using ImagesFactory =
-    std::function<absl::StatusOr<std::unique_ptr<LabeledImages>>(const Servable& servable)>;
+using ImagesFactory = std::function<absl::StatusOr<std::unique_ptr<dataset::LabeledImages>>(
+    const Servable& servable)>;
 
 // Runs on the calling thread; the images take the way of everybody's, behind interactive ones.
 // Where those leave no room, it waits. `progress` is called there too, at most a few times a

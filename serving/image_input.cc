@@ -22,7 +22,7 @@ absl::Status CheckBytes(std::string_view bytes, const Shape& shape, std::size_t 
   return absl::OkStatus();
 }
 
-absl::StatusOr<image::Image> ToImage(const PixelImage& source, int channels,
+absl::StatusOr<image::Image> ToImage(const dataset::PixelImage& source, int channels,
                                      const image::DecodeLimits& limits) {
   const Shape& shape = source.shape;
   if (shape.rank() != 3 || (shape[2] != 1 && shape[2] != 3)) {
@@ -54,7 +54,8 @@ absl::StatusOr<image::Image> ToImage(const PixelImage& source, int channels,
   return picture;
 }
 
-absl::StatusOr<std::vector<float>> FromInput(const NetworkInput& source, const Shape& expected) {
+absl::StatusOr<std::vector<float>> FromInput(const dataset::NetworkInput& source,
+                                             const Shape& expected) {
   if (source.shape != expected) {
     return InvalidArgument("the input tensor has shape {}; the network takes {}",
                            source.shape.ToString(), expected.ToString());
@@ -77,20 +78,22 @@ absl::Status AsInvalid(const absl::Status& status) {
 
 }  // namespace
 
-absl::StatusOr<std::vector<float>> PrepareImage(const ImageSource& source, const Servable& servable,
+absl::StatusOr<std::vector<float>> PrepareImage(const dataset::ImageSource& source,
+                                                const Servable& servable,
                                                 const image::DecodeLimits& limits,
                                                 PrepareTimes& times) {
   const Shape& batched = servable.graph().input_shape();
   const Shape expected{batched[1], batched[2], batched[3]};
-  if (const auto* input = std::get_if<NetworkInput>(&source)) return FromInput(*input, expected);
+  if (const auto* input = std::get_if<dataset::NetworkInput>(&source))
+    return FromInput(*input, expected);
 
   const image::PreprocessSpec& spec = servable.preprocess();
   const Clock::time_point begun = Clock::now();
   absl::StatusOr<image::Image> picture;
-  if (const auto* encoded = std::get_if<EncodedImage>(&source)) {
+  if (const auto* encoded = std::get_if<dataset::EncodedImage>(&source)) {
     picture = image::Decode(std::as_bytes(std::span(encoded->bytes)), spec.decode, limits);
   } else {
-    picture = ToImage(std::get<PixelImage>(source), spec.decode.channels, limits);
+    picture = ToImage(std::get<dataset::PixelImage>(source), spec.decode.channels, limits);
   }
   if (!picture.ok()) return AsInvalid(picture.status());
   const Clock::time_point decoded = Clock::now();

@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "base/status.h"
-#include "checkpoint/caffe_net.h"
+#include "netdef/caffe/net.h"
 
 namespace zood::serving {
 namespace {
@@ -13,13 +13,13 @@ namespace {
 constexpr int kMaxCaffeClasses = 1'000'000;
 
 // The last layer that makes its output from weights of a free size.
-absl::Status SetClasses(checkpoint::NetDefinition& definition, int num_classes) {
+absl::Status SetClasses(netdef::NetDefinition& definition, int num_classes) {
   for (auto layer = definition.layers.rbegin(); layer != definition.layers.rend(); ++layer) {
-    if (auto* product = std::get_if<checkpoint::CaffeInnerProduct>(&layer->parameters)) {
+    if (auto* product = std::get_if<netdef::CaffeInnerProduct>(&layer->parameters)) {
       product->num_output = num_classes;
       return absl::OkStatus();
     }
-    if (auto* convolution = std::get_if<checkpoint::CaffeConvolution>(&layer->parameters)) {
+    if (auto* convolution = std::get_if<netdef::CaffeConvolution>(&layer->parameters)) {
       convolution->num_output = num_classes;
       return absl::OkStatus();
     }
@@ -86,18 +86,18 @@ absl::StatusOr<graph::Graph> BuildGraph(const Network& network, const models::Zo
     ZOOD_ASSIGN_OR_RETURN(const models::Architecture* architecture, zoo.Find(named->architecture));
     return models::BuildGraph(*architecture, named->args);
   }
-  ZOOD_ASSIGN_OR_RETURN(const models::CaffeNetwork caffe,
+  ZOOD_ASSIGN_OR_RETURN(const netdef::CaffeNetwork caffe,
                         BuildCaffe(std::get<CaffeNetwork>(network)));
   return caffe.graph();
 }
 
-absl::StatusOr<models::CaffeNetwork> BuildCaffe(const CaffeNetwork& network) {
-  ZOOD_ASSIGN_OR_RETURN(checkpoint::NetDefinition definition,
-                        checkpoint::ParseCaffeText(network.prototxt, "the .prototxt"));
+absl::StatusOr<netdef::CaffeNetwork> BuildCaffe(const CaffeNetwork& network) {
+  ZOOD_ASSIGN_OR_RETURN(netdef::NetDefinition definition,
+                        netdef::ParseCaffeText(network.prototxt, "the .prototxt"));
   if (network.num_classes > 0) {
     ZOOD_RETURN_IF_ERROR(SetClasses(definition, network.num_classes));
   }
-  return models::CaffeNetwork::Build(definition);
+  return netdef::CaffeNetwork::Build(definition);
 }
 
 absl::StatusOr<ZooNetwork> WithDefaults(ZooNetwork network, const models::Zoo& zoo) {

@@ -11,8 +11,8 @@
 
 #include "absl/status/statusor.h"
 #include "graph/graph.h"
-#include "models/caffe_network.h"
 #include "models/zoo.h"
+#include "netdef/caffe/network.h"
 
 namespace zood::serving {
 
@@ -41,7 +41,7 @@ absl::StatusOr<Network> NetworkFromJson(const std::string& json);
 absl::StatusOr<graph::Graph> BuildGraph(const Network& network, const models::Zoo& zoo);
 
 // The Caffe network itself, which knows how its file's blobs become the graph's variables.
-absl::StatusOr<models::CaffeNetwork> BuildCaffe(const CaffeNetwork& network);
+absl::StatusOr<netdef::CaffeNetwork> BuildCaffe(const CaffeNetwork& network);
 
 // `network` with the members of its arguments that are 0 set to the architecture's defaults.
 absl::StatusOr<ZooNetwork> WithDefaults(ZooNetwork network, const models::Zoo& zoo);

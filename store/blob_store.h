@@ -12,7 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "base/file.h"
-#include "store/pack.h"
+#include "store/packs/pack.h"
 
 namespace zood::store {
 

@@ -13,7 +13,7 @@
 #include "store/dataset.h"
 #include "store/job.h"
 #include "store/names.h"
-#include "store/pack.h"
+#include "store/packs/pack.h"
 #include "store/version.h"
 
 namespace zood::store {

@@ -7,7 +7,7 @@
 #include "base/status.h"
 #include "store/names.h"
 #include "store/new_dataset.h"
-#include "store/tensor_codec.h"
+#include "store/packs/tensor_codec.h"
 
 namespace zood::store {
 namespace {

@@ -10,7 +10,7 @@
 
 #include "base/mapping.h"
 #include "base/status.h"
-#include "store/tensor_codec.h"
+#include "store/packs/tensor_codec.h"
 
 namespace zood::store {
 namespace {

@@ -4,10 +4,10 @@
 
 #include "base/checksum.h"
 #include "base/status.h"
-#include "store/bytes.h"
 #include "store/limits.h"
 #include "store/names.h"
 #include "store/new_version.h"
+#include "store/packs/bytes.h"
 
 namespace zood::store {
 namespace {

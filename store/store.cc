@@ -6,11 +6,11 @@
 
 #include "base/clock.h"
 #include "base/status.h"
-#include "store/local_blob_store.h"
 #include "store/new_version.h"
-#include "store/sqlite_catalogue.h"
+#include "store/packs/local_blob_store.h"
+#include "store/packs/tensor_codec.h"
+#include "store/sqlite/catalogue.h"
 #include "store/store_directory.h"
-#include "store/tensor_codec.h"
 
 namespace zood::store {
 namespace {

@@ -30,7 +30,7 @@
 #include "store/gc.h"
 #include "store/job.h"
 #include "store/lock_file.h"
-#include "store/tensor_codec.h"
+#include "store/packs/tensor_codec.h"
 #include "store/version.h"
 
 namespace zood::store {

@@ -1,7 +1,7 @@
 #include "store/version.h"
 
 #include "base/checksum.h"
-#include "store/bytes.h"
+#include "store/packs/bytes.h"
 
 namespace zood::store {
 std::string ManifestDigest(const VersionManifest& manifest) {

@@ -7,7 +7,7 @@
 
 #include "base/status.h"
 #include "train/features.h"
-#include "train/input_pipeline.h"
+#include "train/input/input_pipeline.h"
 
 namespace zood::train {
 namespace {
@@ -51,8 +51,8 @@ class PrefixBatches final : public BatchSource {
 
 class FeatureBatches final : public BatchSource {
  public:
-  FeatureBatches(std::unique_ptr<FeatureCache> cache, std::shared_ptr<const Dataset> dataset,
-                 const TrainerOptions& options)
+  FeatureBatches(std::unique_ptr<FeatureCache> cache,
+                 std::shared_ptr<const dataset::Dataset> dataset, const TrainerOptions& options)
       : cache_(std::move(cache)),
         dataset_(std::move(dataset)),
         batch_(options.batch_size),
@@ -84,7 +84,7 @@ class FeatureBatches final : public BatchSource {
   }
 
   std::unique_ptr<FeatureCache> cache_;
-  std::shared_ptr<const Dataset> dataset_;
+  std::shared_ptr<const dataset::Dataset> dataset_;
   const std::int64_t batch_;
   const std::uint64_t seed_;
   std::int64_t epoch_ = -1;
@@ -101,9 +101,9 @@ int PreparationThreads(int compute_threads) {
 
 absl::StatusOr<std::unique_ptr<BatchSource>> BatchSource::Create(
     const TrainingPlan& plan, std::shared_ptr<const engine::Executable> prefix,
-    std::shared_ptr<const Dataset> dataset, const image::PreprocessSpec& spec,
+    std::shared_ptr<const dataset::Dataset> dataset, const image::PreprocessSpec& spec,
     const TrainerOptions& options) {
-  std::vector<std::int32_t> items = ItemsOf(*dataset, Split::kTrain);
+  std::vector<std::int32_t> items = dataset::ItemsOf(*dataset, dataset::Split::kTrain);
   if (plan.keep_features) {
     ZOOD_ASSIGN_OR_RETURN(auto cache,
                           FeatureCache::Create(prefix, dataset, std::move(items), spec));

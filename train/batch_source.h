@@ -8,9 +8,9 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "dataset/dataset.h"
 #include "engine/executable.h"
 #include "image/preprocess.h"
-#include "train/dataset.h"
 #include "train/training_plan.h"
 
 namespace zood::train {
@@ -24,7 +24,7 @@ class BatchSource {
   // `prefix` is the compiled plan.prefix, null where there is none.
   static absl::StatusOr<std::unique_ptr<BatchSource>> Create(
       const TrainingPlan& plan, std::shared_ptr<const engine::Executable> prefix,
-      std::shared_ptr<const Dataset> dataset, const image::PreprocessSpec& spec,
+      std::shared_ptr<const dataset::Dataset> dataset, const image::PreprocessSpec& spec,
       const TrainerOptions& options);
 
   virtual ~BatchSource() = default;

@@ -7,12 +7,12 @@
 #include "base/status.h"
 #include "engine/executable.h"
 #include "train/batch_source.h"
-#include "train/input_pipeline.h"
+#include "train/input/input_pipeline.h"
 #include "train/scorer.h"
 
 namespace zood::train {
 
-Scorer::Scorer(const Dataset& dataset, std::int64_t classes, LossPtr loss)
+Scorer::Scorer(const dataset::Dataset& dataset, std::int64_t classes, LossPtr loss)
     : dataset_(dataset),
       classes_(classes),
       loss_(loss ? std::move(loss) : SoftmaxCrossEntropy().value()) {
@@ -24,7 +24,7 @@ Scorer::Scorer(const Dataset& dataset, std::int64_t classes, LossPtr loss)
 absl::Status Scorer::Add(std::span<const float> logits, std::span<const std::int32_t> items) {
   std::vector<std::int32_t> labels;
   for (std::size_t i = 0; i < items.size(); ++i) {
-    const Item& item = dataset_.items[static_cast<std::size_t>(items[i])];
+    const dataset::Item& item = dataset_.items[static_cast<std::size_t>(items[i])];
     labels.push_back(item.label);
     const auto width = static_cast<std::size_t>(classes_);
     ZOOD_RETURN_IF_ERROR(AddItem(logits.subspan(i * width, width), item));
@@ -40,7 +40,7 @@ absl::Status Scorer::Add(std::span<const float> logits, std::span<const std::int
   return absl::OkStatus();
 }
 
-absl::Status Scorer::AddItem(std::span<const float> row, const Item& item) {
+absl::Status Scorer::AddItem(std::span<const float> row, const dataset::Item& item) {
   if (item.label < 0 || item.label >= classes_) {
     return InvalidArgument("item '{}' has label {}, but the network has {} classes", item.name,
                            item.label, classes_);
@@ -73,7 +73,8 @@ Evaluation Scorer::Finish() && {
   return std::move(sum_);
 }
 
-absl::StatusOr<std::vector<std::int32_t>> ItemsToEvaluate(const Dataset& dataset, Split split,
+absl::StatusOr<std::vector<std::int32_t>> ItemsToEvaluate(const dataset::Dataset& dataset,
+                                                          dataset::Split split,
                                                           const EvaluationOptions& options) {
   if (options.batch_size < 1 || options.max_items < 0) {
     return InvalidArgument(
@@ -81,10 +82,10 @@ absl::StatusOr<std::vector<std::int32_t>> ItemsToEvaluate(const Dataset& dataset
         "and 0",
         options.batch_size, options.max_items);
   }
-  std::vector<std::int32_t> items = ItemsOf(dataset, split);
+  std::vector<std::int32_t> items = dataset::ItemsOf(dataset, split);
   if (items.empty()) {
     return InvalidArgument("the dataset has no item in its {} split to evaluate on",
-                           SplitName(split));
+                           dataset::SplitName(split));
   }
   if (options.max_items > 0 && options.max_items < static_cast<std::int64_t>(items.size())) {
     items.resize(static_cast<std::size_t>(options.max_items));
@@ -94,8 +95,8 @@ absl::StatusOr<std::vector<std::int32_t>> ItemsToEvaluate(const Dataset& dataset
 
 absl::StatusOr<Evaluation> Evaluate(std::shared_ptr<const graph::Graph> graph,
                                     const TensorMap& weights,
-                                    std::shared_ptr<const Dataset> dataset, Split split,
-                                    const image::PreprocessSpec& spec,
+                                    std::shared_ptr<const dataset::Dataset> dataset,
+                                    dataset::Split split, const image::PreprocessSpec& spec,
                                     const EvaluationOptions& options) {
   ZOOD_ASSIGN_OR_RETURN(const std::vector<std::int32_t> items,
                         ItemsToEvaluate(*dataset, split, options));
@@ -138,7 +139,7 @@ absl::StatusOr<Evaluation> Evaluate(std::shared_ptr<const graph::Graph> graph,
 
 absl::StatusOr<Evaluation> EvaluateFeatures(
     const std::shared_ptr<const engine::Executable>& executable, FeatureCache& features,
-    const Dataset& dataset, const EvaluationOptions& options) {
+    const dataset::Dataset& dataset, const EvaluationOptions& options) {
   ZOOD_ASSIGN_OR_RETURN(auto execution, engine::Execution::Create(executable));
   const graph::Graph& graph = executable->graph();
   const std::int64_t classes = graph.node(graph.logits()).shape.back();

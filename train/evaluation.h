@@ -8,10 +8,10 @@
 
 #include "absl/status/statusor.h"
 #include "base/tensor.h"
+#include "dataset/dataset.h"
 #include "graph/graph.h"
 #include "image/preprocess.h"
-#include "train/dataset.h"
-#include "train/loss.h"
+#include "train/math/loss.h"
 
 namespace zood::train {
 
@@ -46,8 +46,8 @@ struct Evaluation {
 // `options.progress`. An item that cannot be decoded is an error that names it.
 absl::StatusOr<Evaluation> Evaluate(std::shared_ptr<const graph::Graph> graph,
                                     const TensorMap& weights,
-                                    std::shared_ptr<const Dataset> dataset, Split split,
-                                    const image::PreprocessSpec& spec,
+                                    std::shared_ptr<const dataset::Dataset> dataset,
+                                    dataset::Split split, const image::PreprocessSpec& spec,
                                     const EvaluationOptions& options);
 
 }  // namespace zood::train

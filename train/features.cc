@@ -10,8 +10,9 @@
 namespace zood::train {
 
 absl::StatusOr<std::unique_ptr<FeatureCache>> FeatureCache::Create(
-    std::shared_ptr<const engine::Executable> prefix, std::shared_ptr<const Dataset> dataset,
-    std::vector<std::int32_t> items, const image::PreprocessSpec& spec) {
+    std::shared_ptr<const engine::Executable> prefix,
+    std::shared_ptr<const dataset::Dataset> dataset, std::vector<std::int32_t> items,
+    const image::PreprocessSpec& spec) {
   auto cache = std::unique_ptr<FeatureCache>(new FeatureCache());
   const graph::Graph& graph = prefix->graph();
   cache->feature_size_ =

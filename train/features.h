@@ -8,10 +8,10 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "dataset/dataset.h"
 #include "engine/executable.h"
 #include "image/preprocess.h"
-#include "train/dataset.h"
-#include "train/input_pipeline.h"
+#include "train/input/input_pipeline.h"
 
 namespace zood::train {
 
@@ -24,8 +24,9 @@ class FeatureCache {
   // items, and until they are computed what runs the prefix. ResourceExhausted where there is none;
   // otherwise errors are those of InputPipeline::Create.
   static absl::StatusOr<std::unique_ptr<FeatureCache>> Create(
-      std::shared_ptr<const engine::Executable> prefix, std::shared_ptr<const Dataset> dataset,
-      std::vector<std::int32_t> items, const image::PreprocessSpec& spec);
+      std::shared_ptr<const engine::Executable> prefix,
+      std::shared_ptr<const dataset::Dataset> dataset, std::vector<std::int32_t> items,
+      const image::PreprocessSpec& spec);
 
   std::int64_t size() const { return static_cast<std::int64_t>(items_.size()); }
   std::int64_t pending() const { return size() - computed_; }

@@ -5,8 +5,8 @@
 #include <set>
 #include <utility>
 
+#include "base/seed.h"
 #include "base/status.h"
-#include "train/seed.h"
 
 namespace zood::train {
 namespace {

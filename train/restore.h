@@ -13,9 +13,9 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "base/name_pattern.h"
 #include "base/tensor.h"
 #include "graph/graph.h"
-#include "train/name_pattern.h"
 
 namespace zood::train {
 
@@ -26,7 +26,7 @@ struct CheckpointSource {
 
   // Which variables it is asked for: those that a pattern of `include` matches (all, if there are
   // none) and no pattern of `exclude` does, as slim.get_variables_to_restore(). Patterns match at
-  // the start of the variable's own name; see train/name_pattern.h.
+  // the start of the variable's own name; see base/name_pattern.h.
   std::vector<std::string> include;
   std::vector<std::string> exclude;
 

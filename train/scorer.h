@@ -8,11 +8,11 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "dataset/dataset.h"
 #include "engine/executable.h"
-#include "train/dataset.h"
 #include "train/evaluation.h"
 #include "train/features.h"
-#include "train/loss.h"
+#include "train/math/loss.h"
 
 namespace zood::train {
 
@@ -20,7 +20,7 @@ namespace zood::train {
 class Scorer {
  public:
   // `loss` null: softmax cross entropy.
-  Scorer(const Dataset& dataset, std::int64_t classes, LossPtr loss);
+  Scorer(const dataset::Dataset& dataset, std::int64_t classes, LossPtr loss);
 
   // The logits [items, classes] of these items of the dataset. FailedPrecondition, naming the item,
   // where one is not finite; InvalidArgument for a label out of range.
@@ -29,9 +29,9 @@ class Scorer {
   Evaluation Finish() &&;
 
  private:
-  absl::Status AddItem(std::span<const float> row, const Item& item);
+  absl::Status AddItem(std::span<const float> row, const dataset::Item& item);
 
-  const Dataset& dataset_;
+  const dataset::Dataset& dataset_;
   const std::int64_t classes_;
   LossPtr loss_;
   Evaluation sum_;  // counts and sums so far
@@ -40,13 +40,14 @@ class Scorer {
 };
 
 // `options.max_items` heeded; InvalidArgument for an empty split.
-absl::StatusOr<std::vector<std::int32_t>> ItemsToEvaluate(const Dataset& dataset, Split split,
+absl::StatusOr<std::vector<std::int32_t>> ItemsToEvaluate(const dataset::Dataset& dataset,
+                                                          dataset::Split split,
                                                           const EvaluationOptions& options);
 
 // Evaluates the rest of a network (`executable`) on features of its frozen prefix, computing those
 // that are pending. Errors and options.progress as in Evaluate().
 absl::StatusOr<Evaluation> EvaluateFeatures(
     const std::shared_ptr<const engine::Executable>& executable, FeatureCache& features,
-    const Dataset& dataset, const EvaluationOptions& options);
+    const dataset::Dataset& dataset, const EvaluationOptions& options);
 
 }  // namespace zood::train

@@ -5,9 +5,9 @@
 #include <limits>
 #include <utility>
 
+#include "base/seed.h"
 #include "base/status.h"
-#include "train/finite.h"
-#include "train/seed.h"
+#include "train/math/finite.h"
 
 namespace zood::train {
 namespace {

@@ -13,7 +13,7 @@
 #include "absl/status/statusor.h"
 #include "engine/training_program.h"
 #include "train/batch_source.h"
-#include "train/moving_average.h"
+#include "train/math/moving_average.h"
 #include "train/trainer.h"
 #include "train/training_plan.h"
 #include "train/training_state.h"

@@ -13,7 +13,7 @@
 #include "engine/training_program.h"
 #include "train/batch_source.h"
 #include "train/features.h"
-#include "train/moving_average.h"
+#include "train/math/moving_average.h"
 #include "train/scorer.h"
 #include "train/stepper.h"
 #include "train/training_plan.h"
@@ -28,10 +28,10 @@ bool SameBytes(const Tensor& a, const Tensor& b) {
           std::memcmp(a.bytes().data(), b.bytes().data(), a.bytes().size()) == 0);
 }
 
-absl::Status CheckItems(const Dataset& dataset, std::int64_t classes) {
+absl::Status CheckItems(const dataset::Dataset& dataset, std::int64_t classes) {
   std::int64_t items = 0;
-  for (const Item& item : dataset.items) {
-    if (item.split != Split::kTrain) continue;
+  for (const dataset::Item& item : dataset.items) {
+    if (item.split != dataset::Split::kTrain) continue;
     ++items;
     if (item.label < 0 || item.label >= classes) {
       return InvalidArgument("item '{}' has label {}, but the network has {} classes", item.name,
@@ -56,7 +56,7 @@ absl::Status CheckImages(const graph::Graph& graph, const image::PreprocessSpec&
 
 class TrainerImpl final : public Trainer {
  public:
-  TrainerImpl(TrainingPlan plan, TensorMap weights, std::shared_ptr<const Dataset> dataset,
+  TrainerImpl(TrainingPlan plan, TensorMap weights, std::shared_ptr<const dataset::Dataset> dataset,
               image::PreprocessSpec spec, TrainerOptions options)
       : plan_(std::move(plan)),
         dataset_(std::move(dataset)),
@@ -75,7 +75,7 @@ class TrainerImpl final : public Trainer {
   absl::StatusOr<TensorMap> Save() const override;
   absl::Status Restore(const TensorMap& state) override;
   absl::StatusOr<TensorMap> Weights(bool averaged) const override;
-  absl::StatusOr<Evaluation> Evaluate(Split split, const EvaluationOptions& options,
+  absl::StatusOr<Evaluation> Evaluate(dataset::Split split, const EvaluationOptions& options,
                                       bool averaged) override;
   const std::vector<std::string>& updated_variables() const override { return plan_.updated_names; }
   std::uint64_t bytes() const override;
@@ -90,10 +90,10 @@ class TrainerImpl final : public Trainer {
   // Drops from weights_ what program_ has by now, and sums up the regularisation of the rest.
   void KeepFrozen();
   // The features of a split where they fit beside those that are kept already; else null.
-  absl::StatusOr<FeatureCache*> FeaturesOf(Split split, const EvaluationOptions& options);
+  absl::StatusOr<FeatureCache*> FeaturesOf(dataset::Split split, const EvaluationOptions& options);
 
   const TrainingPlan plan_;
-  const std::shared_ptr<const Dataset> dataset_;
+  const std::shared_ptr<const dataset::Dataset> dataset_;
   const image::PreprocessSpec spec_;
   const TrainerOptions options_;
 
@@ -103,7 +103,7 @@ class TrainerImpl final : public Trainer {
   std::unique_ptr<engine::TrainingProgram> program_;
   std::optional<TrainingState> state_;
   std::unique_ptr<Stepper> stepper_;
-  std::map<std::pair<Split, std::int64_t>, std::unique_ptr<FeatureCache>> evaluated_;
+  std::map<std::pair<dataset::Split, std::int64_t>, std::unique_ptr<FeatureCache>> evaluated_;
 };
 
 absl::StatusOr<TrainerImpl::Input> TrainerImpl::MakeInput(const TensorMap& weights) const {
@@ -157,7 +157,7 @@ absl::Status TrainerImpl::ComputeFeatures() {
 }
 
 double TrainerImpl::steps_per_epoch() const {
-  const auto items = std::ranges::count(dataset_->items, Split::kTrain, &Item::split);
+  const auto items = std::ranges::count(dataset_->items, dataset::Split::kTrain, &dataset::Item::split);
   return static_cast<double>(items) /
          (static_cast<double>(options_.batch_size) * options_.accumulate);
 }
@@ -227,7 +227,7 @@ absl::Status TrainerImpl::Restore(const TensorMap& state) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<FeatureCache*> TrainerImpl::FeaturesOf(Split split,
+absl::StatusOr<FeatureCache*> TrainerImpl::FeaturesOf(dataset::Split split,
                                                       const EvaluationOptions& options) {
   if (!plan_.keep_features) return nullptr;
   ZOOD_ASSIGN_OR_RETURN(std::vector<std::int32_t> items,
@@ -245,8 +245,8 @@ absl::StatusOr<FeatureCache*> TrainerImpl::FeaturesOf(Split split,
   return features.get();
 }
 
-absl::StatusOr<Evaluation> TrainerImpl::Evaluate(Split split, const EvaluationOptions& options,
-                                                 bool averaged) {
+absl::StatusOr<Evaluation> TrainerImpl::Evaluate(dataset::Split split,
+                                                 const EvaluationOptions& options, bool averaged) {
   const engine::ThreadScope threads(options_.threads);
   ZOOD_ASSIGN_OR_RETURN(const TensorMap weights, Weights(averaged));
   ZOOD_ASSIGN_OR_RETURN(FeatureCache * features, FeaturesOf(split, options));
@@ -269,17 +269,16 @@ std::uint64_t TrainerImpl::bytes() const {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(std::shared_ptr<const graph::Graph> graph,
-                                                         TensorMap weights,
-                                                         std::shared_ptr<const Dataset> dataset,
-                                                         image::PreprocessSpec spec,
-                                                         TrainerOptions options) {
+absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(
+    std::shared_ptr<const graph::Graph> graph, TensorMap weights,
+    std::shared_ptr<const dataset::Dataset> dataset, image::PreprocessSpec spec,
+    TrainerOptions options) {
   ZOOD_RETURN_IF_ERROR(graph->CheckWeights(weights));
   std::erase_if(weights, [&](const auto& entry) {  // what is no variable is not ours to keep
     return std::ranges::find(graph->variables(), entry.first, &graph::Variable::name) ==
            graph->variables().end();
   });
-  const auto items = std::ranges::count(dataset->items, Split::kTrain, &Item::split);
+  const auto items = std::ranges::count(dataset->items, dataset::Split::kTrain, &dataset::Item::split);
   ZOOD_ASSIGN_OR_RETURN(TrainingPlan plan, TrainingPlan::Make(graph, items, options));
   ZOOD_RETURN_IF_ERROR(CheckItems(*dataset, graph->node(graph->logits()).shape.back()));
   ZOOD_RETURN_IF_ERROR(CheckImages(*graph, spec, options.augmentation));

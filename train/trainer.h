@@ -18,21 +18,21 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "base/tensor.h"
+#include "dataset/dataset.h"
 #include "graph/graph.h"
 #include "image/preprocess.h"
-#include "train/dataset.h"
 #include "train/evaluation.h"
-#include "train/gradient.h"
-#include "train/input_pipeline.h"
-#include "train/loss.h"
-#include "train/optimizer.h"
-#include "train/schedule.h"
+#include "train/input/input_pipeline.h"
+#include "train/math/gradient.h"
+#include "train/math/loss.h"
+#include "train/math/optimizer.h"
+#include "train/math/schedule.h"
 
 namespace zood::train {
 
 struct TrainerOptions {
   // Which variables may change, moving statistics included: patterns that match at the start of a
-  // name (train/name_pattern.h), as slim's --trainable_scopes. None: all. Unlike slim's, a scope
+  // name (base/name_pattern.h), as slim's --trainable_scopes. None: all. Unlike slim's, a scope
   // that is not named keeps its moving statistics too, and its batch norms normalise with them.
   std::vector<std::string> update;
 
@@ -96,11 +96,10 @@ class Trainer {
   // of `update` or of a gradient multiplier matches no variable (the nearest names are told), or
   // nothing trainable is left to change; no item to train on; two pieces of state of one name.
   // ResourceExhausted: no memory.
-  static absl::StatusOr<std::unique_ptr<Trainer>> Create(std::shared_ptr<const graph::Graph> graph,
-                                                         TensorMap weights,
-                                                         std::shared_ptr<const Dataset> dataset,
-                                                         image::PreprocessSpec spec,
-                                                         TrainerOptions options);
+  static absl::StatusOr<std::unique_ptr<Trainer>> Create(
+      std::shared_ptr<const graph::Graph> graph, TensorMap weights,
+      std::shared_ptr<const dataset::Dataset> dataset, image::PreprocessSpec spec,
+      TrainerOptions options);
 
   virtual ~Trainer() = default;
 
@@ -148,7 +147,8 @@ class Trainer {
 
   // Evaluates the current weights, or their averages, on a split, as a version that serves them
   // would answer (moving statistics, no dropout, `spec`'s preprocessing).
-  virtual absl::StatusOr<Evaluation> Evaluate(Split split, const EvaluationOptions& options,
+  virtual absl::StatusOr<Evaluation> Evaluate(dataset::Split split,
+                                              const EvaluationOptions& options,
                                               bool averaged = false) = 0;
 
   // The names of the variables that this run changes, in the graph's order.

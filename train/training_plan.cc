@@ -6,11 +6,11 @@
 #include <set>
 #include <utility>
 
+#include "base/name_pattern.h"
+#include "base/option_check.h"
 #include "base/status.h"
 #include "graph/cut.h"
-#include "train/moving_average.h"
-#include "train/name_pattern.h"
-#include "train/option_check.h"
+#include "train/math/moving_average.h"
 #include "train/training_state.h"
 
 namespace zood::train {

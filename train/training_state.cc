@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "base/status.h"
-#include "train/moving_average.h"
+#include "train/math/moving_average.h"
 
 namespace zood::train {
 namespace {
@@ -16,8 +16,8 @@ absl::StatusOr<std::int64_t> SavedStep(const TensorMap& state) {
   }
   const Tensor& tensor = found->second;
   if (tensor.dtype() != DType::kInt64 || tensor.num_elements() != 1) {
-    return InvalidArgument("'{}' is {} {}, expected one int64", kGlobalStep,
-                           Name(tensor.dtype()), tensor.shape().ToString());
+    return InvalidArgument("'{}' is {} {}, expected one int64", kGlobalStep, Name(tensor.dtype()),
+                           tensor.shape().ToString());
   }
   const std::int64_t step = tensor.values<std::int64_t>().front();
   if (step < 0) return InvalidArgument("'{}' is {}, expected at least 0", kGlobalStep, step);

@@ -11,7 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "base/tensor.h"
-#include "train/optimizer_state.h"
+#include "train/math/optimizer_state.h"
 #include "train/training_plan.h"
 
 namespace zood::train {

@@ -12,7 +12,7 @@
 #include "base/status.h"
 #include "client/cli/invocation.h"
 #include "client/cli/progress.h"
-#include "client/cli/table.h"
+#include "client/cli/tables/table.h"
 #include "client/status.h"
 
 namespace zood::client::cli {

@@ -14,7 +14,7 @@
 #include "base/file.h"
 #include "base/status.h"
 #include "client/cli/progress.h"
-#include "client/cli/table.h"
+#include "client/cli/tables/table.h"
 
 namespace zood::client::cli {
 namespace {

@@ -13,7 +13,7 @@
 #include "client/cli/idx_file.h"
 #include "client/cli/invocation.h"
 #include "client/cli/progress.h"
-#include "client/cli/table.h"
+#include "client/cli/tables/table.h"
 
 namespace zood::client::cli {
 namespace {

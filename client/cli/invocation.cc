@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "base/status.h"
-#include "client/cli/table.h"
+#include "client/cli/tables/table.h"
 #include "client/status.h"
 
 namespace zood::client::cli {

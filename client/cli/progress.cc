@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <cstdio>
 
-#include "client/cli/table.h"
+#include "client/cli/tables/table.h"
 
 namespace zood::client::cli {
 namespace {

@@ -5,7 +5,7 @@
 
 #include "base/status.h"
 #include "client/cli/invocation.h"
-#include "client/cli/table.h"
+#include "client/cli/tables/table.h"
 
 namespace zood::client::cli {
 namespace {

@@ -31,7 +31,8 @@ TEST(TensorTest, CopiesWhatIsNotAligned) {
 }
 
 TEST(TensorTest, TransposesLikeNumPy) {
-  const Tensor tensor = *Tensor::FromVector<float>({2, 3, 2}, {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11});
+  const Tensor tensor =
+      *Tensor::FromVector<float>({2, 3, 2}, {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11});
   const auto result = Transpose(tensor, std::vector<int>{2, 0, 1});
   ASSERT_TRUE(result.ok());
   EXPECT_EQ(result->shape(), Shape({2, 2, 3}));

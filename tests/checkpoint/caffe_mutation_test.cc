@@ -3,25 +3,26 @@
 
 #include "allocation_meter.h"
 #include "base/checksum.h"
+#include "base/wire_writer.h"
 #include "byte_mutation.h"
-#include "checkpoint/caffe_net.h"
-#include "checkpoint/caffe_reader.h"
+#include "checkpoint/caffe/reader.h"
 #include "checkpoint/reader.h"
-#include "checkpoint/proto_wire_writer.h"
 #include "manifest_fixtures.h"
 #include "memory_file_system.h"
 #include "mutation_expectations.h"
+#include "netdef/caffe/net.h"
 
 namespace zood::checkpoint {
 namespace {
 
 // Caffe's files have no checksums: a changed weight is a weight. Structure is all that is checked.
 absl::Status ReadEverything(const std::string& bytes, const std::string& path) {
-  if (path.ends_with(".prototxt")) return ParseCaffeText(bytes, path, kSmallLimits).status();
+  if (path.ends_with(".prototxt"))
+    return netdef::ParseCaffeText(bytes, path, kSmallLimits).status();
   if (path.ends_with(".binaryproto")) {
     return ReadCaffeMean(AsBytes(bytes), path, kSmallLimits).status();
   }
-  if (const auto net = ParseCaffeModel(AsBytes(bytes), path, kSmallLimits); !net.ok()) {
+  if (const auto net = netdef::ParseCaffeModel(AsBytes(bytes), path, kSmallLimits); !net.ok()) {
     ExpectClearError(net.status(), path);
   }
   MemoryFileSystem files;
@@ -65,7 +66,7 @@ TEST(CaffeMemoryTest, IsBounded) {
   std::string layers;
   for (int i = 0; i < 16 * 1024 / 3 - 1; ++i) layers += std::string("\xa2\x06\x00", 3);
   const AllocationMeter meter;
-  EXPECT_EQ(ParseCaffeModel(AsBytes(layers), "x", kSmallLimits).status().code(),
+  EXPECT_EQ(netdef::ParseCaffeModel(AsBytes(layers), "x", kSmallLimits).status().code(),
             absl::StatusCode::kInvalidArgument);  // they have no type
   EXPECT_LT(meter.peak_growth(), kSmallLimits.max_metadata_bytes);
 }
@@ -76,7 +77,7 @@ TEST(CaffeMemoryTest, ALongFieldIsRefusedUncopied) {
   AppendBytesField(layer, 1, std::string(8 << 20, 'n'));
   AppendBytesField(net, 100, layer);
   const AllocationMeter meter;
-  EXPECT_EQ(ParseCaffeModel(AsBytes(net), "x", kSmallLimits).status().code(),
+  EXPECT_EQ(netdef::ParseCaffeModel(AsBytes(net), "x", kSmallLimits).status().code(),
             absl::StatusCode::kResourceExhausted);
   EXPECT_LT(meter.peak_growth(), std::size_t{1} << 20);
 }

@@ -1,9 +1,9 @@
-#include "checkpoint/caffe_reader.h"
+#include "checkpoint/caffe/reader.h"
 
 #include <gtest/gtest.h>
 
 #include "base/checksum.h"
-#include "checkpoint/proto_wire_writer.h"
+#include "base/wire_writer.h"
 #include "manifest_fixtures.h"
 #include "memory_file_system.h"
 

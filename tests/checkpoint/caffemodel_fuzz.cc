@@ -4,16 +4,16 @@
 #include <string>
 
 #include "base/checksum.h"
-#include "checkpoint/caffe_net.h"
-#include "checkpoint/caffe_reader.h"
+#include "checkpoint/caffe/reader.h"
 #include "fuzz_limits.h"
+#include "netdef/caffe/net.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   namespace checkpoint = zood::checkpoint;
   const std::string bytes(reinterpret_cast<const char*>(data), size);
   checkpoint::ReadAllOf(
       checkpoint::OpenCaffe({"input", zood::ContentsOf(bytes)}, checkpoint::kFuzzLimits));
-  checkpoint::ParseCaffeModel(zood::AsBytes(bytes), "input", checkpoint::kFuzzLimits)
+  netdef::ParseCaffeModel(zood::AsBytes(bytes), "input", checkpoint::kFuzzLimits)
       .status()
       .IgnoreError();
   checkpoint::ReadCaffeMean(zood::AsBytes(bytes), "input", checkpoint::kFuzzLimits)

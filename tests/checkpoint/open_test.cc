@@ -5,8 +5,8 @@
 #include "base/checksum.h"
 #include "byte_mutation.h"
 #include "checkpoint/reader.h"
-#include "checkpoint/table_builder.h"
-#include "checkpoint/tf_open.h"
+#include "checkpoint/tensorflow/open.h"
+#include "checkpoint/tensorflow/table_builder.h"
 #include "fixtures.h"
 #include "memory_file_system.h"
 
@@ -35,7 +35,9 @@ TEST(OpenTest, AcceptsEveryFormOfAShardedV1Name) {
   MemoryFileSystem files;
   AddFixture(files, "sharded_v1.ckpt");
   // The adjacent literals keep the compiler from seeing a trigraph.
-  for (const std::string path : {"-????" "?-of-00003", "-00000-of-00003", "-00002-of-00003"}) {
+  for (const std::string path : {"-????"
+                                 "?-of-00003",
+                                 "-00000-of-00003", "-00002-of-00003"}) {
     auto reader = Open(files, "/zoo/sharded_v1.ckpt" + path);
     ASSERT_TRUE(reader.ok()) << reader.status();
     EXPECT_EQ((*reader)->variables().size(), 10u);
@@ -47,7 +49,8 @@ TEST(OpenTest, AcceptsEveryFormOfAV2Name) {
   MemoryFileSystem files;
   AddFixture(files, "sharded_v2.ckpt");
   for (const std::string path : {"", ".index", ".data-00000-of-00003", ".data-00002-of-00003",
-                                 ".data-????" "?-of-00003"}) {
+                                 ".data-????"
+                                 "?-of-00003"}) {
     auto reader = Open(files, "/zoo/sharded_v2.ckpt" + path);
     ASSERT_TRUE(reader.ok()) << reader.status();
     EXPECT_EQ((*reader)->variables().size(), 10u);
@@ -73,9 +76,12 @@ TEST(OpenTest, FollowsTheStateFileOfADirectory) {
   AddFixture(files, "sharded_v1.ckpt");
   for (const std::string name :
        {"\"trained_adam_v2.ckpt\"", "'./trained_adam_v2.ckpt'", "\"/zoo/trained_adam_v2.ckpt\"",
-        "\"trained_\\141dam_v2.ckpt\"  # a comment", "\"sharded_v1.ckpt-????" "?-of-00003\""}) {
-    files.files["/zoo/checkpoint"] = "all_model_checkpoint_paths: \"no\"\n  model_checkpoint_path : " +
-                                     name + "\r\nall_model_checkpoint_paths: \"no\"\n";
+        "\"trained_\\141dam_v2.ckpt\"  # a comment",
+        "\"sharded_v1.ckpt-????"
+        "?-of-00003\""}) {
+    files.files["/zoo/checkpoint"] =
+        "all_model_checkpoint_paths: \"no\"\n  model_checkpoint_path : " + name +
+        "\r\nall_model_checkpoint_paths: \"no\"\n";
     for (const std::string directory : {"/zoo", "/zoo/"}) {
       EXPECT_TRUE(OpenStatus(files, directory).ok()) << name << OpenStatus(files, directory);
     }
@@ -85,9 +91,8 @@ TEST(OpenTest, FollowsTheStateFileOfADirectory) {
 TEST(OpenTest, RefusesAStateFileThatLeavesItsDirectory) {
   MemoryFileSystem files;
   AddFixture(files, "trained_adam_v2.ckpt");
-  for (const std::string name :
-       {"../zoo/trained_adam_v2.ckpt", "/etc/passwd", "/zoo/../etc/passwd", "a/../../b", "/zoo2/x",
-        "..", "/"}) {
+  for (const std::string name : {"../zoo/trained_adam_v2.ckpt", "/etc/passwd", "/zoo/../etc/passwd",
+                                 "a/../../b", "/zoo2/x", "..", "/"}) {
     files.files["/zoo/checkpoint"] = "model_checkpoint_path: \"" + name + "\"\n";
     ExpectError(OpenStatus(files, "/zoo"), absl::StatusCode::kPermissionDenied, name);
   }
@@ -143,8 +148,8 @@ TEST(OpenTest, NamesTheMissingShard) {
   AddFixture(files, "sharded_v2.ckpt");
   files.files.erase("/zoo/sharded_v1.ckpt-00001-of-00003");
   files.files.erase("/zoo/sharded_v2.ckpt.data-00001-of-00003");
-  ExpectError(OpenStatus(files, "/zoo/sharded_v1.ckpt-00000-of-00003"),
-              absl::StatusCode::kNotFound, "sharded_v1.ckpt-00001-of-00003");
+  ExpectError(OpenStatus(files, "/zoo/sharded_v1.ckpt-00000-of-00003"), absl::StatusCode::kNotFound,
+              "sharded_v1.ckpt-00001-of-00003");
   ExpectError(OpenStatus(files, "/zoo/sharded_v2.ckpt"), absl::StatusCode::kNotFound,
               "sharded_v2.ckpt.data-00001-of-00003");
   files.files.erase("/zoo/sharded_v2.ckpt.index");

@@ -1,4 +1,4 @@
-#include "checkpoint/pickle_machine.h"
+#include "checkpoint/pytorch/pickle_machine.h"
 
 #include <gtest/gtest.h>
 
@@ -20,7 +20,8 @@ absl::StatusOr<PickleDocument> Read(std::string_view pickle, std::uint64_t memor
 }
 
 TEST(PickleMachineTest, ReadsNumbers) {
-  const auto document = Read("\x80\x02(K\xffM\xff\xffJ\xff\xff\xff\xff\x8a\x00\x8a\x02\x00\x80\x88\x89t."sv);
+  const auto document =
+      Read("\x80\x02(K\xffM\xff\xffJ\xff\xff\xff\xff\x8a\x00\x8a\x02\x00\x80\x88\x89t."sv);
   ASSERT_TRUE(document.ok()) << document.status();
   const PickleValue& tuple = (*document)[document->root];
   ASSERT_EQ(tuple.kind, Kind::kTuple);
@@ -44,8 +45,9 @@ TEST(PickleMachineTest, StopsAtTheEndOfThePickle) {
 
 // OrderedDict() with an entry, then its _metadata, which is dropped.
 TEST(PickleMachineTest, NotesCallsAndMakesNone) {
-  const auto document =
-      Read("\x80\x02" "ccollections\nOrderedDict\n)Rq\x00(U\x01kK\x05u}b."sv);
+  const auto document = Read(
+      "\x80\x02"
+      "ccollections\nOrderedDict\n)Rq\x00(U\x01kK\x05u}b."sv);
   ASSERT_TRUE(document.ok()) << document.status();
   const PickleValue& call = (*document)[document->root];
   ASSERT_EQ(call.kind, Kind::kCall);
@@ -57,7 +59,9 @@ TEST(PickleMachineTest, NotesCallsAndMakesNone) {
 }
 
 TEST(PickleMachineTest, RefersToWhatIsMemorised) {
-  const auto document = Read("\x80\x04]\x94h\x00" "a."sv);  // a list that holds itself
+  const auto document = Read(
+      "\x80\x04]\x94h\x00"
+      "a."sv);  // a list that holds itself
   ASSERT_TRUE(document.ok()) << document.status();
   const PickleValue& list = (*document)[document->root];
   ASSERT_EQ(list.items.size(), 1u);
@@ -66,8 +70,9 @@ TEST(PickleMachineTest, RefersToWhatIsMemorised) {
 
 TEST(PickleMachineTest, RefusesNamesBeforeTheyAreUsed) {
   for (const std::string_view pickle :
-       {"\x80\x02" "cos\nsystem\n"sv, "\x80\x04\x8c\x02os\x8c\x06system\x93"sv,
-        "\x80\x02(ios\nsystem\n"sv}) {
+       {"\x80\x02"
+        "cos\nsystem\n"sv,
+        "\x80\x04\x8c\x02os\x8c\x06system\x93"sv, "\x80\x02(ios\nsystem\n"sv}) {
     const auto document = Read(pickle);  // cut short right after the name
     EXPECT_EQ(document.status().code(), absl::StatusCode::kInvalidArgument);
     EXPECT_NE(document.status().message().find("refused: the pickle names os.system"),
@@ -77,10 +82,17 @@ TEST(PickleMachineTest, RefusesNamesBeforeTheyAreUsed) {
 }
 
 TEST(PickleMachineTest, TakesNamesWholeOnly) {
-  EXPECT_TRUE(Read("\x80\x02" "ctorch\nSize\n."sv).ok());
-  for (const std::string_view pickle :
-       {"\x80\x02" "ctorch\nSiz\n."sv, "\x80\x02" "ctorch\nSizes\n."sv,
-        "\x80\x02" "c\ntorch.Size\n."sv, "\x80\x02" "ctorch.Size\n\n."sv}) {
+  EXPECT_TRUE(Read("\x80\x02"
+                   "ctorch\nSize\n."sv)
+                  .ok());
+  for (const std::string_view pickle : {"\x80\x02"
+                                        "ctorch\nSiz\n."sv,
+                                        "\x80\x02"
+                                        "ctorch\nSizes\n."sv,
+                                        "\x80\x02"
+                                        "c\ntorch.Size\n."sv,
+                                        "\x80\x02"
+                                        "ctorch.Size\n\n."sv}) {
     EXPECT_FALSE(Read(pickle).ok());
   }
 }

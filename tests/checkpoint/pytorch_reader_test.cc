@@ -1,5 +1,6 @@
-// Files that PyTorch wrote, in all of its forms, read as PyTorch reads them; hostile ones are refused.
-#include "checkpoint/pytorch_reader.h"
+// Files that PyTorch wrote, in all of its forms, read as PyTorch reads them; hostile ones are
+// refused.
+#include "checkpoint/pytorch/reader.h"
 
 #include <gtest/gtest.h>
 
@@ -57,10 +58,12 @@ INSTANTIATE_TEST_SUITE_P(All, HostilePickleTest, testing::ValuesIn(FilesIn("pyto
 // The zip's directory says where an entry lies, how long it is, and its checksum.
 TEST(PyTorchZipTest, VerifiesChecksums) {
   std::string bytes = ReadWholeFile(DataPath("pytorch/views_zip.pt"));
-  const std::string first_float(reinterpret_cast<const char*>(
-      (*(*Open(FileSystem::Native(), DataPath("pytorch/views_zip.pt")))->Read("whole"))
-          .bytes()
-          .data()), 8);
+  const std::string first_float(
+      reinterpret_cast<const char*>(
+          (*(*Open(FileSystem::Native(), DataPath("pytorch/views_zip.pt")))->Read("whole"))
+              .bytes()
+              .data()),
+      8);
   const std::size_t at = bytes.find(first_float);
   ASSERT_NE(at, std::string::npos);
   bytes[at] = static_cast<char>(bytes[at] ^ 1);

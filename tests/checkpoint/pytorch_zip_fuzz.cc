@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <string>
 
-#include "checkpoint/pytorch_reader.h"
+#include "checkpoint/pytorch/reader.h"
 #include "fuzz_limits.h"
 #include "zip_repair.h"
 

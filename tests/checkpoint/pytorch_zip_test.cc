@@ -1,11 +1,11 @@
-#include "checkpoint/pytorch_zip.h"
+#include "checkpoint/pytorch/zip.h"
 
 #include <gtest/gtest.h>
 
 #include <cstring>
 
 #include "base/checksum.h"
-#include "checkpoint/proto_wire.h"
+#include "base/wire.h"
 #include "fixtures.h"
 #include "torch_files.h"
 
@@ -77,8 +77,8 @@ TEST(ZipArchiveTest, TakesLargeNumbersFromZip64) {
   const std::string extra = Little<std::uint16_t>(1) + Little<std::uint16_t>(24) +
                             Little<std::uint64_t>(5) + Little<std::uint64_t>(5) +
                             Little<std::uint64_t>(0);
-  const Archive archive = {.compressed_size = 0xffffffff, .size = 0xffffffff,
-                           .offset = 0xffffffff, .extra = extra};
+  const Archive archive = {
+      .compressed_size = 0xffffffff, .size = 0xffffffff, .offset = 0xffffffff, .extra = extra};
   const auto open = OpenBytes(archive.Build());
   ASSERT_TRUE(open.ok()) << open.status();
   EXPECT_EQ(open->Find("a")->size, 5u);
@@ -86,14 +86,14 @@ TEST(ZipArchiveTest, TakesLargeNumbersFromZip64) {
 
 TEST(ZipArchiveTest, RefusesWhatCannotBe) {
   const std::pair<Archive, absl::StatusCode> cases[] = {
-      {{.size = 6}, absl::StatusCode::kDataLoss},                // stored, yet longer
+      {{.size = 6}, absl::StatusCode::kDataLoss},  // stored, yet longer
       {{.compressed_size = 5000, .size = 5000}, absl::StatusCode::kDataLoss},
       {{.offset = 3}, absl::StatusCode::kDataLoss},
       {{.offset = 0xfffffff0}, absl::StatusCode::kDataLoss},
       {{.entries = 2}, absl::StatusCode::kDataLoss},
       {{.local_name = "b"}, absl::StatusCode::kDataLoss},
-      {{.flags = 1}, absl::StatusCode::kUnimplemented},          // encrypted
-      {{.method = 12}, absl::StatusCode::kUnimplemented},        // bzip2
+      {{.flags = 1}, absl::StatusCode::kUnimplemented},               // encrypted
+      {{.method = 12}, absl::StatusCode::kUnimplemented},             // bzip2
       {{.method = 8, .size = 1 << 30}, absl::StatusCode::kDataLoss},  // no deflate is so good
       {{.extra = std::string("\x01\x00\xff\xff", 4)}, absl::StatusCode::kDataLoss},
   };
@@ -129,7 +129,9 @@ TEST(ZipArchiveTest, RefusesDamagedDeflateStreams) {
   // "hello" deflated, then with an end that is missing, with more behind it, and as another size.
   const std::string deflated = "\xcb\x48\xcd\xc9\xc9\x07\x00";
   const auto read = [](const std::string& stream, std::uint64_t size) {
-    return ReadZipEntry({.method = ZipEntry::Method::kDeflated, .crc32 = 0x3610a686, .size = size,
+    return ReadZipEntry({.method = ZipEntry::Method::kDeflated,
+                         .crc32 = 0x3610a686,
+                         .size = size,
                          .contents = AsBytes(stream)},
                         100);
   };

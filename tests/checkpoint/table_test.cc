@@ -1,4 +1,4 @@
-#include "checkpoint/table.h"
+#include "checkpoint/tensorflow/table.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -7,8 +7,8 @@
 #include <cstring>
 
 #include "base/checksum.h"
-#include "checkpoint/proto_wire_writer.h"
-#include "checkpoint/table_builder.h"
+#include "base/wire_writer.h"
+#include "checkpoint/tensorflow/table_builder.h"
 
 namespace zood::checkpoint {
 namespace {
@@ -23,11 +23,10 @@ absl::StatusOr<std::unique_ptr<const Table>> OpenBytes(std::string bytes,
 
 absl::StatusOr<Entries> AllEntries(const Table& table) {
   Entries entries;
-  const absl::Status status =
-      table.ForEach([&](std::string_view key, const Table::Value& value) {
-        entries.emplace_back(key, AsText(value.bytes));
-        return absl::OkStatus();
-      });
+  const absl::Status status = table.ForEach([&](std::string_view key, const Table::Value& value) {
+    entries.emplace_back(key, AsText(value.bytes));
+    return absl::OkStatus();
+  });
   if (!status.ok()) return status;
   return entries;
 }
@@ -107,7 +106,8 @@ TEST(TableTest, ReadsPackedBlocks) {
   const std::string packed = raw.AddBlock(Snappy(BlockOf({{"b", std::string(9999, 'z')}})), 1);
   const auto table = OpenBytes(raw.Finish({{"ac", plain}, {"c", packed}}));
   ASSERT_TRUE(table.ok()) << table.status();
-  EXPECT_EQ(*AllEntries(**table), (Entries{{"a", "1"}, {"ab", "2"}, {"b", std::string(9999, 'z')}}));
+  EXPECT_EQ(*AllEntries(**table),
+            (Entries{{"a", "1"}, {"ab", "2"}, {"b", std::string(9999, 'z')}}));
   EXPECT_EQ(AsText((*(*table)->Find("ab"))->bytes), "2");
   EXPECT_EQ((*(*table)->Find("b"))->bytes.size(), 9999u);
 }

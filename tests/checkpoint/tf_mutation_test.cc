@@ -5,10 +5,10 @@
 #include <random>
 
 #include "allocation_meter.h"
-#include "checkpoint/proto_wire_writer.h"
+#include "base/wire_writer.h"
 #include "checkpoint/reader.h"
-#include "checkpoint/table_builder.h"
-#include "checkpoint/tf_slice.h"
+#include "checkpoint/tensorflow/slice.h"
+#include "checkpoint/tensorflow/table_builder.h"
 #include "fixtures.h"
 #include "memory_file_system.h"
 #include "table_repair.h"
@@ -42,13 +42,25 @@ void Mutate(Random& random, std::string& bytes) {
   const std::size_t at = Place(random, bytes);
   const std::size_t length = 1 + Below(random, std::min<std::size_t>(64, bytes.size() - at));
   switch (Below(random, 7)) {
-    case 0: bytes.resize(at); break;                                                // truncation
-    case 1: bytes[at] = static_cast<char>(bytes[at] ^ (1 << Below(random, 8))); break;
-    case 2: bytes[at] = static_cast<char>(random()); break;
-    case 3: bytes.replace(at, 1, "\xff\xff\xff\xff\x0f"); break;  // a length, as a large varint
-    case 4: bytes.erase(at, length); break;
-    case 5: bytes.insert(at, bytes.substr(Place(random, bytes), length)); break;     // a splice
-    default:                                                                         // a swap
+    case 0:
+      bytes.resize(at);
+      break;  // truncation
+    case 1:
+      bytes[at] = static_cast<char>(bytes[at] ^ (1 << Below(random, 8)));
+      break;
+    case 2:
+      bytes[at] = static_cast<char>(random());
+      break;
+    case 3:
+      bytes.replace(at, 1, "\xff\xff\xff\xff\x0f");
+      break;  // a length, as a large varint
+    case 4:
+      bytes.erase(at, length);
+      break;
+    case 5:
+      bytes.insert(at, bytes.substr(Place(random, bytes), length));
+      break;  // a splice
+    default:  // a swap
       const std::string piece = bytes.substr(Place(random, bytes), length);
       bytes.replace(at, piece.size(), piece);
   }
@@ -189,8 +201,8 @@ std::pair<absl::Status, std::size_t> Cost(std::string file) {
 }
 
 TEST(BombTest, ManyEmptyMessagesEndAtTheLimits) {
-  const std::string empty_variable("\x18\x01");                      // a float called ""
-  const std::string start("\x0a\x01v\x18\x01");                      // a float called "v"
+  const std::string empty_variable("\x18\x01");                         // a float called ""
+  const std::string start("\x0a\x01v\x18\x01");                         // a float called "v"
   const std::string shape = Repeated(std::string("\x12\x00", 2), 300);  // of 300 axes
   for (const std::vector<std::string>& metas :
        {std::vector<std::string>(1'000'000, empty_variable),

@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <string>
 
-#include "checkpoint/tf_v1_reader.h"
+#include "checkpoint/tensorflow/v1_reader.h"
 #include "table_repair.h"
 
 namespace {

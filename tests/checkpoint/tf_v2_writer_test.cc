@@ -1,4 +1,4 @@
-#include "checkpoint/tf_v2_writer.h"
+#include "checkpoint/tensorflow/v2_writer.h"
 
 #include <gtest/gtest.h>
 

@@ -3,10 +3,10 @@
 #include <gtest/gtest.h>
 
 #include "base/checksum.h"
-#include "checkpoint/proto_wire_writer.h"
-#include "checkpoint/tf_slice.h"
-#include "checkpoint/tf_strings.h"
-#include "checkpoint/tf_tensor_proto.h"
+#include "base/wire_writer.h"
+#include "checkpoint/tensorflow/slice.h"
+#include "checkpoint/tensorflow/strings.h"
+#include "checkpoint/tensorflow/tensor_proto.h"
 
 namespace zood::checkpoint {
 namespace {
@@ -47,8 +47,8 @@ TEST(SliceTest, EncodesLongNumbersInOrder) {
     EXPECT_LT(previous, encode(start)) << start;
     previous = encode(start);
   }
-  EXPECT_EQ(encode(INT64_MAX), Bytes({0xff, 0xc0, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
-                                      0x80}));
+  EXPECT_EQ(encode(INT64_MAX),
+            Bytes({0xff, 0xc0, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x80}));
 }
 
 TEST(SliceTest, RefusesSlicesOutsideOfTheShape) {
@@ -130,8 +130,7 @@ TEST(StringsTest, RoundTripsAndRefusesDamage) {
     EXPECT_EQ(decode(encoded.bytes.substr(0, i)).status().code(), absl::StatusCode::kDataLoss) << i;
   }
   EXPECT_EQ(decode(encoded.bytes, {1 << 30}).status().code(), absl::StatusCode::kDataLoss);
-  EXPECT_EQ(decode(encoded.bytes, {3}, 400).status().code(),
-            absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(decode(encoded.bytes, {3}, 400).status().code(), absl::StatusCode::kResourceExhausted);
 }
 
 absl::StatusOr<Tensor> Decode(const std::string& proto, DType dtype, const Shape& shape) {

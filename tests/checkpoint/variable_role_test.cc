@@ -4,7 +4,7 @@
 
 #include <map>
 
-#include "checkpoint/tf_v2_writer.h"
+#include "checkpoint/tensorflow/v2_writer.h"
 #include "fixtures.h"
 #include "memory_file_system.h"
 
@@ -100,8 +100,7 @@ TEST(ReadAllTest, TakesAnAverageWithoutItsVariableButNotOfAnotherShape) {
   const Tensor two = *Tensor::FromVector<float>({2}, {1, 2});
   const Tensor three = *Tensor::FromVector<float>({3}, {1, 2, 3});
   ASSERT_TRUE(WriteBundle(files, "/alone", {{"w/ExponentialMovingAverage", two}}).ok());
-  ASSERT_TRUE(
-      WriteBundle(files, "/odd", {{"w", three}, {"w/ExponentialMovingAverage", two}}).ok());
+  ASSERT_TRUE(WriteBundle(files, "/odd", {{"w", three}, {"w/ExponentialMovingAverage", two}}).ok());
   const auto alone = ReadAll(**Open(files, "/alone"), {});
   ASSERT_TRUE(alone.ok()) << alone.status();
   EXPECT_TRUE(SameTensor(alone->at("w"), two));

@@ -32,7 +32,7 @@ void ExpectShown(const std::string& document, const std::string& sample) {
 
 TEST(DocsSampleTest, TheDocumentsShowTheFiles) {
   ExpectShown("docs/clients.md", "tests/client/docs_sample.cc");
-  ExpectShown("README.md", "tests/client/readme_sample.cc");
+  ExpectShown("README.md", "tests/e2e/readme_sample.cc");
 }
 
 TEST(DocsSampleTest, NothingIsAskedBeforeItIsThere) {

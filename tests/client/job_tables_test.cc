@@ -1,5 +1,5 @@
 // What people see of jobs and datasets.
-#include "client/cli/job_tables.h"
+#include "client/cli/tables/job_tables.h"
 
 #include <gmock/gmock.h>
 #include <google/protobuf/text_format.h>

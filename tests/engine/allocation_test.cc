@@ -4,11 +4,11 @@
 #include <dlfcn.h>
 #include <gtest/gtest.h>
 
+#include <oneapi/dnnl/dnnl.h>
 #include <atomic>
 #include <cstdlib>
 #include <memory>
 #include <new>
-#include <oneapi/dnnl/dnnl.h>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -191,8 +191,8 @@ TEST_P(TrainingAllocationTest, AWarmStepMakesNothing) {
 
 INSTANTIATE_TEST_SUITE_P(Networks, AllocationTest,
                          ::testing::Values("resnet_v1_50", "resnet_v2_50", "inception_v3",
-                                         "mobilenet_v2_100", "cifarnet", "inception_resnet_v2",
-                                         "alexnet_v2", "efficientnet_lite0"),
+                                           "mobilenet_v2_100", "cifarnet", "inception_resnet_v2",
+                                           "alexnet_v2", "efficientnet_lite0"),
                          [](const auto& network) { return std::string(network.param); });
 
 INSTANTIATE_TEST_SUITE_P(Networks, TrainingAllocationTest,

@@ -8,7 +8,7 @@
 #include <numeric>
 
 #include "engine/executable.h"
-#include "tests/reference/reference_engine.h"
+#include "tests/numerics/reference/reference_engine.h"
 #include "tests/support/oracle_fill.h"
 
 namespace zood::testing {

@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "base/status.h"
-#include "tests/reference/reference_engine.h"
+#include "tests/numerics/reference/reference_engine.h"
 #include "tests/support/oracle_fill.h"
 
 namespace zood::testing {
@@ -34,7 +34,8 @@ class SoftsignActivation : public reference::DoubleActivation {
   }
 };
 
-// Draws are sequenced: never two of them in the arguments of one call, whose order is the compiler's.
+// Draws are sequenced: never two of them in the arguments of one call, whose order is the
+// compiler's.
 class Builder {
  public:
   explicit Builder(std::uint64_t seed)
@@ -81,15 +82,24 @@ class Builder {
 
   ActivationPtr AnyActivation() {
     switch (Below(9)) {
-      case 0: return graph::Relu();
-      case 1: return graph::Relu6();
-      case 2: return graph::LeakyRelu(0.1f);
-      case 3: return graph::Elu();
-      case 4: return graph::Tanh();
-      case 5: return graph::Sigmoid();
-      case 6: return graph::Linear(0.5f, -0.25f);
-      case 7: return Softsign();
-      default: return nullptr;
+      case 0:
+        return graph::Relu();
+      case 1:
+        return graph::Relu6();
+      case 2:
+        return graph::LeakyRelu(0.1f);
+      case 3:
+        return graph::Elu();
+      case 4:
+        return graph::Tanh();
+      case 5:
+        return graph::Sigmoid();
+      case 6:
+        return graph::Linear(0.5f, -0.25f);
+      case 7:
+        return Softsign();
+      default:
+        return nullptr;
     }
   }
 
@@ -101,12 +111,16 @@ class Builder {
   // Asymmetric more often than not, and smaller than the window.
   graph::Padding AnyPadding(Size2d window) {
     switch (Below(4)) {
-      case 0: return graph::kSame;
-      case 1: return graph::kFixed;
+      case 0:
+        return graph::kSame;
+      case 1:
+        return graph::kFixed;
       default: {
         const auto up_to = [&](int extent) { return Between(0, std::min(extent - 1, 2)); };
-        return graph::Padding2d{.top = up_to(window.height), .bottom = up_to(window.height),
-                                .left = up_to(window.width), .right = up_to(window.width)};
+        return graph::Padding2d{.top = up_to(window.height),
+                                .bottom = up_to(window.height),
+                                .left = up_to(window.width),
+                                .right = up_to(window.width)};
       }
     }
   }
@@ -128,9 +142,13 @@ class Builder {
       if (x.channels() % groups != 0) groups = x.channels();
     }
     const int out = groups * (groups > 4 ? Between(1, 2) : Of({1, 3, 4, 8, 17}));
-    graph::Conv2dArgs args{.stride = AnyStride(x), .rate = rate, .padding = AnyPadding(kernel),
-                           .activation = AnyActivation(), .normalizer = AnyNormalizer(),
-                           .groups = groups, .scope = Name("conv")};
+    graph::Conv2dArgs args{.stride = AnyStride(x),
+                           .rate = rate,
+                           .padding = AnyPadding(kernel),
+                           .activation = AnyActivation(),
+                           .normalizer = AnyNormalizer(),
+                           .groups = groups,
+                           .scope = Name("conv")};
     if (Chance(4)) args.biases_initializer = nullptr;
     return net_.Conv2d(x, out, kernel, args);
   }
@@ -140,15 +158,17 @@ class Builder {
     const int multiplier = x.channels() > 20 ? 1 : Between(1, 3);
     const int out = Of({0, 1, 7, 16});
     return net_.SeparableConv2d(x, out, kernel, multiplier,
-                                {.stride = AnyStride(x), .padding = AnyPadding(kernel),
-                                 .activation = AnyActivation(), .normalizer = AnyNormalizer(),
+                                {.stride = AnyStride(x),
+                                 .padding = AnyPadding(kernel),
+                                 .activation = AnyActivation(),
+                                 .normalizer = AnyNormalizer(),
                                  .scope = Name("separable")});
   }
 
   Value Pool(Value x) {
     const Size2d window = AnyKernel(x, 4);
-    graph::Pool2dArgs args{.stride = AnyStride(x), .padding = AnyPadding(window),
-                           .scope = Name("pool")};
+    graph::Pool2dArgs args{
+        .stride = AnyStride(x), .padding = AnyPadding(window), .scope = Name("pool")};
     if (Chance(2)) return net_.MaxPool2d(x, window, args);
     if (Chance(2)) {
       args.divisor = graph::PoolOp::Divisor::kPadded;
@@ -163,9 +183,9 @@ class Builder {
   // A map of x's height and width.
   Value Branch(Value x, int channels) {
     const int size = Of({1, 3});
-    return net_.Conv2d(x, channels, {size, size},
-                       {.activation = AnyActivation(), .normalizer = AnyNormalizer(),
-                        .scope = Name("branch")});
+    return net_.Conv2d(
+        x, channels, {size, size},
+        {.activation = AnyActivation(), .normalizer = AnyNormalizer(), .scope = Name("branch")});
   }
 
   Value Residual(Value x) {
@@ -191,8 +211,8 @@ class Builder {
     if (Chance(2)) inputs.push_back(x);
     if (Chance(3)) inputs.push_back(inputs.front());  // the same value twice
     if (Chance(2)) {
-      inputs.push_back(net_.MaxPool2d(x, {3, 3}, {.stride = Size2d{1, 1}, .padding = graph::kSame,
-                                                  .scope = Name("pool")}));
+      inputs.push_back(net_.MaxPool2d(
+          x, {3, 3}, {.stride = Size2d{1, 1}, .padding = graph::kSame, .scope = Name("pool")}));
     }
     if (Chance(2)) {
       inputs.push_back(net_.Concat({Branch(x, Of({2, 8})), Branch(x, Of({3, 8}))}));
@@ -205,32 +225,49 @@ class Builder {
     switch (Below(15)) {
       case 0:
       case 1:
-      case 2: return Conv(x);
-      case 3: return SeparableConv(x);
-      case 4: return Pool(x);
+      case 2:
+        return Conv(x);
+      case 3:
+        return SeparableConv(x);
+      case 4:
+        return Pool(x);
       case 5:
-      case 6: return Residual(x);
-      case 7: return Concat(x);
-      case 8: return net_.BatchNorm(x, {.center = !Chance(3), .scale = Chance(2),
-                                        .activation = AnyActivation(), .scope = Name("norm")});
-      case 9: return net_.Scale(x, Chance(2), Name("scale"));
-      case 10: return net_.Prelu(x, graph::Zeros(), Name("prelu"));
-      case 11: return net_.Lrn(x, {.radius = Between(1, 4), .bias = 1, .alpha = 0.1f,
-                                   .beta = Chance(2) ? 0.75f : 0.5f});
+      case 6:
+        return Residual(x);
+      case 7:
+        return Concat(x);
+      case 8:
+        return net_.BatchNorm(x, {.center = !Chance(3),
+                                  .scale = Chance(2),
+                                  .activation = AnyActivation(),
+                                  .scope = Name("norm")});
+      case 9:
+        return net_.Scale(x, Chance(2), Name("scale"));
+      case 10:
+        return net_.Prelu(x, graph::Zeros(), Name("prelu"));
+      case 11:
+        return net_.Lrn(
+            x,
+            {.radius = Between(1, 4), .bias = 1, .alpha = 0.1f, .beta = Chance(2) ? 0.75f : 0.5f});
       case 12: {
         const int before = Between(0, 3);
         return net_.PadChannels(x, before, Between(0, 9));
       }
-      case 13: return net_.Softmax(net_.Dropout(x));
-      default: return Reshape(x);
+      case 13:
+        return net_.Softmax(net_.Dropout(x));
+      default:
+        return Reshape(x);
     }
   }
 
   Value Reshape(Value x) {
     switch (Below(3)) {
-      case 0: return net_.Reshape(x, {x.width(), x.height(), x.channels()});
-      case 1: return net_.Reshape(x, {1, x.height() * x.width(), x.channels()});
-      default: return net_.Reshape(x, {x.width(), x.channels(), x.height()});
+      case 0:
+        return net_.Reshape(x, {x.width(), x.height(), x.channels()});
+      case 1:
+        return net_.Reshape(x, {1, x.height() * x.width(), x.channels()});
+      default:
+        return net_.Reshape(x, {x.width(), x.channels(), x.height()});
     }
   }
 

@@ -38,9 +38,8 @@ void ExpectLayerAgrees(const Layer& layer) {
         ASSERT_TRUE(graph.ok()) << graph.status();
         std::vector<std::string> end_points = {"layer"};
         if (after_convolution) end_points.push_back("before");
-        ExpectEngineAgrees(*graph, {.batches = {1, 3},
-                                    .compiled_batches = {1, 4},
-                                    .end_points = end_points});
+        ExpectEngineAgrees(
+            *graph, {.batches = {1, 3}, .compiled_batches = {1, 4}, .end_points = end_points});
         if (::testing::Test::HasFailure()) return;
       }
     }
@@ -53,8 +52,7 @@ TEST(SingleOp, ConvKernelsAndOutputs) {
   for (const int out : {1, 3, 8, 17, 64}) {
     for (const Size2d kernel : {Size2d{1, 1}, Size2d{3, 3}, Size2d{1, 5}, Size2d{5, 2}}) {
       SCOPED_TRACE(out);
-      ExpectLayerAgrees(
-          [&](Net& net, Value x) { return net.Conv2d(x, out, kernel, Plain()); });
+      ExpectLayerAgrees([&](Net& net, Value x) { return net.Conv2d(x, out, kernel, Plain()); });
     }
   }
 }
@@ -85,8 +83,8 @@ TEST(SingleOp, ConvDilation) {
 }
 
 TEST(SingleOp, ConvAsymmetricPadding) {
-  for (const Padding2d padding : {Padding2d{0, 1, 2, 0}, Padding2d{3, 0, 0, 4},
-                                  Padding2d{5, 6, 7, 8}}) {
+  for (const Padding2d padding :
+       {Padding2d{0, 1, 2, 0}, Padding2d{3, 0, 0, 4}, Padding2d{5, 6, 7, 8}}) {
     ExpectLayerAgrees([&](Net& net, Value x) {
       auto args = Plain();
       args.padding = padding;
@@ -124,9 +122,9 @@ TEST(SingleOp, ConvDepthwise) {
 }
 
 TEST(SingleOp, ConvBatchNormActivationAndResidual) {
-  for (const auto& activation : {graph::Relu(), graph::Relu6(), graph::LeakyRelu(0.2f),
-                                 graph::Elu(), graph::Tanh(), graph::Sigmoid(),
-                                 graph::Linear(2, 1), Softsign()}) {
+  for (const auto& activation :
+       {graph::Relu(), graph::Relu6(), graph::LeakyRelu(0.2f), graph::Elu(), graph::Tanh(),
+        graph::Sigmoid(), graph::Linear(2, 1), Softsign()}) {
     SCOPED_TRACE(activation->name());
     ExpectLayerAgrees([&](Net& net, Value x) {
       const Value y = net.Conv2d(x, x.channels(), {3, 3},
@@ -163,9 +161,9 @@ TEST(SingleOp, Scale) {
 }
 
 TEST(SingleOp, Activations) {
-  for (const auto& activation : {graph::Relu(), graph::Relu6(), graph::LeakyRelu(0.2f),
-                                 graph::Elu(), graph::Tanh(), graph::Sigmoid(),
-                                 graph::Linear(2, 1), Softsign()}) {
+  for (const auto& activation :
+       {graph::Relu(), graph::Relu6(), graph::LeakyRelu(0.2f), graph::Elu(), graph::Tanh(),
+        graph::Sigmoid(), graph::Linear(2, 1), Softsign()}) {
     SCOPED_TRACE(activation->name());
     ExpectLayerAgrees([&](Net& net, Value x) { return net.Apply(x, activation); });
   }
@@ -178,8 +176,8 @@ TEST(SingleOp, Prelu) {
 TEST(SingleOp, Pools) {
   for (const Size2d window : {Size2d{2, 2}, Size2d{3, 3}, Size2d{1, 4}}) {
     for (const Size2d stride : {Size2d{1, 1}, Size2d{2, 2}, Size2d{3, 1}}) {
-      for (const graph::Padding& padding : std::initializer_list<graph::Padding>{
-               graph::kSame, graph::kValid, graph::kFixed}) {
+      for (const graph::Padding& padding :
+           std::initializer_list<graph::Padding>{graph::kSame, graph::kValid, graph::kFixed}) {
         const graph::Pool2dArgs args{.stride = stride, .padding = padding, .scope = "p"};
         ExpectLayerAgrees([&](Net& net, Value x) { return net.MaxPool2d(x, window, args); });
         ExpectLayerAgrees([&](Net& net, Value x) { return net.AvgPool2d(x, window, args); });
@@ -263,9 +261,8 @@ TEST(SingleOp, PadChannels) {
 
 TEST(SingleOp, DropoutReshapeSoftmax) {
   ExpectLayerAgrees([](Net& net, Value x) { return net.Dropout(x); });
-  ExpectLayerAgrees([](Net& net, Value x) {
-    return net.Reshape(x, {x.width(), x.height(), x.channels()});
-  });
+  ExpectLayerAgrees(
+      [](Net& net, Value x) { return net.Reshape(x, {x.width(), x.height(), x.channels()}); });
   ExpectLayerAgrees([](Net& net, Value x) { return net.Softmax(x); });
   ExpectLayerAgrees([](Net& net, Value x) { return net.Softmax(net.Flatten(x)); });
 }
@@ -296,11 +293,12 @@ TEST(SingleOp, AfterAReshapeThatChangesTheChannels) {
     ExpectLayerAgrees([&](Net& net, Value x) { return layers[i](net, turned(net, x)); });
   }
   ExpectLayerAgrees([&](Net& net, Value x) {  // of what could be written into the concatenation
-    const Value pooled = net.MaxPool2d(x, {2, 2}, {.stride = Size2d{1, 1}, .padding = graph::kSame});
+    const Value pooled =
+        net.MaxPool2d(x, {2, 2}, {.stride = Size2d{1, 1}, .padding = graph::kSame});
     const Value a = turned(net, pooled);
-    return net.Concat({a, net.Conv2d(a, 3, {1, 1}, Plain()),
-                       net.Reshape(net.Apply(x, graph::Relu()),
-                                   {x.width(), x.channels(), x.height()})});
+    return net.Concat(
+        {a, net.Conv2d(a, 3, {1, 1}, Plain()),
+         net.Reshape(net.Apply(x, graph::Relu()), {x.width(), x.channels(), x.height()})});
   });
   ExpectLayerAgrees([&](Net& net, Value x) {  // a residual under another shape
     const Value a = net.Conv2d(x, 3 * x.height(), {1, 1}, {.scope = "a"});

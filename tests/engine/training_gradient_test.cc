@@ -9,11 +9,11 @@
 #include <set>
 #include <string>
 
-#include "engine/dropout.h"
+#include "engine/kernels/dropout.h"
 #include "engine/training_program.h"
 #include "graph/net.h"
 #include "tests/engine/random_graph.h"
-#include "tests/reference/reference_gradient.h"
+#include "tests/numerics/reference/reference_gradient.h"
 #include "tests/support/oracle_fill.h"
 
 namespace zood::engine {

@@ -9,7 +9,7 @@
 #include <string>
 #include <string_view>
 
-#include "train/dataset.h"
+#include "dataset/dataset.h"
 
 namespace zood::train {
 
@@ -33,8 +33,8 @@ class MemoryFile {
   const int fd_;
 };
 
-inline DatasetOptions SmallLimits() {
-  DatasetOptions options;
+inline dataset::DatasetOptions SmallLimits() {
+  dataset::DatasetOptions options;
   options.limits.max_files = 10'000;
   options.limits.max_item_bytes = 1 << 20;
   options.limits.max_total_bytes = 64 << 20;
@@ -44,16 +44,16 @@ inline DatasetOptions SmallLimits() {
 }
 
 // A dataset is sound or there is none.
-inline void Judge(const absl::StatusOr<DatasetScan>& scan) {
+inline void Judge(const absl::StatusOr<dataset::DatasetScan>& scan) {
   if (!scan.ok()) return;
-  const Dataset& dataset = scan->dataset;
+  const dataset::Dataset& dataset = scan->dataset;
   if (dataset.items.empty() || dataset.classes.empty()) std::abort();
   if (scan->problem_count < static_cast<std::int64_t>(scan->problems.size())) std::abort();
   for (const Item& item : dataset.items) {
     if (item.label < 0 || static_cast<std::size_t>(item.label) >= dataset.classes.size()) {
       std::abort();
     }
-    if (ItemDigest(item.image).size() != 64) std::abort();  // reads every byte
+    if (dataset::ItemDigest(item.image).size() != 64) std::abort();  // reads every byte
   }
 }
 

@@ -29,12 +29,10 @@ TEST(ActivationTest, ComputesItsFunction) {
   EXPECT_THAT(Forward(Linear(2, 1), x), ElementsAre(-3, 0, 1, 2, 15));
   EXPECT_THAT(Forward(Elu(), x),
               Pointwise(FloatNear(1e-6f), {-0.86466472f, -0.39346934f, 0.0f, 0.5f, 7.0f}));
-  EXPECT_THAT(Forward(Tanh(), x),
-              Pointwise(FloatNear(1e-6f),
-                        {-0.96402758f, -0.46211716f, 0.0f, 0.46211716f, 0.99999834f}));
-  EXPECT_THAT(Forward(Sigmoid(), x),
-              Pointwise(FloatNear(1e-6f),
-                        {0.11920292f, 0.37754067f, 0.5f, 0.62245933f, 0.99908895f}));
+  EXPECT_THAT(Forward(Tanh(), x), Pointwise(FloatNear(1e-6f), {-0.96402758f, -0.46211716f, 0.0f,
+                                                               0.46211716f, 0.99999834f}));
+  EXPECT_THAT(Forward(Sigmoid(), x), Pointwise(FloatNear(1e-6f), {0.11920292f, 0.37754067f, 0.5f,
+                                                                  0.62245933f, 0.99908895f}));
 }
 
 TEST(ActivationTest, BackwardIsTheSlopeTimesTheGradient) {

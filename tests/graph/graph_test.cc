@@ -108,12 +108,12 @@ TEST(GraphTest, SaysWhichWeightsDoNotFit) {
   weights["b/biases"] = *Tensor::FromVector(Shape{3}, std::vector<double>(3));
   const absl::Status status = graph.CheckWeights(weights);
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_THAT(std::string(status.message()),
-              AllOf(HasSubstr("3 of 6"),
-                    HasSubstr("conv/biases: expected float32 [1], it is missing"),
-                    HasSubstr("a/weights: expected float32 [4,2], found float32 [2,4]"),
-                    HasSubstr("b/biases: expected float32 [3], found float64 [3]"),
-                    Not(HasSubstr("more"))));
+  EXPECT_THAT(
+      std::string(status.message()),
+      AllOf(HasSubstr("3 of 6"), HasSubstr("conv/biases: expected float32 [1], it is missing"),
+            HasSubstr("a/weights: expected float32 [4,2], found float32 [2,4]"),
+            HasSubstr("b/biases: expected float32 [3], found float64 [3]"),
+            Not(HasSubstr("more"))));
 }
 
 TEST(GraphTest, NamesNoMoreThanFiveWeights) {

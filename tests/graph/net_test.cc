@@ -100,11 +100,10 @@ TEST(NetTest, RepeatAndStackNameAsSlimDoes) {
   Value x = net.Repeat(net.input(), 2, "conv1", [&net](Value v, const std::string& name) {
     return net.Conv2d(v, 4, {3, 3}, {.biases_initializer = nullptr, .scope = name});
   });
-  x = net.Stack<int>(net.Flatten(x), "fc", {32, 64},
-                     [&net](Value v, const int& width, const std::string& name) {
-                       return net.FullyConnected(
-                           v, width, {.biases_initializer = nullptr, .scope = name});
-                     });
+  x = net.Stack<int>(
+      net.Flatten(x), "fc", {32, 64}, [&net](Value v, const int& width, const std::string& name) {
+        return net.FullyConnected(v, width, {.biases_initializer = nullptr, .scope = name});
+      });
   EXPECT_EQ(x.shape(), (Shape{kAny, 64}));
   x = net.Repeat(x, 0, "nothing", [](Value v, const std::string&) { return v; });
   const auto graph = net.Finish(x);
@@ -168,8 +167,7 @@ TEST(NetTest, DefaultsOfAllKindsReachTheirLayers) {
   for (const Variable& variable : graph->variables()) {
     regularized.push_back(variable.regularizer != nullptr);
   }
-  EXPECT_THAT(regularized,
-              ElementsAre(true, true, true, false, false, false, false, false, false));
+  EXPECT_THAT(regularized, ElementsAre(true, true, true, false, false, false, false, false, false));
   EXPECT_EQ(graph->variable(0).initializer->name(), Constant(3)->name());
   EXPECT_EQ(graph->variable(1).initializer->name(), Constant(4)->name());
   const auto norms = OpsOf<BatchNormOp>(*graph);
@@ -191,9 +189,8 @@ TEST(NetTest, WithoutDefaultsLayersAreSlims) {
   x = net.FullyConnected(net.Flatten(x), 3, {.scope = "f"});
   const auto graph = net.Finish(x);
   ASSERT_TRUE(graph.ok()) << graph.status();
-  EXPECT_THAT(VariableNames(*graph),
-              ElementsAre("c/weights", "c/biases", "n/beta", "n/moving_mean", "n/moving_variance",
-                          "f/weights", "f/biases"));
+  EXPECT_THAT(VariableNames(*graph), ElementsAre("c/weights", "c/biases", "n/beta", "n/moving_mean",
+                                                 "n/moving_variance", "f/weights", "f/biases"));
   EXPECT_EQ(OpsOf<ActivationOp>(*graph).size(), 2u);
   EXPECT_EQ(graph->variable(0).initializer->name(), Xavier()->name());
   const BatchNormOp norm = OpsOf<BatchNormOp>(*graph).front();
@@ -209,9 +206,9 @@ TEST(NetTest, ANormalizerTakesThePlaceOfBiases) {
   const Conv2dArgs normalized{.normalizer = BatchNorm({.activation = nullptr}), .scope = "c"};
   const auto graph = net.Finish(net.Conv2d(net.input(), 2, {1, 1}, normalized));
   ASSERT_TRUE(graph.ok()) << graph.status();
-  EXPECT_THAT(VariableNames(*graph), ElementsAre("c/weights", "c/BatchNorm/beta",
-                                                 "c/BatchNorm/moving_mean",
-                                                 "c/BatchNorm/moving_variance"));
+  EXPECT_THAT(VariableNames(*graph),
+              ElementsAre("c/weights", "c/BatchNorm/beta", "c/BatchNorm/moving_mean",
+                          "c/BatchNorm/moving_variance"));
   // Convolution, normalisation, activation, in that order.
   ASSERT_EQ(graph->nodes().size(), 4u);
   EXPECT_STREQ(OpName(graph->node(1).op), "Conv");
@@ -233,25 +230,37 @@ struct PaddingCase {
 };
 
 constexpr PaddingCase kPaddings[] = {
-    {kSame, 224, 3, 1, 1, 224, 1, 1},   {kSame, 224, 3, 2, 1, 112, 0, 1},
-    {kSame, 225, 3, 2, 1, 113, 1, 1},   {kSame, 224, 7, 2, 1, 112, 2, 3},
-    {kSame, 7, 2, 2, 1, 4, 0, 1},       {kSame, 8, 2, 2, 1, 4, 0, 0},
-    {kSame, 5, 1, 2, 1, 3, 0, 0},       {kSame, 6, 1, 3, 1, 2, 0, 0},
-    {kSame, 10, 2, 1, 1, 10, 0, 1},     {kSame, 1, 3, 2, 1, 1, 1, 1},
-    {kSame, 14, 3, 1, 2, 14, 2, 2},     {kSame, 15, 3, 2, 2, 8, 2, 2},
-    {kSame, 3, 7, 1, 1, 3, 3, 3},       {kValid, 299, 3, 2, 1, 149, 0, 0},
-    {kValid, 224, 11, 4, 1, 54, 0, 0},  {kValid, 7, 7, 1, 1, 1, 0, 0},
-    {kValid, 8, 2, 3, 1, 3, 0, 0},      {kValid, 10, 3, 1, 3, 4, 0, 0},
-    {kFixed, 224, 7, 2, 1, 112, 3, 3},  {kFixed, 299, 7, 2, 1, 150, 3, 3},
-    {kFixed, 56, 3, 2, 1, 28, 1, 1},    {kFixed, 57, 2, 2, 1, 29, 0, 1},
-    {kFixed, 28, 3, 2, 2, 14, 2, 2},    {Padding2d{1, 0, 1, 0}, 5, 3, 1, 1, 4, 1, 0},
+    {kSame, 224, 3, 1, 1, 224, 1, 1},
+    {kSame, 224, 3, 2, 1, 112, 0, 1},
+    {kSame, 225, 3, 2, 1, 113, 1, 1},
+    {kSame, 224, 7, 2, 1, 112, 2, 3},
+    {kSame, 7, 2, 2, 1, 4, 0, 1},
+    {kSame, 8, 2, 2, 1, 4, 0, 0},
+    {kSame, 5, 1, 2, 1, 3, 0, 0},
+    {kSame, 6, 1, 3, 1, 2, 0, 0},
+    {kSame, 10, 2, 1, 1, 10, 0, 1},
+    {kSame, 1, 3, 2, 1, 1, 1, 1},
+    {kSame, 14, 3, 1, 2, 14, 2, 2},
+    {kSame, 15, 3, 2, 2, 8, 2, 2},
+    {kSame, 3, 7, 1, 1, 3, 3, 3},
+    {kValid, 299, 3, 2, 1, 149, 0, 0},
+    {kValid, 224, 11, 4, 1, 54, 0, 0},
+    {kValid, 7, 7, 1, 1, 1, 0, 0},
+    {kValid, 8, 2, 3, 1, 3, 0, 0},
+    {kValid, 10, 3, 1, 3, 4, 0, 0},
+    {kFixed, 224, 7, 2, 1, 112, 3, 3},
+    {kFixed, 299, 7, 2, 1, 150, 3, 3},
+    {kFixed, 56, 3, 2, 1, 28, 1, 1},
+    {kFixed, 57, 2, 2, 1, 29, 0, 1},
+    {kFixed, 28, 3, 2, 2, 14, 2, 2},
+    {Padding2d{1, 0, 1, 0}, 5, 3, 1, 1, 4, 1, 0},
     {Padding2d{0, 2, 0, 2}, 6, 3, 2, 1, 3, 0, 2},
 };
 
 TEST(NetTest, PadsConvolutionsAsTensorFlow) {
   for (const PaddingCase& c : kPaddings) {
-    SCOPED_TRACE(testing::Message() << c.input << " " << c.kernel << " " << c.stride << " "
-                                    << c.rate);
+    SCOPED_TRACE(testing::Message()
+                 << c.input << " " << c.kernel << " " << c.stride << " " << c.rate);
     // The rule along each axis, with a trivial one along the other.
     for (const bool vertical : {true, false}) {
       Net net({.height = vertical ? c.input : 40, .width = vertical ? 40 : c.input, .channels = 1});
@@ -269,8 +278,8 @@ TEST(NetTest, PadsConvolutionsAsTensorFlow) {
       EXPECT_EQ(y.width(), vertical ? 40 : c.output);
       const auto graph = net.Finish(y);
       ASSERT_TRUE(graph.ok()) << graph.status();
-      const Padding2d expected = vertical ? Padding2d{c.before, c.after, 0, 0}
-                                          : Padding2d{0, 0, c.before, c.after};
+      const Padding2d expected =
+          vertical ? Padding2d{c.before, c.after, 0, 0} : Padding2d{0, 0, c.before, c.after};
       EXPECT_EQ(OpsOf<ConvOp>(*graph).front().padding, expected);
     }
   }
@@ -278,16 +287,15 @@ TEST(NetTest, PadsConvolutionsAsTensorFlow) {
 
 TEST(NetTest, PadsDepthwiseConvolutionsAndPoolingsAlike) {
   for (const PaddingCase& c : kPaddings) {
-    SCOPED_TRACE(testing::Message() << c.input << " " << c.kernel << " " << c.stride << " "
-                                    << c.rate);
+    SCOPED_TRACE(testing::Message()
+                 << c.input << " " << c.kernel << " " << c.stride << " " << c.rate);
     Net net({.height = c.input, .width = c.input});
     const Size2d kernel{c.kernel, c.kernel};
     const Size2d stride{c.stride, c.stride};
     const Shape expected{kAny, c.output, c.output, 3};
-    EXPECT_EQ(net.SeparableConv2d(net.input(), 0, kernel, 1,
-                                  {.stride = stride,
-                                   .rate = Size2d{c.rate, c.rate},
-                                   .padding = c.padding})
+    EXPECT_EQ(net.SeparableConv2d(
+                     net.input(), 0, kernel, 1,
+                     {.stride = stride, .rate = Size2d{c.rate, c.rate}, .padding = c.padding})
                   .shape(),
               expected);
     if (c.rate == 1 && !std::holds_alternative<Padding2d>(c.padding)) {
@@ -426,9 +434,8 @@ TEST(NetTest, KeepsTheFirstErrorAndWhereItHappened) {
   const auto scope = net.Scope("net");
   Value x = net.MaxPool2d(net.input(), {5, 5}, {.scope = "pool"});
   x = net.Conv2d(x, -1, {3, 3}, {.scope = "conv"});
-  EXPECT_THAT(ErrorOf(net.Finish(x)),
-              AllOf(HasSubstr("net/pool"), HasSubstr("4x4"), HasSubstr("5x5"),
-                    testing::Not(HasSubstr("conv"))));
+  EXPECT_THAT(ErrorOf(net.Finish(x)), AllOf(HasSubstr("net/pool"), HasSubstr("4x4"),
+                                            HasSubstr("5x5"), testing::Not(HasSubstr("conv"))));
 }
 
 TEST(NetTest, NetworksReportTheirOwnErrors) {
@@ -450,9 +457,11 @@ TEST(NetTest, RefusesASecondVariableOfTheSameName) {
 }
 
 TEST(NetTest, RefusesWhatIsNotAnImage) {
-  for (const Net::InputSize& size : std::vector<Net::InputSize>{
-           {.height = 0, .width = 4}, {.height = 4, .width = -1},
-           {.height = 4, .width = 4, .channels = 0}, {.height = 1 << 30, .width = 1}}) {
+  for (const Net::InputSize& size :
+       std::vector<Net::InputSize>{{.height = 0, .width = 4},
+                                   {.height = 4, .width = -1},
+                                   {.height = 4, .width = 4, .channels = 0},
+                                   {.height = 1 << 30, .width = 1}}) {
     Net net(size);
     EXPECT_THAT(ErrorOf(net.Finish(net.input())), HasSubstr("is not an image"));
   }

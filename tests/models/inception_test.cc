@@ -139,8 +139,7 @@ TEST(InceptionTest, StartsFromTheOriginalDistributions) {
   const auto v1 = Build("inception_v1", {.num_classes = 5, .height = 224, .width = 224});
   const auto v2 = Build("inception_v2", {.num_classes = 5, .height = 224, .width = 224});
   const auto v3 = Build("inception_v3", {.num_classes = 5, .height = 299, .width = 299});
-  const auto resnet =
-      Build("inception_resnet_v2", {.num_classes = 5, .height = 299, .width = 299});
+  const auto resnet = Build("inception_resnet_v2", {.num_classes = 5, .height = 299, .width = 299});
   ASSERT_TRUE(v1.ok() && v2.ok() && v3.ok() && resnet.ok());
   const auto truncated = [](float stddev) { return graph::TruncatedNormal(stddev)->name(); };
   const std::string scaled = graph::VarianceScaling()->name();

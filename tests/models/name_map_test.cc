@@ -1,7 +1,7 @@
 // From files to networks: names of TensorFlow and PyTorch, orders of axes, and the ways not to fit.
 //
 // data/zoo/pytorch/<network>.txt lists the variables of a published PyTorch file and their shapes.
-#include "models/name_map.h"
+#include "models/weights/name_map.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -18,7 +18,7 @@
 
 #include "checkpoint/reader.h"
 #include "checkpoint/variable_role.h"
-#include "models/weight_layout.h"
+#include "models/weights/weight_layout.h"
 #include "models/zoo.h"
 
 namespace zood::models {
@@ -158,8 +158,7 @@ TEST_F(LeNetTest, LeavesTheClassifierOutOfANetworkWithoutOne) {
 }
 
 TEST_F(LeNetTest, SuspectsAFileOfAnotherNetwork) {
-  EXPECT_THAT(MessageOf(Map({{"vgg_16/fc8/biases", Ramp({1000})}})),
-              HasSubstr("another one?"));
+  EXPECT_THAT(MessageOf(Map({{"vgg_16/fc8/biases", Ramp({1000})}})), HasSubstr("another one?"));
 }
 
 TEST_F(LeNetTest, HasNoNamesForOtherFrameworks) {
@@ -175,22 +174,21 @@ TEST(TrainedTest, TakesTheMovingAverages) {
       .name = "tiny",
       .scope = "TinyNet",
       .head_scopes = {"TinyNet/logits"},
-      .build =
-          [](graph::Net& net, const NetworkArgs& args) -> Architecture::Outputs {
+      .build = [](graph::Net& net, const NetworkArgs& args) -> Architecture::Outputs {
         const auto scope = net.Scope("TinyNet");
-        graph::Value x = net.Conv2d(
-            net.input(), 8, {3, 3},
-            {.normalizer = graph::BatchNorm({.scale = true}), .scope = "conv1"});
+        graph::Value x =
+            net.Conv2d(net.input(), 8, {3, 3},
+                       {.normalizer = graph::BatchNorm({.scale = true}), .scope = "conv1"});
         x = net.Squeeze(net.GlobalAvgPool(x));
         return {.logits = net.FullyConnected(x, args.num_classes, {.scope = "logits"})};
       },
       .preprocess = Find("lenet").preprocess};
   const auto graph = BuildGraph(tiny, {.num_classes = 5, .height = 8, .width = 8});
   ASSERT_TRUE(graph.ok()) << graph.status();
-  for (const char* name : {"trained_adam_v1.ckpt", "trained_adam_v2.ckpt",
-                           "trained_momentum_v2.ckpt", "trained_rmsprop_v2.ckpt",
-                           "trained_ftrl_v2.ckpt", "trained_adagrad_v2.ckpt",
-                           "trained_adadelta_v2.ckpt"}) {
+  for (const char* name :
+       {"trained_adam_v1.ckpt", "trained_adam_v2.ckpt", "trained_momentum_v2.ckpt",
+        "trained_rmsprop_v2.ckpt", "trained_ftrl_v2.ckpt", "trained_adagrad_v2.ckpt",
+        "trained_adadelta_v2.ckpt"}) {
     SCOPED_TRACE(name);
     const auto reader =
         checkpoint::Open(FileSystem::Native(), std::string(ZOOD_TEST_DATA "/ckpt/") + name);
@@ -320,11 +318,11 @@ TEST_P(PublishedTest, FitsItsNetwork) {
 
 INSTANTIATE_TEST_SUITE_P(
     NameMap, PublishedTest,
-    testing::Values(
-        std::pair("efficientnet_lite0", "efficientnet_lite0/efficientnet-lite0-57934424.pth"),
-        std::pair("cifar_resnet20", "cifar_resnet/resnet20-12fca82f.th"),
-        std::pair("cifar_resnet56", "cifar_resnet/resnet56-4bfd9763.th"),
-        std::pair("lenet", "fashion_lenet/lenet_fashion.ckpt")));
+    testing::Values(std::pair("efficientnet_lite0",
+                              "efficientnet_lite0/efficientnet-lite0-57934424.pth"),
+                    std::pair("cifar_resnet20", "cifar_resnet/resnet20-12fca82f.th"),
+                    std::pair("cifar_resnet56", "cifar_resnet/resnet56-4bfd9763.th"),
+                    std::pair("lenet", "fashion_lenet/lenet_fashion.ckpt")));
 
 }  // namespace
 }  // namespace zood::models

@@ -39,8 +39,8 @@ std::string Row(const Architecture& architecture) {
     archives += line + (published.archive.empty() ? "" : "`" + published.archive + "`");
     accuracies += line + Accuracy(published);
   }
-  return fmt::format("| `{}` | {}×{}×{} | {} | {:.2f} | {} | {} |\n", architecture.name, args.height,
-                     args.width, args.channels, args.num_classes,
+  return fmt::format("| `{}` | {}×{}×{} | {} | {:.2f} | {} | {} |\n", architecture.name,
+                     args.height, args.width, args.channels, args.num_classes,
                      static_cast<double>(parameters) / 1e6, archives, accuracies);
 }
 
@@ -52,12 +52,17 @@ std::string Page() {
   }
   std::string page =
       "# The zoo\n\n"
-      "Every network that zood builds by name, as it was published. Input is height × width × channels; "
-      "variables\ncount every number of the file, in millions; accuracy is top-1 / top-5 in per cent on "
-      "ImageNet's validation\nimages (CIFAR-10's test images for the CIFAR ResNets), single crop. Any "
+      "Every network that zood builds by name, as it was published. Input is height × width × "
+      "channels; "
+      "variables\ncount every number of the file, in millions; accuracy is top-1 / top-5 in per "
+      "cent on "
+      "ImageNet's validation\nimages (CIFAR-10's test images for the CIFAR ResNets), single crop. "
+      "Any "
       "other number of classes and any\nlegal input size may be asked for at import.\n\n"
-      "MobileNet v1 and Inception v2 and v3 pool what slim pools before the classifier: a window of 7×7 "
-      "(8×8 in v3), or\nthe map where that is smaller. A map that is one larger loses its last row or "
+      "MobileNet v1 and Inception v2 and v3 pool what slim pools before the classifier: a window "
+      "of 7×7 "
+      "(8×8 in v3), or\nthe map where that is smaller. A map that is one larger loses its last row "
+      "or "
       "column, as it does in slim; on maps\nlarger still, for which slim has no answer, and in all "
       "other networks the mean is over the whole map.\n";
   for (const auto& [family, lines] : rows) {

@@ -45,9 +45,10 @@ const graph::Variable* FindVariable(const graph::Graph& graph, const std::string
 
 Architecture Tiny(const std::string& name) {
   return {.name = name,
-          .build = [](graph::Net& net, const NetworkArgs&) {
-            return Architecture::Outputs{.logits = net.Flatten(net.input())};
-          },
+          .build =
+              [](graph::Net& net, const NetworkArgs&) {
+                return Architecture::Outputs{.logits = net.Flatten(net.input())};
+              },
           .preprocess = Find("lenet").preprocess};
 }
 
@@ -238,8 +239,8 @@ TEST(TrainingTest, StartsFromSlimsInitialisersAndRegularisers) {
             TruncatedNormal(0.09f), nullptr},
            {"mobilenet_v2_100", "MobilenetV2/expanded_conv/depthwise/depthwise_weights",
             TruncatedNormal(0.09f), nullptr},
-           {"mobilenet_v2_100", "MobilenetV2/Logits/Conv2d_1c_1x1/weights",
-            TruncatedNormal(0.09f), L2(0.00004f)}}) {
+           {"mobilenet_v2_100", "MobilenetV2/Logits/Conv2d_1c_1x1/weights", TruncatedNormal(0.09f),
+            L2(0.00004f)}}) {
     const auto graph = BuildGraph(Find(expected.network), Find(expected.network).defaults);
     ASSERT_TRUE(graph.ok());
     const graph::Variable* variable = FindVariable(*graph, expected.variable);

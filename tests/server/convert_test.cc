@@ -1,11 +1,11 @@
-#include "server/convert.h"
+#include "server/zood_v1/convert.h"
 
 #include <gtest/gtest.h>
 
 #include "models/zoo.h"
-#include "server/convert_fine_tuning.h"
 #include "server/log.h"
-#include "server/status.h"
+#include "server/zood_v1/convert_fine_tuning.h"
+#include "server/zood_v1/status.h"
 
 namespace zood::server {
 namespace {

@@ -1,4 +1,4 @@
-#include "server/upload.h"
+#include "server/zood_v1/upload.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

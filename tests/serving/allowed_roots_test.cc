@@ -1,4 +1,4 @@
-#include "serving/allowed_roots.h"
+#include "serving/import/allowed_roots.h"
 
 #include <gtest/gtest.h>
 
@@ -7,7 +7,7 @@
 #include <fstream>
 #include <thread>
 
-#include "serving/confined_files.h"
+#include "serving/import/confined_files.h"
 #include "tests/serving/serving_fixture.h"
 
 namespace zood::serving {

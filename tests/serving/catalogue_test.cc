@@ -45,7 +45,7 @@ class HeldFiles final : public testing::NativeFiles {
 
 TEST_F(CatalogueTest, OtherChangesGoOnWhileAVersionIsWritten) {
   HeldFiles files;
-  RuntimeOptions options = Options();
+  runtime::RuntimeOptions options = Options();
   options.files = &files;
   ASSERT_NO_FATAL_FAILURE(Open(std::move(options)));
   Catalogue& catalogue = runtime_->catalogue();

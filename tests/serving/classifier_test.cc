@@ -134,7 +134,7 @@ TEST_F(ClassifierTest, DeliversEndPointsAndKeepsFewPrograms) {
 }
 
 TEST_F(ClassifierTest, AnAnswerThatNoMessageCanHoldIsRefusedBeforeItIsComputed) {
-  RuntimeOptions options = Options();
+  runtime::RuntimeOptions options = Options();
   options.classifier.max_answer_bytes = 64 << 10;
   runtime_.reset();
   ASSERT_NO_FATAL_FAILURE(Open(std::move(options)));
@@ -179,7 +179,7 @@ TEST_F(ClassifierTest, PreprocessedInputIsTakenAsItIs) {
   }
   const std::string bytes(reinterpret_cast<const char*>(values.data()), values.size() * 4);
   ClassifyRequest request = Request(0);
-  request.images = {NetworkInput{bytes, Shape{12, 12, 1}}};
+  request.images = {dataset::NetworkInput{bytes, Shape{12, 12, 1}}};
   EXPECT_EQ(runtime_->classifier().ClassifyAndWait(request)->images[0].logits,
             runtime_->classifier().ClassifyAndWait(Request(0))->images[0].logits);
 }
@@ -199,34 +199,23 @@ TEST_F(ClassifierTest, BadRequestsSayWhatIsWrong) {
        "no model 'cats'"},
       {"unknown version", [](auto& r) { r.model.selector = "9"; }, absl::StatusCode::kNotFound,
        "no version 9"},
-      {"no picture", [](auto& r) { r.images.push_back(EncodedImage{"GIF89a"}); },
+      {"no picture", [](auto& r) { r.images.push_back(dataset::EncodedImage{"GIF89a"}); },
        absl::StatusCode::kInvalidArgument, "image 1"},
-      {"empty file", [](auto& r) { r.images = {EncodedImage{""}}; },
+      {"empty file", [](auto& r) { r.images = {dataset::EncodedImage{""}}; },
        absl::StatusCode::kInvalidArgument, "image 0"},
-      {"shape",
-       [&](auto& r) {
-         r.images = {NetworkInput{nan, Shape{12, 12, 3}}};
-       },
+      {"shape", [&](auto& r) { r.images = {dataset::NetworkInput{nan, Shape{12, 12, 3}}}; },
        absl::StatusCode::kInvalidArgument, "[12,12,3]; the network takes [12,12,1]"},
-      {"bytes",
-       [&](auto& r) {
-         r.images = {PixelImage{"abc", Shape{12, 12, 1}}};
-       },
+      {"bytes", [&](auto& r) { r.images = {dataset::PixelImage{"abc", Shape{12, 12, 1}}}; },
        absl::StatusCode::kInvalidArgument, "3 bytes"},
       {"overflow",
        [&](auto& r) {
-         r.images = {PixelImage{"", Shape{std::int64_t{1} << 40, std::int64_t{1} << 40, 3}}};
+         r.images = {
+             dataset::PixelImage{"", Shape{std::int64_t{1} << 40, std::int64_t{1} << 40, 3}}};
        },
        absl::StatusCode::kInvalidArgument, "image 0"},
-      {"negative",
-       [&](auto& r) {
-         r.images = {PixelImage{"", Shape{-1, -1, 1}}};
-       },
+      {"negative", [&](auto& r) { r.images = {dataset::PixelImage{"", Shape{-1, -1, 1}}}; },
        absl::StatusCode::kInvalidArgument, "image 0"},
-      {"not a number",
-       [&](auto& r) {
-         r.images = {NetworkInput{nan, Shape{12, 12, 1}}};
-       },
+      {"not a number", [&](auto& r) { r.images = {dataset::NetworkInput{nan, Shape{12, 12, 1}}}; },
        absl::StatusCode::kInvalidArgument, "not finite"},
       {"top_k", [](auto& r) { r.top_k = -1; }, absl::StatusCode::kInvalidArgument, "top_k"},
       {"threshold", [](auto& r) { r.threshold = std::nanf(""); },

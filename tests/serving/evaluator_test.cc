@@ -79,7 +79,7 @@ class EvaluatorTest : public ServingTest {
                     [](const EvaluationProgress&) {});
   }
   ImagesFactory Idx(const std::string& images, const std::string& labels) {
-    return [=, this](const Servable&) { return OpenIdx(Path(images), Path(labels), {}); };
+    return [=, this](const Servable&) { return dataset::OpenIdx(Path(images), Path(labels), {}); };
   }
 
   std::vector<int> Answers() {
@@ -144,7 +144,7 @@ TEST_F(EvaluatorTest, FoldersAreClasses) {
   fs::create_symlink(Path("images"), Path("folders/2/link.png"));
   using Label = std::variant<std::int64_t, std::string>;
   const auto labels = [&](const std::vector<std::string>& of_model) {
-    auto images = OpenImageFolder(Path("folders"), of_model);
+    auto images = dataset::OpenImageFolder(Path("folders"), of_model);
     EXPECT_TRUE(images.ok()) << images.status();
     EXPECT_EQ((*images)->total(), 3);
     std::vector<Label> found;
@@ -156,7 +156,7 @@ TEST_F(EvaluatorTest, FoldersAreClasses) {
       << "by label before by number";
 
   const auto folder = [&](const Servable& servable) {
-    return OpenImageFolder(Path("folders"), servable.labels());
+    return dataset::OpenImageFolder(Path("folders"), servable.labels());
   };
   const auto strict = Run({}, folder);
   EXPECT_EQ(strict.status().code(), absl::StatusCode::kInvalidArgument);
@@ -178,12 +178,12 @@ TEST_F(EvaluatorTest, NoLinkLeadsToADataset) {
   Write("real/1/a.png", "x");
   fs::copy(Path("images"), Path("real/images"));
   fs::copy(Path("labels"), Path("real/labels"));
-  ASSERT_TRUE(OpenImageFolder(Path("real"), {}).ok());
-  ASSERT_TRUE(OpenIdx(Path("real/images"), Path("real/labels"), {}).ok());
+  ASSERT_TRUE(dataset::OpenImageFolder(Path("real"), {}).ok());
+  ASSERT_TRUE(dataset::OpenIdx(Path("real/images"), Path("real/labels"), {}).ok());
   fs::create_directory_symlink(Path("real"), Path("link"));
-  EXPECT_FALSE(OpenImageFolder(Path("link"), {}).ok());
-  EXPECT_FALSE(OpenIdx(Path("link/images"), Path("real/labels"), {}).ok());
-  EXPECT_FALSE(OpenIdx(Path("real/images"), Path("link/labels"), {}).ok());
+  EXPECT_FALSE(dataset::OpenImageFolder(Path("link"), {}).ok());
+  EXPECT_FALSE(dataset::OpenIdx(Path("link/images"), Path("real/labels"), {}).ok());
+  EXPECT_FALSE(dataset::OpenIdx(Path("real/images"), Path("link/labels"), {}).ok());
 }
 
 // Tells of answers.
@@ -213,7 +213,7 @@ class Requests final : public Observer {
 
 TEST_F(EvaluatorTest, WaitsWhileInteractiveRequestsFillTheQueue) {
   runtime_.reset();
-  RuntimeOptions options = Options();
+  runtime::RuntimeOptions options = Options();
   options.servable.queue_capacity = 4;
   ASSERT_NO_FATAL_FAILURE(Open(std::move(options)));
   Requests requests;
@@ -268,7 +268,7 @@ TEST_F(EvaluatorTest, BadDatasetsSayWhatIsWrong) {
     EXPECT_EQ(status.code(), c.code) << c.images << " " << c.labels << ": " << status;
     EXPECT_NE(status.message().find(c.words), std::string::npos) << status;
   }
-  EXPECT_EQ(OpenImageFolder(Path("nowhere"), {}).status().code(),
+  EXPECT_EQ(dataset::OpenImageFolder(Path("nowhere"), {}).status().code(),
             absl::StatusCode::kInvalidArgument);
 }
 

@@ -1,16 +1,16 @@
-#include "serving/importer.h"
+#include "serving/import/importer.h"
 
 #include <gtest/gtest.h>
 
 #include <filesystem>
 #include <fstream>
-#include <variant>
 #include <nlohmann/json.hpp>
+#include <variant>
 
 #include "base/checksum.h"
 #include "base/file.h"
-#include "checkpoint/tf_v2_writer.h"
-#include "serving/import_weights.h"
+#include "checkpoint/tensorflow/v2_writer.h"
+#include "serving/import/import_weights.h"
 #include "tests/serving/serving_fixture.h"
 
 namespace zood::serving {
@@ -202,12 +202,13 @@ TEST_F(ImporterTest, AFileThatBecomesShorterMeanwhileIsDataLoss) {
     const auto size = std::filesystem::file_size(data);
     ImportRequest request = LeNetRequest();
     request.files = {directory_.path() + "/short.ckpt"};
-    const auto published = runtime_->importer().Import(
-        FileSystem::Native(), request,
-        [&](ImportStage stage, std::int64_t, std::int64_t) {
-          if (stage == when) std::filesystem::resize_file(data, size / 2);
-        },
-        {});
+    const auto published =
+        runtime_->importer().Import(FileSystem::Native(), request,
+                                    [&](ImportStage stage, std::int64_t, std::int64_t) {
+                                      if (stage == when)
+                                        std::filesystem::resize_file(data, size / 2);
+                                    },
+                                    {});
     EXPECT_TRUE(absl::IsDataLoss(published.status())) << published.status();
     EXPECT_NE(published.status().message().find(data + " became shorter"), std::string::npos)
         << published.status();
@@ -222,7 +223,7 @@ TEST_F(ImporterTest, AFileThatBecomesShorterMeanwhileIsDataLoss) {
 
 TEST_F(ImporterTest, AnImportThatDoesNotFitInMemoryIsRefused) {
   runtime_.reset();
-  RuntimeOptions options = Options();
+  runtime::RuntimeOptions options = Options();
   options.memory_budget = 1000;
   ASSERT_NO_FATAL_FAILURE(Open(options));
   EXPECT_EQ(Import(LeNetRequest()).status().code(), absl::StatusCode::kResourceExhausted);
@@ -290,8 +291,7 @@ TEST_F(ImporterTest, LabelsAreTheArchitecturesOwn) {
   ASSERT_TRUE(checkpoint::WriteBundle(FileSystem::Native(), prefix,
                                       FilledWeights(*BuildGraph(cifarnet, zoo_)))
                   .ok());
-  const auto published =
-      Import({.model = "cifar", .network = cifarnet, .files = {prefix}});
+  const auto published = Import({.model = "cifar", .network = cifarnet, .files = {prefix}});
   ASSERT_TRUE(published.ok()) << published.status();
   const auto manifest = runtime_->catalogue().store().GetVersion("cifar", "");
   ASSERT_TRUE(manifest.ok()) << manifest.status();
@@ -356,8 +356,8 @@ TEST_F(ImporterTest, CaffesMeanFileSaysHowPicturesAreCut) {
   EXPECT_EQ(spec_for(2, 3, "").steps, whole);
   const image::PreprocessSpec cut = spec_for(2, 3, mean);
   ASSERT_EQ(cut.steps.size(), 3u);
-  EXPECT_EQ(cut.steps[0], image::PreprocessStep(
-                              image::Resize{.height = 2, .width = 4, .filter = kFilter}));
+  EXPECT_EQ(cut.steps[0],
+            image::PreprocessStep(image::Resize{.height = 2, .width = 4, .filter = kFilter}));
   EXPECT_EQ(cut.steps[1], image::PreprocessStep(image::CentralCrop{.height = 2, .width = 3}));
   EXPECT_EQ(std::get<image::Subtract>(cut.steps[2]).values.size(), 3u);
   // An input that is larger than the mean takes the whole picture.
@@ -367,7 +367,7 @@ TEST_F(ImporterTest, CaffesMeanFileSaysHowPicturesAreCut) {
 
 TEST_F(ImporterTest, NetworksSurviveTheirJson) {
   const Network caffe = CaffeNetwork{"name: \"x\"\nlayer { }"};
-  EXPECT_EQ(*NetworkFromJson(ToJson(caffe)), caffe);
+  EXPECT_EQ(*NetworkFromJson(jobs::ToJson(caffe)), caffe);
   for (const char* bad : {"", "[]", "{}", "{\"zoo\": 3}", "{\"zoo\": \"lenet\"}",
                           "{\"zoo\":\"lenet\",\"num_classes\":\"10\"}", "{\"caffe\":null}"}) {
     EXPECT_EQ(NetworkFromJson(bad).status().code(), absl::StatusCode::kInvalidArgument) << bad;

@@ -31,12 +31,12 @@ class IsolationTest : public ServingTest {};
 
 TEST_F(IsolationTest, ResNetAnswersWhileVggComesAndGoes) {
   LoadTimes times;
-  RuntimeOptions options = Options();
+  runtime::RuntimeOptions options = Options();
   options.memory_budget = std::uint64_t{6} << 30;
   options.servable = {.batch_sizes = {1, 2}};
-  auto runtime = Runtime::Open(options, zoo_, times);
+  auto runtime = runtime::Runtime::Open(options, zoo_, times);
   ASSERT_TRUE(runtime.ok()) << runtime.status();
-  Runtime& serving = **runtime;
+  runtime::Runtime& serving = **runtime;
   for (const auto& [model, architecture] :
        {std::pair("vgg", "vgg_19"), std::pair("resnet", "resnet_v1_50")}) {
     PublishFilled(serving.catalogue(), model, *WithDefaults({.architecture = architecture}, zoo_));
@@ -45,7 +45,7 @@ TEST_F(IsolationTest, ResNetAnswersWhileVggComesAndGoes) {
   const std::string bytes(reinterpret_cast<const char*>(zeros.data()), zeros.size() * 4);
   const auto ask = [&] {
     return serving.classifier().ClassifyAndWait(
-        {.model = {"resnet", ""}, .images = {NetworkInput{bytes, Shape{224, 224, 3}}}});
+        {.model = {"resnet", ""}, .images = {dataset::NetworkInput{bytes, Shape{224, 224, 3}}}});
   };
   ASSERT_TRUE(ask().ok());
 

@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "models/zoo.h"
+#include "runtime/runtime.h"
 #include "serving/network.h"
-#include "serving/runtime.h"
 #include "tests/support/oracle_fill.h"
 
 namespace zood::serving {
@@ -58,7 +58,7 @@ inline std::int64_t PublishFilled(Catalogue& catalogue, const std::string& model
   const graph::Graph graph = *BuildGraph(network, zoo);
   const store::NewVersion version{
       .model = model,
-      .network = ToJson(network),
+      .network = jobs::ToJson(network),
       .preprocess = image::ToJson((*zoo.Find(network.architecture))->preprocess(network.args)),
       .aliases = std::move(aliases)};
   const auto published = catalogue.Publish(version, FilledWeights(graph));
@@ -71,19 +71,21 @@ inline std::string SmallPicture(int index) {
   const std::vector<std::uint8_t> pixels = testing::ImageU8(index, 12, 12, 1);
   return {pixels.begin(), pixels.end()};
 }
-inline PixelImage SmallImage(const std::string& picture) { return {picture, Shape{12, 12, 1}}; }
+inline dataset::PixelImage SmallImage(const std::string& picture) {
+  return {picture, Shape{12, 12, 1}};
+}
 
 class ServingTest : public ::testing::Test {
  protected:
-  RuntimeOptions Options() {
+  runtime::RuntimeOptions Options() {
     return {.data_dir = directory_.path() + "/data",
             .model_roots = {std::string(ZOOD_TEST_DATA) + "/ckpt"},
             .memory_budget = std::uint64_t{1} << 30,
             .servable = {.batch_sizes = {1, 2, 4, 8}, .threads_per_lane = 1}};
   }
   void Open() { Open(Options()); }
-  void Open(RuntimeOptions options) {
-    auto runtime = Runtime::Open(std::move(options), zoo_, observer_);
+  void Open(runtime::RuntimeOptions options) {
+    auto runtime = runtime::Runtime::Open(std::move(options), zoo_, observer_);
     ASSERT_TRUE(runtime.ok()) << runtime.status();
     runtime_ = *std::move(runtime);
   }
@@ -91,7 +93,7 @@ class ServingTest : public ::testing::Test {
   TemporaryDirectory directory_;
   const models::Zoo zoo_ = models::Zoo::Standard();
   Observer observer_;
-  std::unique_ptr<Runtime> runtime_;
+  std::unique_ptr<runtime::Runtime> runtime_;
 };
 
 }  // namespace zood::serving

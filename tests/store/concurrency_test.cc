@@ -3,8 +3,8 @@
 #include <chrono>
 #include <thread>
 
-#include "store/local_blob_store.h"
-#include "store/sqlite_catalogue.h"
+#include "store/packs/local_blob_store.h"
+#include "store/sqlite/catalogue.h"
 #include "store_testing.h"
 
 namespace zood::store {

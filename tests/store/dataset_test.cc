@@ -1,7 +1,7 @@
 // Datasets: what goes in comes out, each content is kept once, and nothing else touches them.
 #include "store/dataset.h"
 
-#include "store/sqlite.h"
+#include "store/sqlite/sqlite.h"
 #include "store_testing.h"
 
 namespace zood::store {

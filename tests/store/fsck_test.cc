@@ -1,7 +1,7 @@
 // Each kind of damage, planted, must be found and told; and nothing else may be.
 #include "store/fsck.h"
 
-#include "store/sqlite.h"
+#include "store/sqlite/sqlite.h"
 #include "store_testing.h"
 
 namespace zood::store {

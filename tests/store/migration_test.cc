@@ -1,4 +1,4 @@
-#include "store/migration.h"
+#include "store/sqlite/migration.h"
 
 #include "store_testing.h"
 

@@ -1,7 +1,7 @@
-#include "store/pack.h"
+#include "store/packs/pack.h"
 
 #include "base/checksum.h"
-#include "store/tensor_codec.h"
+#include "store/packs/tensor_codec.h"
 #include "store_testing.h"
 
 namespace zood::store {

@@ -1,4 +1,4 @@
-#include "store/tensor_codec.h"
+#include "store/packs/tensor_codec.h"
 
 #include "store_testing.h"
 

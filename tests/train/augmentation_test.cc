@@ -1,5 +1,5 @@
 // Operations against their formulas, pipelines by what they may and may not do.
-#include "train/augmentation.h"
+#include "train/input/augmentation.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -10,8 +10,8 @@
 #include <set>
 
 #include "image/presets.h"
-#include "tests/train/dataset_testing.h"
-#include "train/augmentation_ops.h"
+#include "tests/dataset/dataset_testing.h"
+#include "train/input/augmentation_ops.h"
 
 namespace zood::train {
 namespace {

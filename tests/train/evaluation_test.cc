@@ -32,9 +32,9 @@ Judge ColourJudge() {
 class EvaluationTest : public ::testing::Test {
  protected:
   Judge judge_ = ColourJudge();
-  std::shared_ptr<const Dataset> dataset_ = TinyDataset();
+  std::shared_ptr<const dataset::Dataset> dataset_ = TinyDataset();
   absl::StatusOr<Evaluation> Run(const EvaluationOptions& options = {}) {
-    return Evaluate(judge_.graph, judge_.weights, dataset_, Split::kValidation, TinySpec(),
+    return Evaluate(judge_.graph, judge_.weights, dataset_, dataset::Split::kValidation, TinySpec(),
                     options);
   }
 };
@@ -97,12 +97,12 @@ TEST_F(EvaluationTest, EndsWhenAskedTo) {
 }
 
 TEST_F(EvaluationTest, RefusesWhatItCannotJudge) {
-  Dataset changed = *dataset_;
+  dataset::Dataset changed = *dataset_;
   changed.items[4].label = 7;
-  dataset_ = std::make_shared<const Dataset>(changed);
+  dataset_ = std::make_shared<const dataset::Dataset>(changed);
   EXPECT_THAT(Run().status().ToString(), HasSubstr("'item 4' has label 7"));
   changed.items.resize(4);  // none for validation
-  dataset_ = std::make_shared<const Dataset>(changed);
+  dataset_ = std::make_shared<const dataset::Dataset>(changed);
   EXPECT_THAT(Run().status().ToString(), HasSubstr("no item in its validation split"));
   dataset_ = TinyDataset();
   judge_.weights["logits/biases"] =

@@ -9,7 +9,7 @@
 #include <map>
 
 #include "base/checksum.h"
-#include "tests/train/dataset_testing.h"
+#include "tests/dataset/dataset_testing.h"
 
 namespace zood::train {
 namespace {

@@ -72,12 +72,12 @@ TEST(FeaturesTest, FollowTheValuesThatAreRestored) {
   };
   const auto a = make(1), b = make(2);
   ASSERT_TRUE(a->Step().ok() && b->Step().ok());
-  ASSERT_TRUE(b->Evaluate(Split::kValidation, {}, false).ok());
+  ASSERT_TRUE(b->Evaluate(dataset::Split::kValidation, {}, false).ok());
   ASSERT_TRUE(b->Restore(*a->Save()).ok());
   ASSERT_TRUE(a->Step().ok() && b->Step().ok());
   EXPECT_TRUE(Changed(*a->Save(), *b->Save()).empty());
-  EXPECT_EQ(a->Evaluate(Split::kValidation, {}, false)->loss,
-            b->Evaluate(Split::kValidation, {}, false)->loss);
+  EXPECT_EQ(a->Evaluate(dataset::Split::kValidation, {}, false)->loss,
+            b->Evaluate(dataset::Split::kValidation, {}, false)->loss);
 }
 
 // Evaluation on kept features answers as the whole network does.
@@ -87,8 +87,8 @@ TEST(FeaturesTest, EvaluateAsTheWholeNetworkDoes) {
   ASSERT_TRUE(trainer);
   for (int i = 0; i < 10; ++i) ASSERT_TRUE(trainer->Step().ok());
   for (int round = 0; round < 2; ++round) {
-    const auto a = trainer->Evaluate(Split::kValidation, {.batch_size = 4}, false);
-    const auto b = Evaluate(graph, *trainer->Weights(), TinyDataset(), Split::kValidation,
+    const auto a = trainer->Evaluate(dataset::Split::kValidation, {.batch_size = 4}, false);
+    const auto b = Evaluate(graph, *trainer->Weights(), TinyDataset(), dataset::Split::kValidation,
                             TinySpec(), {.batch_size = 4});
     ASSERT_TRUE(a.ok() && b.ok());
     EXPECT_EQ(a->items, b->items);

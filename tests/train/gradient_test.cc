@@ -1,4 +1,4 @@
-#include "train/gradient.h"
+#include "train/math/gradient.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -13,8 +13,8 @@ namespace zood::train {
 namespace {
 
 using ::testing::ElementsAre;
-using ::testing::HasSubstr;
 using testing::Floats;
+using ::testing::HasSubstr;
 using testing::Json;
 using testing::TensorFlowResults;
 
@@ -45,16 +45,16 @@ TEST(GradientTest, ClippingByNormsIsTensorFlows) {
   std::ranges::copy(Flat(results["a"]), a.begin());
   std::ranges::copy(Floats(results["b"]), b.begin());
   ASSERT_TRUE(Apply(**ClipByNorm(1.5f), gradients).ok());
-  testing::ExpectNear(
-      a, Flat(results["clip_by_norm 1.5 (slim clip_gradient_norm: per variable)"]), "a alone");
+  testing::ExpectNear(a, Flat(results["clip_by_norm 1.5 (slim clip_gradient_norm: per variable)"]),
+                      "a alone");
   EXPECT_EQ(b, Floats(results["b"])) << "its norm is below the bound";
 }
 
 TEST(GradientTest, AdaptiveClippingIsTensorFlows) {
   const Json& results = TensorFlowResults()["clipping"];
   for (const bool use_step : {false, true}) {
-    const std::string name = std::string("adaptive std_factor 2 decay 0.95 ") +
-                             (use_step ? "global_step" : "no step");
+    const std::string name =
+        std::string("adaptive std_factor 2 decay 0.95 ") + (use_step ? "global_step" : "no step");
     const GradientRulePtr rule = *AdaptiveClipping({.use_step = use_step});
     std::vector<float> state;
     for (const StateSpec& spec : rule->state()) state.push_back(spec.initial_value);

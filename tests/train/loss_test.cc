@@ -1,4 +1,4 @@
-#include "train/loss.h"
+#include "train/math/loss.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -40,8 +40,9 @@ TEST(LossTest, SoftmaxCrossEntropyIsTensorFlows) {
         *loss->Compute({.examples = 4, .classes = 7, .logits = logits, .labels = labels}, gradient);
     EXPECT_NEAR(by_class, expected["loss"].get<double>(), 1e-6 * by_class) << name;
     testing::ExpectNear(gradient, dlogits, name);
-    EXPECT_EQ(by_class, *loss->Compute({.examples = 4, .classes = 7, .logits = logits,
-                                        .targets = one_hot}, from_one_hot));
+    EXPECT_EQ(by_class,
+              *loss->Compute({.examples = 4, .classes = 7, .logits = logits, .targets = one_hot},
+                             from_one_hot));
     EXPECT_EQ(gradient, from_one_hot);
   }
 }
@@ -52,7 +53,8 @@ TEST(LossTest, RegularizersAreTensorFlows) {
   const std::uint64_t seed = zood::testing::Fnv1a64("optim/l2");
   for (std::size_t i = 0; i < w.size(); ++i) {
     w[i] = static_cast<float>(static_cast<std::int64_t>(zood::testing::SplitMix(seed, i) >> 40) -
-                              (1 << 23)) * 0x1p-23f;
+                              (1 << 23)) *
+           0x1p-23f;
   }
   const double l2 = results["l2_regularizer 0.00004"], l1 = results["l1_regularizer 0.00004"];
   EXPECT_NEAR(graph::L2(0.00004f)->Loss(w), l2, 1e-6 * l2);
@@ -80,8 +82,13 @@ class HuberLoss final : public Loss {
 };
 
 std::vector<LossPtr> AllLosses() {
-  return {*SoftmaxCrossEntropy(), *SoftmaxCrossEntropy(0.1f), *SigmoidCrossEntropy(),
-          *SigmoidCrossEntropy(0.2f), SquaredError(), AbsoluteError(), Hinge(),
+  return {*SoftmaxCrossEntropy(),
+          *SoftmaxCrossEntropy(0.1f),
+          *SigmoidCrossEntropy(),
+          *SigmoidCrossEntropy(0.2f),
+          SquaredError(),
+          AbsoluteError(),
+          Hinge(),
           std::make_shared<HuberLoss>()};
 }
 
@@ -130,7 +137,8 @@ TEST(LossTest, MeansAreTensorFlowsDefaultReduction) {
   EXPECT_DOUBLE_EQ(*Hinge()->Compute(input, gradient), (0 + 0 + 0.5 + 4) / 4);
   EXPECT_DOUBLE_EQ(*(*SigmoidCrossEntropy())->Compute(input, gradient),
                    (std::log1p(std::exp(-2.0)) + std::log1p(std::exp(-1.0)) +
-                    std::log1p(std::exp(-0.5)) + std::log1p(std::exp(3.0))) / 4);
+                    std::log1p(std::exp(-0.5)) + std::log1p(std::exp(3.0))) /
+                       4);
   // Smoothed to 0.9 and 0.1, the loss grows by 0.1 * (x for a target of 1, -x for one of 0).
   const double sharp = *(*SigmoidCrossEntropy())->Compute(input, gradient);
   EXPECT_NEAR(*(*SigmoidCrossEntropy(0.2f))->Compute(input, gradient),
@@ -176,8 +184,9 @@ TEST(LossTest, RefusesWhatDoesNotFit) {
   EXPECT_THAT(message([&](LossInput& i) { i.labels = {}; }, gradient), HasSubstr("none"));
   EXPECT_THAT(message([&](LossInput& i) { i.targets = logits; }, gradient), HasSubstr("both"));
   EXPECT_THAT(message([&](LossInput& i) { i.examples = 0; }, gradient), HasSubstr("0 examples"));
-  EXPECT_THAT(message([&](LossInput& i) { i.examples = std::int64_t{1} << 62, i.classes = 4; },
-                      gradient), HasSubstr("cannot have 6 logits"));
+  EXPECT_THAT(
+      message([&](LossInput& i) { i.examples = std::int64_t{1} << 62, i.classes = 4; }, gradient),
+      HasSubstr("cannot have 6 logits"));
   EXPECT_FALSE(SoftmaxCrossEntropy(1.5f).ok());
   EXPECT_FALSE(SigmoidCrossEntropy(-0.5f).ok());
 }

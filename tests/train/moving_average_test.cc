@@ -1,4 +1,4 @@
-#include "train/moving_average.h"
+#include "train/math/moving_average.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "train/optimizer_state.h"
+#include "train/math/optimizer_state.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

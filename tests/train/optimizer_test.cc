@@ -1,4 +1,4 @@
-#include "train/optimizer.h"
+#include "train/math/optimizer.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -9,7 +9,7 @@
 #include <set>
 
 #include "tests/train/tensorflow_results.h"
-#include "train/optimizer_state.h"
+#include "train/math/optimizer_state.h"
 
 namespace zood::train {
 namespace {
@@ -31,17 +31,19 @@ absl::StatusOr<OptimizerPtr> FromHyper(const std::string& name, const Json& hype
     return Adadelta({.rho = get("rho", 0), .epsilon = get("epsilon", 0)});
   }
   if (name.starts_with("adam")) {
-    return Adam(
-        {.beta1 = get("beta1", 0), .beta2 = get("beta2", 0), .epsilon = get("epsilon", 0)});
+    return Adam({.beta1 = get("beta1", 0), .beta2 = get("beta2", 0), .epsilon = get("epsilon", 0)});
   }
   if (name.starts_with("rmsprop")) {
-    return RmsProp({.decay = get("decay", 0), .momentum = get("momentum", 0),
-                    .epsilon = get("epsilon", 0), .centered = hyper.value("centered", false)});
+    return RmsProp({.decay = get("decay", 0),
+                    .momentum = get("momentum", 0),
+                    .epsilon = get("epsilon", 0),
+                    .centered = hyper.value("centered", false)});
   }
   if (name.starts_with("ftrl")) {
     return Ftrl({.learning_rate_power = get("power", 0),
                  .initial_accumulator_value = get("initial_accumulator_value", 0),
-                 .l1 = get("l1", 0), .l2 = get("l2", 0)});
+                 .l1 = get("l1", 0),
+                 .l2 = get("l2", 0)});
   }
   return absl::NotFoundError(name);
 }
@@ -71,8 +73,8 @@ TEST(OptimizerTest, EveryUpdateAndSlotIsTensorFlows) {
     ExpectState(*state->Save(), expected, 0, name + " before");
     for (std::size_t step = 0; step < results["g"].size(); ++step) {
       const std::vector<float> g = Floats(results["g"][step]);
-      ASSERT_TRUE(state->Apply("w", static_cast<std::int64_t>(step), expected["hyper"]["lr"], g, w)
-                      .ok());
+      ASSERT_TRUE(
+          state->Apply("w", static_cast<std::int64_t>(step), expected["hyper"]["lr"], g, w).ok());
       state->FinishStep();
       const std::string what = name + " after step " + std::to_string(step);
       testing::ExpectNear(w, Floats(expected["w"][step]), what);
@@ -149,8 +151,15 @@ TEST(OptimizerTest, AnUpdateThatIsNotFiniteSaysSo) {
 }
 
 std::vector<OptimizerPtr> AllOptimizers() {
-  return {Sgd(), *Momentum({}), *Momentum({.nesterov = true}), *Adagrad({}), *Adadelta({}),
-          *Adam({}), *Ftrl({}), *Ftrl({.learning_rate_power = -0.7f}), *RmsProp({.momentum = 0.9f}),
+  return {Sgd(),
+          *Momentum({}),
+          *Momentum({.nesterov = true}),
+          *Adagrad({}),
+          *Adadelta({}),
+          *Adam({}),
+          *Ftrl({}),
+          *Ftrl({.learning_rate_power = -0.7f}),
+          *RmsProp({.momentum = 0.9f}),
           *RmsProp({.momentum = 0.9f, .epsilon = 1e-3f, .centered = true})};
 }
 
@@ -169,10 +178,12 @@ std::vector<float> Train(const Optimizer& optimizer, const std::vector<std::size
       const std::size_t from = cuts[k], length = cuts[k + 1] - cuts[k];
       std::vector<std::span<float>> views;
       for (auto& slot : slots) views.push_back(std::span(slot).subspan(from, length));
-      optimizer.Apply({.step = step, .learning_rate = 0.01f,
+      optimizer.Apply({.step = step,
+                       .learning_rate = 0.01f,
                        .gradient = std::span(g).subspan(from, length),
                        .variable = std::span(w).subspan(from, length),
-                       .slots = views, .scalars = scalars});
+                       .slots = views,
+                       .scalars = scalars});
     }
     optimizer.FinishStep(scalars);
   }

@@ -5,8 +5,8 @@
 
 #include <algorithm>
 
+#include "base/name_pattern.h"
 #include "graph/net.h"
-#include "train/name_pattern.h"
 
 namespace zood::train {
 namespace {

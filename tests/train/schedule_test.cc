@@ -1,4 +1,4 @@
-#include "train/schedule.h"
+#include "train/math/schedule.h"
 
 #include <gtest/gtest.h>
 
@@ -23,8 +23,11 @@ std::map<std::string, absl::StatusOr<SchedulePtr>> Schedules() {
   DecayOptions half_stairs = half;
   half_stairs.staircase = true;
   const auto polynomial = [](float end, float power, bool cycle) {
-    return PolynomialDecay({.learning_rate = 0.1f, .decay_steps = 100, .end_learning_rate = end,
-                            .power = power, .cycle = cycle});
+    return PolynomialDecay({.learning_rate = 0.1f,
+                            .decay_steps = 100,
+                            .end_learning_rate = end,
+                            .power = power,
+                            .cycle = cycle});
   };
   return {
       {"exponential staircase 0.1 10 0.94", ExponentialDecay(stairs)},

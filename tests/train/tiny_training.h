@@ -12,10 +12,10 @@
 #include <gtest/gtest.h>
 
 #include "base/checksum.h"
+#include "dataset/dataset.h"
 #include "graph/net.h"
 #include "image/presets.h"
 #include "tests/support/oracle_fill.h"
-#include "train/dataset.h"
 #include "train/restore.h"
 #include "train/trainer.h"
 
@@ -44,8 +44,8 @@ inline std::shared_ptr<const graph::Graph> TinyNetwork(bool auxiliary = false) {
 }
 
 // Each class is bright in another colour, with noise. Every fifth item is for validation.
-inline std::shared_ptr<const Dataset> TinyDataset(int items = 45) {
-  Dataset dataset = {.classes = {"red", "green", "blue"}};
+inline std::shared_ptr<const dataset::Dataset> TinyDataset(int items = 45) {
+  dataset::Dataset dataset = {.classes = {"red", "green", "blue"}};
   for (int i = 0; i < items; ++i) {
     const int label = i % kTinyClasses;
     std::vector<std::uint8_t> pixels = zood::testing::ImageU8(i, kTinySide + 2, kTinySide + 2, 3);
@@ -53,13 +53,14 @@ inline std::shared_ptr<const Dataset> TinyDataset(int items = 45) {
       const bool bright = static_cast<int>(p % 3) == label;
       pixels[p] = static_cast<std::uint8_t>(pixels[p] / 3 * 2 + (bright ? 80 : 0));
     }
-    dataset.items.push_back({.name = "item " + std::to_string(i),
-                             .label = label,
-                             .split = i % 5 == 4 ? Split::kValidation : Split::kTrain,
-                             .image = *Tensor::FromVector<std::uint8_t>(
-                                 {kTinySide + 2, kTinySide + 2, 3}, std::move(pixels))});
+    dataset.items.push_back(
+        {.name = "item " + std::to_string(i),
+         .label = label,
+         .split = i % 5 == 4 ? dataset::Split::kValidation : dataset::Split::kTrain,
+         .image = *Tensor::FromVector<std::uint8_t>({kTinySide + 2, kTinySide + 2, 3},
+                                                    std::move(pixels))});
   }
-  return std::make_shared<const Dataset>(std::move(dataset));
+  return std::make_shared<const dataset::Dataset>(std::move(dataset));
 }
 
 inline image::PreprocessSpec TinySpec() { return image::LenetEval(kTinySide, 3); }

@@ -8,7 +8,7 @@
 #include <numeric>
 
 #include "tiny_training.h"
-#include "train/moving_average.h"
+#include "train/math/moving_average.h"
 
 namespace zood::train {
 namespace {
@@ -58,7 +58,7 @@ TEST(TrainerTest, LearnsColours) {
     EXPECT_EQ(report.auxiliary > 0, auxiliary);
     EXPECT_EQ(report.total, report.loss + report.auxiliary + report.regularization);
     EXPECT_NEAR(trainer->steps_per_epoch(), 6, 1e-12);
-    const auto evaluation = trainer->Evaluate(Split::kValidation, {}, false);
+    const auto evaluation = trainer->Evaluate(dataset::Split::kValidation, {}, false);
     ASSERT_TRUE(evaluation.ok()) << evaluation.status();
     EXPECT_EQ(evaluation->items, 9);
     EXPECT_GE(evaluation->top1, 0.8);
@@ -331,7 +331,7 @@ TEST(TrainerTest, KeepsMovingAverages) {
   EXPECT_THAT(Changed({{"x", saved.at("tiny/conv1/weights")}},
                       {{"x", saved.at("tiny/conv1/weights/ExponentialMovingAverage")}}),
               IsEmpty());
-  const auto evaluation = trainer->Evaluate(Split::kValidation, {}, true);
+  const auto evaluation = trainer->Evaluate(dataset::Split::kValidation, {}, true);
   EXPECT_TRUE(evaluation.ok());
   EXPECT_FALSE(TinyTrainer(TinyOptions(), graph)->Weights(true).ok());
 }
@@ -413,7 +413,7 @@ TEST(TrainerTest, AnUpdateThatIsNotFiniteFailsItsOwnStepAndIsNeverSaved) {
     EXPECT_EQ(trainer->Save().status(), failed);
     EXPECT_EQ(trainer->Weights().status(), failed);
     EXPECT_EQ(trainer->Step().status(), failed);
-    EXPECT_EQ(trainer->Evaluate(Split::kValidation, {}, false).status(), failed);
+    EXPECT_EQ(trainer->Evaluate(dataset::Split::kValidation, {}, false).status(), failed);
     ASSERT_TRUE(trainer->Restore(saved).ok());
     EXPECT_THAT(Changed(MustSave(*trainer), saved), IsEmpty());
     EXPECT_EQ(trainer->Step().status(), failed) << "the same step once more";
@@ -479,43 +479,49 @@ TEST(TrainerTest, RefusesWhatDoesNotFit) {
   const auto error = [&](const auto& change) {
     TrainerOptions options = TinyOptions();
     auto spec = TinySpec();
-    Dataset dataset = *TinyDataset();
+    dataset::Dataset dataset = *TinyDataset();
     TensorMap weights = InitialWeights(*graph);
     change(options, spec, dataset, weights);
     const absl::Status status =
-        Trainer::Create(graph, weights, std::make_shared<const Dataset>(std::move(dataset)), spec,
-                        options)
+        Trainer::Create(graph, weights,
+                        std::make_shared<const dataset::Dataset>(std::move(dataset)), spec, options)
             .status();
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
     return status.ToString();
   };
   using Options = TrainerOptions;
   using Spec = image::PreprocessSpec;
-  EXPECT_THAT(error([](Options& o, Spec&, Dataset&, TensorMap&) { o.update = {"tiny/logit/"}; }),
-              AllOf(HasSubstr("'tiny/logit/' matches none"), HasSubstr("'tiny/logits/")));
-  EXPECT_THAT(error([](Options& o, Spec&, Dataset&, TensorMap&) { o.update = {".*moving_mean"}; }),
-              HasSubstr("nothing is left to train"));
-  EXPECT_THAT(error([](Options& o, Spec&, Dataset&, TensorMap&) { o.loss = nullptr; }),
+  EXPECT_THAT(
+      error([](Options& o, Spec&, dataset::Dataset&, TensorMap&) { o.update = {"tiny/logit/"}; }),
+      AllOf(HasSubstr("'tiny/logit/' matches none"), HasSubstr("'tiny/logits/")));
+  EXPECT_THAT(
+      error([](Options& o, Spec&, dataset::Dataset&, TensorMap&) { o.update = {".*moving_mean"}; }),
+      HasSubstr("nothing is left to train"));
+  EXPECT_THAT(error([](Options& o, Spec&, dataset::Dataset&, TensorMap&) { o.loss = nullptr; }),
               HasSubstr("a loss is required"));
-  EXPECT_THAT(error([](Options& o, Spec&, Dataset&, TensorMap&) { o.batch_size = 0; }),
+  EXPECT_THAT(error([](Options& o, Spec&, dataset::Dataset&, TensorMap&) { o.batch_size = 0; }),
               HasSubstr("batch_size"));
-  EXPECT_THAT(error([](Options& o, Spec&, Dataset&, TensorMap&) { o.keep_probability = 0; }),
-              HasSubstr("keep_probability"));
-  EXPECT_THAT(error([](Options& o, Spec&, Dataset&, TensorMap&) {
+  EXPECT_THAT(
+      error([](Options& o, Spec&, dataset::Dataset&, TensorMap&) { o.keep_probability = 0; }),
+      HasSubstr("keep_probability"));
+  EXPECT_THAT(error([](Options& o, Spec&, dataset::Dataset&, TensorMap&) {
                 o.gradient_rules = {*AdaptiveClipping({}), *AdaptiveClipping({})};
               }),
               HasSubstr("AdaptiveMaxNorm/mean"));
-  EXPECT_THAT(error([](Options& o, Spec&, Dataset&, TensorMap&) {
+  EXPECT_THAT(error([](Options& o, Spec&, dataset::Dataset&, TensorMap&) {
                 o.gradient_rules = {*GradientMultipliers({{"tiny/logit/*", 2}})};
               }),
               AllOf(HasSubstr("'tiny/logit/*' matches none"), HasSubstr("'tiny/logits/")));
-  EXPECT_THAT(error([](Options&, Spec& s, Dataset&, TensorMap&) { s = image::LenetEval(9, 3); }),
-              AllOf(HasSubstr("[9,9,3]"), HasSubstr("[?,8,8,3]")));
-  EXPECT_THAT(error([](Options&, Spec&, Dataset& d, TensorMap&) { d.items[2].label = 3; }),
+  EXPECT_THAT(
+      error([](Options&, Spec& s, dataset::Dataset&, TensorMap&) { s = image::LenetEval(9, 3); }),
+      AllOf(HasSubstr("[9,9,3]"), HasSubstr("[?,8,8,3]")));
+  EXPECT_THAT(error([](Options&, Spec&, dataset::Dataset& d, TensorMap&) { d.items[2].label = 3; }),
               AllOf(HasSubstr("'item 2'"), HasSubstr("label 3")));
-  EXPECT_THAT(error([](Options&, Spec&, Dataset& d, TensorMap&) { d.items.clear(); }),
+  EXPECT_THAT(error([](Options&, Spec&, dataset::Dataset& d, TensorMap&) { d.items.clear(); }),
               HasSubstr("no item to train on"));
-  EXPECT_THAT(error([](Options&, Spec&, Dataset&, TensorMap& w) { w.erase("tiny/conv1/weights"); }),
+  EXPECT_THAT(error([](Options&, Spec&, dataset::Dataset&, TensorMap& w) {
+                w.erase("tiny/conv1/weights");
+              }),
               HasSubstr("tiny/conv1/weights"));
 }
 
@@ -531,14 +537,12 @@ TEST(TrainerTest, TheEstimateRefusesWhatCreateRefuses) {
     return status.ToString();
   };
   using Options = TrainerOptions;
-  EXPECT_THAT(error([](Options& o) {
-                o.gradient_rules = {*GradientMultipliers({{"tiny/conv1/*", 2}})};
-              }),
-              AllOf(HasSubstr("'tiny/conv1/*' matches none of the 2 trained variables")));
-  EXPECT_THAT(error([](Options& o) {
-                o.gradient_rules = {*AdaptiveClipping({}), *AdaptiveClipping({})};
-              }),
-              HasSubstr("AdaptiveMaxNorm/mean"));
+  EXPECT_THAT(
+      error([](Options& o) { o.gradient_rules = {*GradientMultipliers({{"tiny/conv1/*", 2}})}; }),
+      AllOf(HasSubstr("'tiny/conv1/*' matches none of the 2 trained variables")));
+  EXPECT_THAT(
+      error([](Options& o) { o.gradient_rules = {*AdaptiveClipping({}), *AdaptiveClipping({})}; }),
+      HasSubstr("AdaptiveMaxNorm/mean"));
   EXPECT_THAT(error([](Options& o) { o.batch_size = 1025; }),
               HasSubstr("batch_size is 1025, expected a number in [1, 1024]"));
 }

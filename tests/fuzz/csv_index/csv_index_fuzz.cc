@@ -1,6 +1,6 @@
 // Any text as a CSV index, and as a file of labels.
+#include "dataset/formats/readers.h"
 #include "tests/fuzz/dataset_fuzz.h"
-#include "train/dataset_readers.h"
 
 namespace {
 

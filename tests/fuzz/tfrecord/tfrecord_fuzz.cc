@@ -1,7 +1,7 @@
 // Any bytes as a TFRecord file, as a tf.Example, and as a record whose checksums are right.
 #include "base/checksum.h"
+#include "dataset/formats/readers.h"
 #include "tests/fuzz/dataset_fuzz.h"
-#include "train/dataset_readers.h"
 
 namespace {
 

@@ -1,0 +1,294 @@
+// Archives as trees of files, by libarchive. Entries are read, never extracted: an entry's name is
+// only a label here.
+#include <archive.h>
+#include <archive_entry.h>
+#include <locale.h>
+
+#include <algorithm>
+#include <functional>
+#include <utility>
+
+#include "base/status.h"
+#include "dataset/files.h"
+
+namespace zood::dataset {
+namespace {
+
+// Reads in a row that bring neither bytes nor an end.
+constexpr int kMaxIdleReads = 1000;
+
+struct ArchiveCloser {
+  void operator()(archive* a) const { archive_read_free(a); }
+};
+using ArchivePtr = std::unique_ptr<archive, ArchiveCloser>;
+
+std::string ErrorOf(archive* a) {
+  const char* message = archive_error_string(a);
+  return message == nullptr ? "unknown error" : Printable(message);
+}
+
+// Why not even the first entry can be read. libarchive has an error number of its own, below 0, for
+// a compressed stream that is damaged.
+absl::Status Unreadable(archive* a, const std::string& path) {
+  if (archive_errno(a) < 0) return DataLoss("{} is damaged: {}", path, ErrorOf(a));
+  return InvalidArgument("{} is no archive that can be read: {}", path, ErrorOf(a));
+}
+
+// libarchive turns names into the encoding of the thread's locale, and has none for those that do
+// not fit into it. While this lives, all of Unicode does.
+class Utf8Locale {
+ public:
+  Utf8Locale() : utf8_(::newlocale(LC_CTYPE_MASK, "C.UTF-8", locale_t{})) {
+    if (utf8_ != locale_t{}) before_ = ::uselocale(utf8_);
+  }
+  ~Utf8Locale() {
+    if (utf8_ == locale_t{}) return;
+    ::uselocale(before_);
+    ::freelocale(utf8_);
+  }
+  Utf8Locale(const Utf8Locale&) = delete;
+  Utf8Locale& operator=(const Utf8Locale&) = delete;
+
+ private:
+  const locale_t utf8_;
+  locale_t before_{};
+};
+
+// Names are UTF-8 in pax headers and newer zips; elsewhere bytes of unknown encoding.
+std::string NameOf(archive_entry* entry) {
+  const char* name = archive_entry_pathname_utf8(entry);
+  if (name == nullptr) name = archive_entry_pathname(entry);
+  return name == nullptr ? "" : name;
+}
+
+class ArchiveTree final : public FileTree {
+ public:
+  ArchiveTree(const std::string& path, std::string kind, FileBytes file,
+              const DatasetLimits& limits, ReadBudget& budget)
+      : FileTree(path, std::move(kind), limits.max_problems),
+        file_(std::move(file)),
+        limits_(limits),
+        budget_(budget) {}
+
+  absl::Status Read(archive* a) {
+    for (int retries = 0;;) {
+      ZOOD_RETURN_IF_ERROR(budget_.GoOn());
+      archive_entry* entry = nullptr;
+      const int result = archive_read_next_header(a, &entry);
+      if (result == ARCHIVE_EOF) break;
+      if (result == ARCHIVE_RETRY && ++retries < kMaxIdleReads) continue;
+      if (result == ARCHIVE_FATAL && entries_ == 0) return Unreadable(a, name());
+      if (result == ARCHIVE_FATAL || result == ARCHIVE_RETRY) return Broken(a);
+      if (++entries_ > limits_.max_files) {
+        return ResourceExhausted("{} holds more than {} entries", name(), limits_.max_files);
+      }
+      if (result == ARCHIVE_FAILED) {
+        problems_.Add(NameOf(entry), ErrorOf(a));
+        continue;
+      }
+      ZOOD_RETURN_IF_ERROR(ReadEntry(a, entry));
+    }
+    Sort();
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<FileBytes> Open(std::size_t file, std::uint64_t max_bytes) override {
+    if (contents_[file].bytes.size() > max_bytes) {
+      return InvalidArgument("has {} bytes; at most {} are allowed", contents_[file].bytes.size(),
+                             max_bytes);
+    }
+    return contents_[file];
+  }
+
+ private:
+  absl::Status Broken(archive* a) const {
+    return DataLoss("{} is damaged after {} entries: {}", name(), entries_, ErrorOf(a));
+  }
+
+  // Why this entry is to be left out, or nothing.
+  std::string Refusal(archive_entry* entry, const std::string& raw_name,
+                      const std::optional<std::string>& path) const {
+    if (raw_name.empty()) return "has no readable name";
+    if (!path) return "its name leads out of the archive";
+    if (path->size() > limits_.max_name) {
+      return fmt::format("its name is longer than {} bytes", limits_.max_name);
+    }
+    if (std::ranges::count(*path, '/') > limits_.max_depth) {
+      return fmt::format("lies deeper than {} folders", limits_.max_depth);
+    }
+    if (archive_entry_hardlink(entry) != nullptr) return "is a link to another entry";
+    return "";
+  }
+
+  absl::Status ReadEntry(archive* a, archive_entry* entry) {
+    const std::string raw_name = NameOf(entry);
+    const std::optional<std::string> path = CleanPath(raw_name);
+    const bool is_file = archive_entry_filetype(entry) == AE_IFREG;
+    const bool is_directory = archive_entry_filetype(entry) == AE_IFDIR;
+    const bool hidden = path && IsHidden(*path);
+    // A tar made with "tar c ." begins with an entry for "." itself.
+    const bool is_root = is_directory && !path && raw_name.find("..") == std::string::npos;
+    // A hard link has the type of a file, or none.
+    const bool counts = is_file || is_directory || archive_entry_hardlink(entry) != nullptr;
+    std::string refusal;
+    if (!hidden && !is_root && counts) {
+      refusal = Refusal(entry, raw_name, path);
+    }
+    if (!refusal.empty()) problems_.Add(raw_name, refusal);
+    const bool wanted = is_file && !hidden && refusal.empty();
+    if (is_directory && path && !hidden && refusal.empty()) {
+      ZOOD_RETURN_IF_ERROR(Annotate(budget_.TakeName(*path), name()));
+      directories_.push_back(*path);
+    }
+
+    std::string problem;
+    ZOOD_ASSIGN_OR_RETURN(FileBytes contents, ReadContents(a, wanted, problem));
+    if (!wanted) return absl::OkStatus();
+    if (!problem.empty()) {
+      problems_.Add(raw_name, std::move(problem));
+      return absl::OkStatus();
+    }
+    ZOOD_RETURN_IF_ERROR(Annotate(budget_.TakeName(*path), name()));
+    ZOOD_RETURN_IF_ERROR(Annotate(AddParents(*path), name()));
+    files_.push_back(*path);
+    contents_.push_back(std::move(contents));
+    return absl::OkStatus();
+  }
+
+  // All of an entry is read, also of one that is not wanted: so that every byte that comes out of a
+  // decompressor is counted. `problem` says why an entry's bytes are no use.
+  absl::StatusOr<FileBytes> ReadContents(archive* a, bool wanted, std::string& problem) {
+    FileBytes viewed;
+    auto copy = std::make_shared<std::vector<std::byte>>();
+    std::uint64_t size = 0;
+    for (int idle = 0; idle < kMaxIdleReads;) {
+      const void* block = nullptr;
+      std::size_t length = 0;
+      la_int64_t offset = 0;
+      const int result = archive_read_data_block(a, &block, &length, &offset);
+      if (result == ARCHIVE_EOF) break;
+      if (result == ARCHIVE_FATAL) return Broken(a);
+      if (result == ARCHIVE_FAILED) {
+        problem = ErrorOf(a);
+        break;
+      }
+      if (result == ARCHIVE_WARN) problem = ErrorOf(a);
+      if (result == ARCHIVE_RETRY || length == 0) {
+        ++idle;
+        continue;
+      }
+      idle = 0;
+      ZOOD_RETURN_IF_ERROR(Annotate(budget_.TakeTotal(length), name()));
+      if (offset < 0 || static_cast<std::uint64_t>(offset) != size) problem = "is sparse";
+      size += length;
+      if (!wanted || !problem.empty()) continue;
+      const std::span<const std::byte> bytes(static_cast<const std::byte*>(block), length);
+      if (size == length && LiesInFile(bytes)) {
+        viewed = {bytes, file_.owner};
+        continue;
+      }
+      if (size > limits_.max_item_bytes && size > limits_.max_text_bytes) {
+        problem = fmt::format("has more than {} bytes",
+                              std::max(limits_.max_item_bytes, limits_.max_text_bytes));
+        continue;
+      }
+      ZOOD_RETURN_IF_ERROR(Append(viewed, *copy, bytes));
+    }
+    if (!viewed.bytes.empty()) return viewed;
+    copy->shrink_to_fit();
+    return FileBytes{*copy, copy};
+  }
+
+  // After a first block that could be viewed there may be more: then all of it is copied.
+  absl::Status Append(FileBytes& viewed, std::vector<std::byte>& copy,
+                      std::span<const std::byte> bytes) {
+    if (!viewed.bytes.empty()) {
+      const FileBytes first = std::exchange(viewed, {});
+      ZOOD_RETURN_IF_ERROR(Append(viewed, copy, first.bytes));
+    }
+    ZOOD_RETURN_IF_ERROR(Annotate(budget_.TakeHeap(bytes.size()), name()));
+    copy.insert(copy.end(), bytes.begin(), bytes.end());
+    return absl::OkStatus();
+  }
+
+  bool LiesInFile(std::span<const std::byte> bytes) const {
+    const std::byte* begin = file_.bytes.data();
+    const std::byte* end = begin + file_.bytes.size();
+    return std::less_equal<>()(begin, bytes.data()) &&
+           std::less_equal<>()(bytes.data() + bytes.size(), end);
+  }
+
+  // Archives need not list the folders that their files lie in.
+  absl::Status AddParents(const std::string& path) {
+    std::size_t slash = path.rfind('/');
+    if (slash == std::string::npos || path.substr(0, slash) == last_parent_) {
+      return absl::OkStatus();
+    }
+    last_parent_ = path.substr(0, slash);
+    for (; slash != std::string::npos; slash = path.rfind('/', slash - 1)) {
+      std::string parent = path.substr(0, slash);
+      ZOOD_RETURN_IF_ERROR(budget_.TakeName(parent));
+      directories_.push_back(std::move(parent));
+    }
+    return absl::OkStatus();
+  }
+
+  // By name; of entries of one name the last counts, as it does when an archive is unpacked.
+  void Sort() {
+    std::vector<std::size_t> order(files_.size());
+    for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
+    std::ranges::stable_sort(order, {},
+                             [&](std::size_t i) -> const std::string& { return files_[i]; });
+    std::vector<std::string> files;
+    std::vector<FileBytes> contents;
+    for (std::size_t i = 0; i < order.size(); ++i) {
+      if (i + 1 < order.size() && files_[order[i]] == files_[order[i + 1]]) continue;
+      files.push_back(std::move(files_[order[i]]));
+      contents.push_back(std::move(contents_[order[i]]));
+    }
+    files_ = std::move(files);
+    contents_ = std::move(contents);
+    std::ranges::sort(directories_);
+    const auto repeated = std::ranges::unique(directories_);
+    directories_.erase(repeated.begin(), repeated.end());
+  }
+
+  const FileBytes file_;
+  const DatasetLimits limits_;
+  ReadBudget& budget_;
+  std::vector<FileBytes> contents_;  // of files_
+  std::string last_parent_;
+  std::int64_t entries_ = 0;
+};
+
+bool StartsWith(const FileBytes& file, std::string_view magic) {
+  return file.text().starts_with(magic);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<FileTree>> OpenArchiveTree(const std::string& path,
+                                                          const FileBytes& file,
+                                                          const DatasetLimits& limits,
+                                                          ReadBudget& budget) {
+  const Utf8Locale locale;
+  const ArchivePtr a(archive_read_new());
+  if (a == nullptr) return ResourceExhausted("{}: no memory to read an archive", path);
+  std::string kind = "tar ";
+  if (StartsWith(file, "PK")) {
+    kind = "zip ";
+    archive_read_support_format_zip_seekable(a.get());
+  } else {
+    archive_read_support_filter_gzip(a.get());
+    archive_read_support_filter_xz(a.get());
+    archive_read_support_format_tar(a.get());
+  }
+  if (archive_read_open_memory(a.get(), file.bytes.data(), file.bytes.size()) != ARCHIVE_OK) {
+    return Unreadable(a.get(), path);
+  }
+  auto tree = std::make_unique<ArchiveTree>(path, kind, file, limits, budget);
+  ZOOD_RETURN_IF_ERROR(tree->Read(a.get()));
+  return tree;
+}
+
+}  // namespace zood::dataset

@@ -1,0 +1,236 @@
+#include "engine/kernels/kernels.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "engine/kernels/kernel_loops.h"
+
+namespace zood::engine {
+namespace {
+
+using graph::Eltwise;
+using graph::EltwiseOp;
+
+// Row loops. Each handles `n` neighbouring floats, which the compiler turns into vectors.
+
+ZOOD_MULTIVERSION void MaxInto(const float* x, float* y, std::size_t n) {
+  for (std::size_t i = 0; i < n; ++i) y[i] = x[i] > y[i] ? x[i] : y[i];
+}
+
+ZOOD_MULTIVERSION void AddInto(const float* x, float* y, std::size_t n) {
+  for (std::size_t i = 0; i < n; ++i) y[i] += x[i];
+}
+
+ZOOD_MULTIVERSION void DivideBy(float divisor, float* y, std::size_t n) {
+  for (std::size_t i = 0; i < n; ++i) y[i] /= divisor;
+}
+
+ZOOD_MULTIVERSION void ScaleShiftRow(const float* x, const float* scale, const float* shift,
+                                     float* y, std::size_t n) {
+  for (std::size_t i = 0; i < n; ++i) y[i] = x[i] * scale[i] + shift[i];
+}
+
+ZOOD_MULTIVERSION void PreluRow(const float* x, const float* slope, float* y, std::size_t n) {
+  for (std::size_t i = 0; i < n; ++i) y[i] = x[i] > 0 ? x[i] : slope[i] * x[i];
+}
+
+ZOOD_MULTIVERSION void AddScaledInto(const float* x, float factor, float* y, std::size_t n) {
+  for (std::size_t i = 0; i < n; ++i) y[i] += factor * x[i];
+}
+
+ZOOD_MULTIVERSION void MultiplyInto(const float* x, float* y, std::size_t n) {
+  for (std::size_t i = 0; i < n; ++i) y[i] *= x[i];
+}
+
+ZOOD_MULTIVERSION void ScaleRow(const float* x, float factor, float* y, std::size_t n) {
+  for (std::size_t i = 0; i < n; ++i) y[i] = factor * x[i];
+}
+
+ZOOD_MULTIVERSION void ReluRow(float slope, float* y, std::size_t n) {
+  for (std::size_t i = 0; i < n; ++i) y[i] = y[i] > 0 ? y[i] : slope * y[i];
+}
+
+ZOOD_MULTIVERSION void ClipRow(float low, float high, float* y, std::size_t n) {
+  for (std::size_t i = 0; i < n; ++i) {
+    const float raised = y[i] > low ? y[i] : low;
+    y[i] = raised < high ? raised : high;
+  }
+}
+
+void ActivateRow(const Eltwise& eltwise, float* y, std::size_t n) {
+  const auto [kind, a, b] = eltwise;
+  switch (kind) {
+    case Eltwise::Kind::kRelu:
+      ReluRow(a, y, n);
+      break;
+    case Eltwise::Kind::kClip:
+      ClipRow(a, b, y, n);
+      break;
+    case Eltwise::Kind::kElu:
+      for (std::size_t i = 0; i < n; ++i) y[i] = y[i] > 0 ? y[i] : a * std::expm1(y[i]);
+      break;
+    case Eltwise::Kind::kTanh:
+      for (std::size_t i = 0; i < n; ++i) y[i] = std::tanh(y[i]);
+      break;
+    case Eltwise::Kind::kLogistic:
+      for (std::size_t i = 0; i < n; ++i) y[i] = 1.0f / (1.0f + std::exp(-y[i]));
+      break;
+    case Eltwise::Kind::kLinear:
+      for (std::size_t i = 0; i < n; ++i) y[i] = a * y[i] + b;
+      break;
+  }
+}
+
+void ActivateRow(std::span<const Eltwise> activations, float* y, std::size_t n) {
+  for (const Eltwise& eltwise : activations) ActivateRow(eltwise, y, n);
+}
+
+template <typename Pixel>
+void Pool(const graph::PoolOp& op, MapSize x_size, MapSize y_size, std::size_t channels,
+          const Pixel& pixel) {
+  ForPixels(y_size.batch * y_size.height * y_size.width, channels * 4, [&](std::size_t at) {
+    const std::size_t column = at % y_size.width;
+    const std::size_t row = at / y_size.width % y_size.height;
+    const std::size_t image = at / y_size.width / y_size.height;
+    const Window rows = RowsAt(op, row, x_size.height);
+    const Window columns = ColumnsAt(op, column, x_size.width);
+    pixel(at, image, rows, columns);
+  });
+}
+
+}  // namespace
+
+void MaxPool(const graph::PoolOp& op, View x, MapSize x_size, View y, MapSize y_size) {
+  Pool(op, x_size, y_size, x.channels,
+       [&](std::size_t at, std::size_t image, const Window& rows, const Window& columns) {
+         float* to = y.data + at * y.stride;
+         bool first = true;
+         for (std::size_t row = rows.begin; row < rows.end; ++row) {
+           const std::size_t line = (image * x_size.height + row) * x_size.width;
+           for (std::size_t column = columns.begin; column < columns.end; ++column) {
+             const float* from = x.data + (line + column) * x.stride;
+             if (first) {
+               std::memcpy(to, from, x.channels * sizeof(float));
+               first = false;
+             } else {
+               MaxInto(from, to, x.channels);
+             }
+           }
+         }
+       });
+}
+
+void AveragePool(const graph::PoolOp& op, View x, MapSize x_size, View y, MapSize y_size) {
+  Pool(op, x_size, y_size, x.channels,
+       [&](std::size_t at, std::size_t image, const Window& rows, const Window& columns) {
+         float* to = y.data + at * y.stride;
+         std::fill_n(to, x.channels, 0.0f);
+         for (std::size_t row = rows.begin; row < rows.end; ++row) {
+           const std::size_t line = (image * x_size.height + row) * x_size.width;
+           for (std::size_t column = columns.begin; column < columns.end; ++column) {
+             AddInto(x.data + (line + column) * x.stride, to, x.channels);
+           }
+         }
+         DivideBy(DivisorOf(op, rows, columns), to, x.channels);
+       });
+}
+
+void ScaleShift(View x, std::span<const float> scale, std::span<const float> shift,
+                std::span<const Eltwise> activations, View y) {
+  ForPixels(x.pixels, x.channels, [&](std::size_t at) {
+    float* to = y.data + at * y.stride;
+    ScaleShiftRow(x.data + at * x.stride, scale.data(), shift.data(), to, x.channels);
+    ActivateRow(activations, to, x.channels);
+  });
+}
+
+void Lrn(const graph::LrnOp& op, View x, View y) {
+  const auto radius = static_cast<std::size_t>(op.radius);
+  ForPixels(x.pixels, x.channels * (2 * radius + 1), [&](std::size_t at) {
+    const float* from = x.data + at * x.stride;
+    float* to = y.data + at * y.stride;
+    for (std::size_t c = 0; c < x.channels; ++c) {
+      const std::size_t begin = c > radius ? c - radius : 0;
+      const std::size_t end = std::min(c + radius + 1, x.channels);
+      float sum = 0;
+      for (std::size_t k = begin; k < end; ++k) sum += from[k] * from[k];
+      to[c] = from[c] / std::pow(op.bias + op.alpha * sum, op.beta);
+    }
+  });
+}
+
+void Prelu(std::span<const float> slope, View x, View y) {
+  ForPixels(x.pixels, x.channels, [&](std::size_t at) {
+    PreluRow(x.data + at * x.stride, slope.data(), y.data + at * y.stride, x.channels);
+  });
+}
+
+void Softmax(View x, View y) {
+  ForPixels(x.pixels, x.channels * 16, [&](std::size_t at) {
+    const float* from = x.data + at * x.stride;
+    float* to = y.data + at * y.stride;
+    const float largest = *std::max_element(from, from + x.channels);
+    double sum = 0;
+    for (std::size_t c = 0; c < x.channels; ++c) {
+      to[c] = std::exp(from[c] - largest);
+      sum += to[c];
+    }
+    ScaleRow(to, static_cast<float>(1 / sum), to, x.channels);
+  });
+}
+
+void Copy(View x, View y) {
+  ForPixels(x.pixels, x.channels, [&](std::size_t at) {
+    std::memcpy(y.data + at * y.stride, x.data + at * x.stride, x.channels * sizeof(float));
+  });
+}
+
+void PadChannels(View x, std::size_t before, View y) {
+  ForPixels(y.pixels, y.channels, [&](std::size_t at) {
+    float* to = y.data + at * y.stride;
+    std::fill_n(to, before, 0.0f);
+    std::memcpy(to + before, x.data + at * x.stride, x.channels * sizeof(float));
+    std::fill(to + before + x.channels, to + y.channels, 0.0f);
+  });
+}
+
+void Combine(const EltwiseOp& op, std::span<const View> inputs,
+             std::span<const Eltwise> activations, View y) {
+  ForPixels(y.pixels, y.channels, [&](std::size_t at) {
+    float* to = y.data + at * y.stride;
+    const float first = op.kind == EltwiseOp::Kind::kSum ? op.coefficients[0] : 1.0f;
+    ScaleRow(inputs[0].data + at * inputs[0].stride, first, to, y.channels);
+    for (std::size_t i = 1; i < inputs.size(); ++i) {
+      const float* from = inputs[i].data + at * inputs[i].stride;
+      switch (op.kind) {
+        case EltwiseOp::Kind::kSum:
+          AddScaledInto(from, op.coefficients[i], to, y.channels);
+          break;
+        case EltwiseOp::Kind::kProduct:
+          MultiplyInto(from, to, y.channels);
+          break;
+        case EltwiseOp::Kind::kMax:
+          MaxInto(from, to, y.channels);
+          break;
+      }
+    }
+    ActivateRow(activations, to, y.channels);
+  });
+}
+
+void Activate(std::span<const Eltwise> activations, View x, View y) {
+  ForPixels(x.pixels, x.channels, [&](std::size_t at) {
+    float* to = y.data + at * y.stride;
+    std::memmove(to, x.data + at * x.stride, x.channels * sizeof(float));
+    ActivateRow(activations, to, x.channels);
+  });
+}
+
+void Activate(const graph::Activation& activation, View x, View y) {
+  ForPixels(x.pixels, x.channels, [&](std::size_t at) {
+    activation.Forward({x.data + at * x.stride, x.channels}, {y.data + at * y.stride, y.channels});
+  });
+}
+
+}  // namespace zood::engine

@@ -1,0 +1,370 @@
+#include <algorithm>
+#include <string>
+
+#include "engine/kernels/gradient_kernels.h"
+#include "engine/training/compiler.h"
+#include "engine/training/layer.h"
+
+namespace zood::engine {
+
+void TrainingCompiler::ZeroGradientsWithoutSteps() {
+  std::vector<bool> read = graph_.VariablesNeededBy(results_);
+  std::vector<BufferId> idle;
+  for (std::size_t i = 0; i < read.size(); ++i) {
+    if (!read[i] && compiled_.gradients[i] != -1) idle.push_back(compiled_.gradients[i]);
+  }
+  if (idle.empty()) return;
+  std::vector<std::size_t> sizes;
+  for (const BufferId id : idle) sizes.push_back(compiled_.tape.SizeOf(id));
+  AddKernel(graph_.input(), "Zero", idle, [=](const Memory& memory) {
+    std::vector<std::span<float>> zeros;
+    for (std::size_t i = 0; i < idle.size(); ++i) zeros.emplace_back(memory[idle[i]], sizes[i]);
+    return [=](const StepContext&) {
+      for (const std::span<float> gradient : zeros) std::ranges::fill(gradient, 0.0f);
+    };
+  });
+}
+
+std::vector<std::pair<BufferId, BufferId>> TrainingCompiler::OverOneOf(
+    const std::vector<Place>& read, const Place& written) {
+  std::vector<std::pair<BufferId, BufferId>> pairs;
+  for (const Place& place : read) {
+    const auto times = std::ranges::count(read, place.buffer, &Place::buffer);
+    if (times == 1 && place.is_dense() && place.offset == 0) {
+      pairs.emplace_back(place.buffer, written.buffer);
+    }
+  }
+  return pairs;
+}
+
+std::vector<Place> TrainingCompiler::GradientOf(NodeId id, std::size_t most) {
+  std::vector<Place>& all = contributions_[Index(id)];
+  if (all.size() <= most) return all;
+  // The last ones are added up; only the first two of those may be written over.
+  std::vector<Place> summands(all.begin() + static_cast<std::ptrdiff_t>(most) - 1, all.end());
+  const Place sum = NewPlaceLike(id);
+  std::vector<Place> first_two(summands.begin(), summands.begin() + 2);
+  const bool repeated = std::ranges::any_of(summands.begin() + 2, summands.end(), [&](auto& more) {
+    return std::ranges::count(first_two, more.buffer, &Place::buffer) > 0;
+  });
+  if (repeated) first_two.clear();
+  AddKernel(
+      id, "Sum of gradients", Touched(summands, sum),
+      [=](const Memory& memory) {
+        std::vector<View> in;
+        for (const Place& place : summands) in.push_back(memory[place]);
+        const View out = memory[sum];
+        return [=](const StepContext&) { Add(in, out); };
+      },
+      OverOneOf(first_two, sum));
+  all.resize(most - 1);
+  all.push_back(sum);
+  return all;
+}
+
+Place TrainingCompiler::Dense(NodeId id, const Place& place) {
+  if (place.is_dense()) return place;
+  const Place dense = NewPlaceLike(id);
+  AddKernel(id, "Copy of a gradient", {place.buffer, dense.buffer}, [=](const Memory& memory) {
+    const View from = memory[place], to = memory[dense];
+    return [=](const StepContext&) { Copy(from, to); };
+  });
+  return dense;
+}
+
+Place TrainingCompiler::ActivationGradientStep(NodeId id, const graph::Eltwise& activation,
+                                               const Place& y, const std::vector<Place>& dy) {
+  const Place dx = NewPlaceLike(id);
+  std::vector<BufferId> touched = Touched(dy, dx);
+  touched.push_back(y.buffer);
+  AddKernel(
+      id, "Activation, gradient", std::move(touched),
+      [=](const Memory& memory) {
+        std::vector<View> from;
+        for (const Place& place : dy) from.push_back(memory[place]);
+        const View result = memory[y], to = memory[dx];
+        return [=](const StepContext&) { ActivationGradient(activation, result, from, to); };
+      },
+      OverOneOf(dy, dx));
+  return dx;
+}
+
+Place TrainingCompiler::GradientBeforeActivation(NodeId id) {
+  const NodeId output = OutputOf(id);
+  const auto& activation = activation_[Index(id)];
+  if (!activation) return GradientOf(output);
+  return ActivationGradientStep(id, *activation, PlaceOf(output), GradientOf(output, 2));
+}
+
+void TrainingCompiler::Backward(NodeId id) {
+  std::visit([this, id](const auto& op) { Backward(id, op); }, NodeAt(id).op);
+}
+
+void TrainingCompiler::Backward(NodeId, const graph::InputOp&) {}
+
+void TrainingCompiler::Backward(NodeId id, const graph::ConvOp& op) {
+  BackwardLayer(id, op.weights, op.biases);
+}
+
+void TrainingCompiler::Backward(NodeId id, const graph::FullyConnectedOp& op) {
+  BackwardLayer(id, op.weights, op.biases);
+}
+
+void TrainingCompiler::BackwardLayer(NodeId id, VariableId weights,
+                                     std::optional<VariableId> biases) {
+  const Place dy = Dense(id, GradientBeforeActivation(id));
+  const Place x = PlaceOf(InputOf(id));
+  if (const BufferId gradient = GradientBuffer(biases); gradient != -1) {
+    const BufferId scratch = compiled_.tape.AddTransient(ChannelScratchFloats(dy.channels));
+    AddKernel(id, "Biases, gradient", {dy.buffer, scratch}, [=](const Memory& memory) {
+      const View from = memory[dy];
+      float *const sums = memory[scratch], *const to = memory[gradient];
+      return [=](const StepContext&) { SumRows(from, sums, to); };
+    });
+  }
+  const TrainingLayer layer(graph_, id, options_.batch);
+  if (const BufferId gradient = GradientBuffer(weights); gradient != -1) {
+    layer.AddWeightsGradient(compiled_.tape, x, dy, gradient);
+  }
+  if (!Learns(InputOf(id))) return;
+  const Place dx = NewPlaceLike(InputOf(id));
+  layer.AddDataGradient(compiled_.tape, dy, VariableBuffer(weights), dx);
+  Contribute(InputOf(id), dx);
+}
+
+void TrainingCompiler::Backward(NodeId id, const graph::BatchNormOp& op) {
+  BackwardNormalize(id, op.gamma, op.beta);
+}
+
+void TrainingCompiler::Backward(NodeId id, const graph::ScaleOp& op) {
+  BackwardNormalize(id, op.gamma, op.beta);
+}
+
+namespace {
+
+// A normalisation's backward pass with its memory.
+struct NormalizeBackward {
+  View x, dx;
+  std::vector<View> dy;  // one or two
+  ChannelAffine affine;
+  const float* inverse_deviation = nullptr;
+  bool from_batch = false;
+  float* scratch = nullptr;
+  float* totals = nullptr;  // 6 floats a channel: the two sums, then a and b
+  // Null where they are not wanted, as dx.data is.
+  float* gamma_gradient = nullptr;
+  float* beta_gradient = nullptr;
+
+  void Run() const {
+    const std::size_t channels = x.channels;
+    auto* const sum_g = reinterpret_cast<double*>(totals);
+    double* const sum_gx = sum_g + channels;
+    float* const a = totals + 4 * channels;
+    float* const b = a + channels;
+    const bool sums = from_batch || gamma_gradient != nullptr || beta_gradient != nullptr;
+    if (sums) NormalizeSums(x, dy, affine, scratch, sum_g, sum_gx);
+    const auto rows = static_cast<double>(x.pixels);
+    for (std::size_t c = 0; c < channels; ++c) {
+      const double inverse = inverse_deviation[c];
+      if (beta_gradient != nullptr) beta_gradient[c] = static_cast<float>(sum_g[c]);
+      if (gamma_gradient != nullptr) gamma_gradient[c] = static_cast<float>(sum_gx[c] * inverse);
+      a[c] = from_batch ? static_cast<float>(sum_g[c] / rows) : 0.0f;
+      b[c] = from_batch ? static_cast<float>(sum_gx[c] * inverse * inverse / rows) : 0.0f;
+    }
+    if (dx.data != nullptr) NormalizeGradient(x, dy, affine, a, b, dx);
+  }
+};
+
+}  // namespace
+
+void TrainingCompiler::BackwardNormalize(NodeId id, std::optional<VariableId> gamma,
+                                         std::optional<VariableId> beta) {
+  const NormalizeArrays arrays = arrays_[Index(id)];
+  const NodeId input = InputOf(id);
+  const Place x = PlaceOf(input);
+  const std::vector<Place> dy = GradientOf(OutputOf(id), 2);
+  const Place dx = Learns(input) ? NewPlaceLike(input) : Place();
+  const BufferId scratch = compiled_.tape.AddTransient(ChannelScratchFloats(x.channels));
+  const BufferId totals = compiled_.tape.AddTransient(6 * x.channels);
+  const BufferId gamma_gradient = GradientBuffer(gamma), beta_gradient = GradientBuffer(beta);
+  std::vector<BufferId> touched = Touched(dy, x);
+  touched.insert(touched.end(), {scratch, totals});
+  if (dx.buffer != -1) touched.push_back(dx.buffer);
+  AddKernel(
+      id, std::string(OpName(NodeAt(id).op)) + ", gradient", std::move(touched),
+      [=](const Memory& memory) {
+        const auto address = [&memory](BufferId buffer) {
+          return buffer == -1 ? nullptr : memory[buffer];
+        };
+        NormalizeBackward step{.x = memory[x],
+                               .dx = dx.buffer == -1 ? View() : memory[dx],
+                               .affine = arrays.Affine(memory),
+                               .inverse_deviation = arrays.InverseDeviation(memory),
+                               .from_batch = arrays.from_batch,
+                               .scratch = memory[scratch],
+                               .totals = memory[totals],
+                               .gamma_gradient = address(gamma_gradient),
+                               .beta_gradient = address(beta_gradient)};
+        for (const Place& place : dy) step.dy.push_back(memory[place]);
+        return [step = std::move(step)](const StepContext&) { step.Run(); };
+      },
+      dx.buffer == -1 ? std::vector<std::pair<BufferId, BufferId>>() : OverOneOf(dy, dx));
+  if (dx.buffer != -1) Contribute(input, dx);
+}
+
+void TrainingCompiler::Backward(NodeId id, const graph::ActivationOp& op) {
+  const NodeId input = InputOf(id);
+  const Place x = PlaceOf(input), y = PlaceOf(id);
+  const auto kernel = op.function->kernel();
+  if (kernel && HasGradientFromResult(*kernel)) {
+    Contribute(input, ActivationGradientStep(id, *kernel, y, GradientOf(id, 2)));
+    return;
+  }
+  const Place dy = GradientOf(id), dx = NewPlaceLike(input);
+  const graph::Activation* const function = op.function.get();
+  AddKernel(id, "Activation, gradient", {x.buffer, y.buffer, dy.buffer, dx.buffer},
+            [=](const Memory& memory) {
+              const View in = memory[x], out = memory[y], from = memory[dy], to = memory[dx];
+              return [=](const StepContext&) { ActivationGradient(*function, in, out, from, to); };
+            });
+  Contribute(input, dx);
+}
+
+void TrainingCompiler::Backward(NodeId id, const graph::PreluOp& op) {
+  const NodeId input = InputOf(id);
+  const Place x = PlaceOf(input), dy = GradientOf(id);
+  if (const BufferId gradient = GradientBuffer(op.slope); gradient != -1) {
+    const BufferId scratch = compiled_.tape.AddTransient(ChannelScratchFloats(x.channels));
+    AddKernel(id, "Prelu, slope gradient", {x.buffer, dy.buffer, scratch},
+              [=](const Memory& memory) {
+                const View in = memory[x], from = memory[dy];
+                float *const sums = memory[scratch], *const to = memory[gradient];
+                return [=](const StepContext&) { SumNegativeProducts(in, from, sums, to); };
+              });
+  }
+  if (!Learns(input)) return;
+  const Place dx = NewPlaceLike(input);
+  const BufferId slope = VariableBuffer(op.slope);
+  AddKernel(id, "Prelu, gradient", {x.buffer, dy.buffer, dx.buffer}, [=](const Memory& memory) {
+    const View in = memory[x], from = memory[dy], to = memory[dx];
+    const std::span<const float> slopes(memory[slope], in.channels);
+    return [=](const StepContext&) { PreluGradient(slopes, in, from, to); };
+  });
+  Contribute(input, dx);
+}
+
+void TrainingCompiler::Backward(NodeId id, const graph::PoolOp& op) {
+  const NodeId input = InputOf(id);
+  const Place dy = GradientOf(id), dx = NewPlaceLike(input);
+  const MapSize x_size = SizeOfMap(input), y_size = SizeOfMap(id);
+  Contribute(input, dx);
+  if (op.kind == graph::PoolOp::Kind::kAverage) {
+    AddKernel(id, "AveragePool, gradient", {dy.buffer, dx.buffer}, [=, &op](const Memory& memory) {
+      const View from = memory[dy], to = memory[dx];
+      return [=, &op](const StepContext&) { AveragePoolGradient(op, from, y_size, to, x_size); };
+    });
+    return;
+  }
+  const BufferId index = pool_index_[Index(id)];
+  AddKernel(id, "MaxPool, gradient", {dy.buffer, dx.buffer, index}, [=, &op](const Memory& memory) {
+    const View from = memory[dy], to = memory[dx];
+    const auto* const chosen = reinterpret_cast<const std::int32_t*>(memory[index]);
+    return [=, &op](const StepContext&) { MaxPoolGradient(op, chosen, from, y_size, to, x_size); };
+  });
+}
+
+void TrainingCompiler::Backward(NodeId id, const graph::LrnOp& op) {
+  const NodeId input = InputOf(id);
+  const Place x = PlaceOf(input), dy = GradientOf(id), dx = NewPlaceLike(input);
+  const BufferId scratch = compiled_.tape.AddTransient(LrnScratchFloats(x.channels));
+  AddKernel(id, "Lrn, gradient", {x.buffer, dy.buffer, dx.buffer, scratch},
+            [=, &op](const Memory& memory) {
+              const View in = memory[x], from = memory[dy], to = memory[dx];
+              float* const terms = memory[scratch];
+              return [=, &op](const StepContext&) { LrnGradient(op, in, from, terms, to); };
+            });
+  Contribute(input, dx);
+}
+
+void TrainingCompiler::Backward(NodeId id, const graph::EltwiseOp& op) {
+  const Place dy = GradientBeforeActivation(id);
+  const auto& inputs = NodeAt(id).inputs;
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    if (!Learns(inputs[i])) continue;
+    Contribute(inputs[i], op.kind == graph::EltwiseOp::Kind::kSum
+                              ? SummandGradient(id, op.coefficients[i], dy)
+                              : FactorGradient(id, op.kind, i, dy));
+  }
+}
+
+Place TrainingCompiler::SummandGradient(NodeId id, float coefficient, const Place& dy) {
+  if (coefficient == 1) return dy;
+  const Place dx = NewPlaceLike(id);
+  AddKernel(id, "Eltwise, gradient", {dy.buffer, dx.buffer}, [=](const Memory& memory) {
+    const View from = memory[dy], to = memory[dx];
+    return [=](const StepContext&) { Multiply(from, coefficient, to); };
+  });
+  return dx;
+}
+
+Place TrainingCompiler::FactorGradient(NodeId id, graph::EltwiseOp::Kind kind, std::size_t which,
+                                       const Place& dy) {
+  const Place dx = NewPlaceLike(id);
+  std::vector<Place> inputs;
+  for (NodeId input : NodeAt(id).inputs) inputs.push_back(PlaceOf(input));
+  std::vector<BufferId> touched = Touched(inputs, dx);
+  touched.push_back(dy.buffer);
+  const auto gradient =
+      kind == graph::EltwiseOp::Kind::kProduct ? ProductGradient : MaximumGradient;
+  AddKernel(id, "Eltwise, gradient", std::move(touched), [=](const Memory& memory) {
+    std::vector<View> in;
+    for (const Place& place : inputs) in.push_back(memory[place]);
+    const View from = memory[dy], to = memory[dx];
+    return [=](const StepContext&) { gradient(in, which, from, to); };
+  });
+  return dx;
+}
+
+void TrainingCompiler::Backward(NodeId id, const graph::ConcatOp&) {
+  Place part = GradientOf(id);
+  for (NodeId input : NodeAt(id).inputs) {
+    part.channels = ChannelsOf(input);
+    if (Learns(input)) Contribute(input, part);
+    part.offset += part.channels;
+  }
+}
+
+void TrainingCompiler::Backward(NodeId id, const graph::ChannelPadOp& op) {
+  Place part = GradientOf(id);
+  part.offset += Index(op.before);
+  part.channels = ChannelsOf(InputOf(id));
+  Contribute(InputOf(id), part);
+}
+
+void TrainingCompiler::Backward(NodeId id, const graph::DropoutOp& op) {
+  if (KeepProbability(op) == 1) {
+    for (const Place& place : contributions_[Index(id)]) Contribute(InputOf(id), place);
+    return;
+  }
+  const Place dx = NewPlaceLike(id);
+  AddDropout(id, op, GradientOf(id), dx);
+  Contribute(InputOf(id), dx);
+}
+
+void TrainingCompiler::Backward(NodeId id, const graph::ReshapeOp&) {
+  Place gradient = Dense(id, GradientOf(id));
+  gradient.rows = RowsOf(InputOf(id));
+  gradient.stride = gradient.channels = ChannelsOf(InputOf(id));
+  Contribute(InputOf(id), gradient);
+}
+
+void TrainingCompiler::Backward(NodeId id, const graph::SoftmaxOp&) {
+  const Place y = PlaceOf(id), dy = GradientOf(id), dx = NewPlaceLike(id);
+  AddKernel(id, "Softmax, gradient", {y.buffer, dy.buffer, dx.buffer}, [=](const Memory& memory) {
+    const View result = memory[y], from = memory[dy], to = memory[dx];
+    return [=](const StepContext&) { SoftmaxGradient(result, from, to); };
+  });
+  Contribute(InputOf(id), dx);
+}
+
+}  // namespace zood::engine

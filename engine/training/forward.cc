@@ -1,0 +1,440 @@
+#include <algorithm>
+#include <cmath>
+#include <exception>
+#include <string>
+
+#include "base/status.h"
+#include "engine/kernels/gradient_kernels.h"
+#include "engine/training/compiler.h"
+#include "engine/kernels/dropout.h"
+#include "engine/training/layer.h"
+
+namespace zood::engine {
+namespace {
+
+using graph::Node;
+
+bool IsLayer(const Node& node) {
+  return std::holds_alternative<graph::ConvOp>(node.op) ||
+         std::holds_alternative<graph::FullyConnectedOp>(node.op);
+}
+
+bool IsNormalize(const Node& node) {
+  return std::holds_alternative<graph::BatchNormOp>(node.op) ||
+         std::holds_alternative<graph::ScaleOp>(node.op);
+}
+
+}  // namespace
+
+TrainingCompiler::TrainingCompiler(const graph::Graph& graph, const TrainingOptions& options)
+    : graph_(graph), options_(options), results_{graph.logits()} {
+  if (graph.aux_logits()) results_.push_back(*graph.aux_logits());
+  needed_ = graph.NodesNeededBy(results_);
+  needed_[Index(graph.input())] = true;  // the caller writes it, needed or not
+  const std::size_t count = graph.nodes().size();
+  users_.resize(count);
+  learns_.assign(count, false);
+  output_.resize(count);
+  activation_.resize(count);
+  fused_.assign(count, false);
+  inside_.resize(count);
+  places_.resize(count);
+  arrays_.resize(count);
+  pool_index_.assign(count, -1);
+  contributions_.resize(count);
+}
+
+CompiledTraining TrainingCompiler::Run() {
+  FindUsers();
+  FindWhatLearns();
+  AddVariables();
+  FuseActivations();
+  PlaceConcatenations();
+  const auto count = static_cast<NodeId>(graph_.nodes().size());
+  for (NodeId id = 0; id < count; ++id) {
+    if (needed_[Index(id)] && !fused_[Index(id)]) Forward(id);
+  }
+  compiled_.forward_steps = compiled_.tape.steps().size();
+  compiled_.input = PlaceOf(graph_.input());
+  const auto add_gradient = [this](NodeId id) {
+    Place gradient = PlaceOf(id);
+    gradient.buffer = compiled_.tape.AddPersistent(gradient.elements());
+    Contribute(id, gradient);
+    return gradient;
+  };
+  compiled_.logits = PlaceOf(graph_.logits());
+  compiled_.logits_gradient = add_gradient(graph_.logits());
+  if (graph_.aux_logits()) {
+    compiled_.aux_logits = PlaceOf(*graph_.aux_logits());
+    compiled_.aux_logits_gradient = add_gradient(*graph_.aux_logits());
+  }
+  ZeroGradientsWithoutSteps();
+  for (NodeId id = count; id-- > 0;) {
+    if (Learns(id) && !fused_[Index(id)]) Backward(id);
+  }
+  KeepResults();
+  compiled_.tape.Plan();
+  return std::move(compiled_);
+}
+
+void TrainingCompiler::FindUsers() {
+  for (NodeId id = 0; id < static_cast<NodeId>(graph_.nodes().size()); ++id) {
+    output_[Index(id)] = id;
+    if (!needed_[Index(id)]) continue;
+    for (NodeId input : NodeAt(id).inputs) users_[Index(input)].push_back(id);
+  }
+}
+
+void TrainingCompiler::FindWhatLearns() {
+  for (std::size_t i = 0; i < learns_.size(); ++i) {
+    if (!needed_[i]) continue;
+    const Node& node = graph_.nodes()[i];
+    learns_[i] = std::ranges::any_of(node.inputs, [&](NodeId id) { return Learns(id); }) ||
+                 std::ranges::any_of(VariablesOf(node.op), [&](VariableId id) {
+                   return options_.updated[Index(id)] && graph_.variable(id).trainable;
+                 });
+  }
+}
+
+void TrainingCompiler::AddVariables() {
+  for (std::size_t i = 0; i < graph_.variables().size(); ++i) {
+    const graph::Variable& variable = graph_.variables()[i];
+    const auto elements = static_cast<std::size_t>(variable.shape.num_elements());
+    compiled_.variables.push_back(compiled_.tape.AddPersistent(elements));
+    const bool has_gradient = variable.trainable && options_.updated[i];
+    compiled_.gradients.push_back(has_gradient ? compiled_.tape.AddPersistent(elements) : -1);
+  }
+}
+
+void TrainingCompiler::KeepResults() {
+  // Results outlive the backward pass, and images wait for the next step.
+  std::vector<BufferId> kept = {compiled_.input.buffer, compiled_.logits.buffer};
+  if (compiled_.aux_logits) kept.push_back(compiled_.aux_logits->buffer);
+  if (options_.keep_values) {
+    compiled_.values = places_;
+    for (const Place& place : places_) {
+      if (place.buffer != -1) kept.push_back(place.buffer);
+    }
+  }
+  for (const BufferId id : kept) compiled_.tape.Keep(id);
+}
+
+void TrainingCompiler::FuseActivations() {
+  for (std::size_t i = 0; i < graph_.nodes().size(); ++i) {
+    const Node& node = graph_.nodes()[i];
+    const auto id = static_cast<NodeId>(i);
+    if (!needed_[i] || users_[i].size() != 1 || std::ranges::count(results_, id) > 0) continue;
+    const NodeId user = users_[i].front();
+    const auto* activation = std::get_if<graph::ActivationOp>(&NodeAt(user).op);
+    if (activation == nullptr) continue;
+    const auto kernel = activation->function->kernel();
+    if (!kernel) continue;
+    // Backward the activation is told from its result, a norm's from its input.
+    const bool is_eltwise = std::holds_alternative<graph::EltwiseOp>(node.op);
+    const bool fits = IsLayer(node) || is_eltwise ? HasGradientFromResult(*kernel)
+                                                  : IsNormalize(node) && Gate::Of(*kernel);
+    if (!fits) continue;
+    activation_[i] = kernel;
+    output_[i] = user;
+    fused_[Index(user)] = true;
+  }
+}
+
+bool TrainingCompiler::CanWriteInPlace(NodeId input, NodeId concat) const {
+  const auto& users = users_[Index(input)];
+  if (users.size() != 1 || users.front() != concat || std::ranges::count(results_, input) > 0) {
+    return false;
+  }
+  // The node whose step leaves the value.
+  const NodeId maker = fused_[Index(input)] ? InputOf(input) : input;
+  const Node& node = NodeAt(maker);
+  return !IsLayer(node) && !std::holds_alternative<graph::InputOp>(node.op) &&
+         !std::holds_alternative<graph::ReshapeOp>(node.op) &&
+         !std::holds_alternative<graph::DropoutOp>(node.op);
+}
+
+void TrainingCompiler::PlaceConcatenations() {
+  for (std::size_t i = 0; i < graph_.nodes().size(); ++i) {
+    const auto id = static_cast<NodeId>(i);
+    if (!needed_[i] || !std::holds_alternative<graph::ConcatOp>(NodeAt(id).op)) continue;
+    std::size_t channel = 0;
+    for (NodeId input : NodeAt(id).inputs) {
+      if (CanWriteInPlace(input, id)) inside_[Index(input)] = {id, channel};
+      channel += ChannelsOf(input);
+    }
+  }
+}
+
+// The place that the value at `id` is to be written to.
+Place TrainingCompiler::PlaceFor(NodeId id) {
+  Place& place = places_[Index(id)];
+  if (place.buffer != -1) return place;
+  if (const Inside inside = inside_[Index(id)]; inside.concat != -1) {
+    place = PlaceFor(inside.concat);
+    place.offset += inside.channel;
+    place.channels = ChannelsOf(id);
+  } else {
+    place = NewPlaceLike(id);
+  }
+  return places_[Index(id)];
+}
+
+std::size_t TrainingCompiler::ChannelsOf(NodeId id) const {
+  return static_cast<std::size_t>(NodeAt(id).shape.back());
+}
+
+std::size_t TrainingCompiler::RowsOf(NodeId id) const {
+  return static_cast<std::size_t>(NodeAt(id).shape.WithBatch(options_.batch).num_elements()) /
+         ChannelsOf(id);
+}
+
+MapSize TrainingCompiler::SizeOfMap(NodeId id) const {
+  const Shape& shape = NodeAt(id).shape;
+  return {.batch = Index(options_.batch),
+          .height = static_cast<std::size_t>(shape[1]),
+          .width = static_cast<std::size_t>(shape[2])};
+}
+
+void TrainingCompiler::Forward(NodeId id) {
+  std::visit([this, id](const auto& op) { Forward(id, op); }, NodeAt(id).op);
+}
+
+void TrainingCompiler::Forward(NodeId id, const graph::InputOp&) { PlaceFor(id); }
+
+void TrainingCompiler::Forward(NodeId id, const graph::ConvOp& op) {
+  ForwardLayer(id, op.weights, op.biases);
+}
+
+void TrainingCompiler::Forward(NodeId id, const graph::FullyConnectedOp& op) {
+  ForwardLayer(id, op.weights, op.biases);
+}
+
+void TrainingCompiler::ForwardLayer(NodeId id, VariableId weights,
+                                    std::optional<VariableId> biases) {
+  const Place x = PlaceOf(InputOf(id));
+  const Place y = PlaceFor(OutputOf(id));
+  TrainingLayer(graph_, id, options_.batch)
+      .AddForward(compiled_.tape, x, VariableBuffer(weights), VariableBuffer(biases), y,
+                  activation_[Index(id)]);
+}
+
+void TrainingCompiler::Forward(NodeId id, const graph::BatchNormOp& op) {
+  NormalizeArrays& arrays = arrays_[Index(id)];
+  arrays.from_batch =
+      options_.updated[Index(op.moving_mean)] || options_.updated[Index(op.moving_variance)];
+  const BufferId mean = VariableBuffer(op.moving_mean);
+  const BufferId variance = VariableBuffer(op.moving_variance);
+  AddNormalize(id, {mean, variance, VariableBuffer(op.gamma), VariableBuffer(op.beta), op.epsilon});
+  if (!arrays.from_batch) return;
+  const auto rows = static_cast<float>(RowsOf(id));
+  const bool unbiased = NodeAt(id).shape.rank() == 4 && rows > 1;
+  compiled_.moving.push_back(
+      {.moving_mean = options_.updated[Index(op.moving_mean)] ? mean : -1,
+       .moving_variance = options_.updated[Index(op.moving_variance)] ? variance : -1,
+       .batch_statistics = arrays.buffer,
+       .decay = options_.batch_norm_decay.value_or(op.decay),
+       .variance_factor = unbiased ? rows / (rows - 1) : 1,
+       .channels = arrays.channels});
+}
+
+void TrainingCompiler::Forward(NodeId id, const graph::ScaleOp& op) {
+  AddNormalize(id, {.gamma = VariableBuffer(op.gamma), .beta = VariableBuffer(op.beta)});
+}
+
+namespace {
+
+// Fills scale and shift (and what else backward reads) from mean and variance in `arrays`.
+void PrepareArrays(float* arrays, std::size_t channels, const float* gamma, const float* beta,
+                   double epsilon, bool is_norm) {
+  float* const mean = arrays;
+  const float* const variance = arrays + channels;
+  float* const inverse_deviation = arrays + 2 * channels;
+  float* const scale = arrays + 3 * channels;
+  float* const shift = arrays + 4 * channels;
+  for (std::size_t c = 0; c < channels; ++c) {
+    const double inverse =
+        is_norm ? 1 / std::sqrt(static_cast<double>(variance[c]) + epsilon) : 1.0;
+    if (!is_norm) mean[c] = 0;
+    inverse_deviation[c] = static_cast<float>(inverse);
+    scale[c] = static_cast<float>(inverse * (gamma != nullptr ? gamma[c] : 1.0f));
+    shift[c] = beta != nullptr ? beta[c] : 0.0f;
+  }
+}
+
+}  // namespace
+
+void TrainingCompiler::AddNormalize(NodeId id, const NormalizeVariables& variables) {
+  NormalizeArrays& arrays = arrays_[Index(id)];
+  arrays.channels = ChannelsOf(id);
+  arrays.buffer = compiled_.tape.AddPersistent(NormalizeArrays::kCount * arrays.channels);
+  if (activation_[Index(id)]) arrays.gate = *Gate::Of(*activation_[Index(id)]);
+  const Place x = PlaceOf(InputOf(id));
+  const Place y = PlaceFor(OutputOf(id));
+  std::vector<BufferId> touched = {x.buffer, y.buffer};
+  BufferId scratch = -1;
+  if (arrays.from_batch) {
+    scratch = compiled_.tape.AddTransient(ChannelScratchFloats(x.channels));
+    touched.push_back(scratch);
+  }
+  const auto address = [](const Memory& memory, BufferId buffer) {
+    return buffer == -1 ? nullptr : memory[buffer];
+  };
+  const std::string name =
+      std::string(OpName(NodeAt(id).op)) + (activation_[Index(id)] ? " + Activation" : "");
+  AddKernel(id, name, std::move(touched), [=](const Memory& memory) {
+    const View in = memory[x], out = memory[y];
+    float* const own = memory[arrays.buffer];
+    float* const sums = address(memory, scratch);
+    const float* const mean = address(memory, variables.mean);
+    const float* const variance = address(memory, variables.variance);
+    const float* const gamma = address(memory, variables.gamma);
+    const float* const beta = address(memory, variables.beta);
+    const ChannelAffine affine = arrays.Affine(memory);
+    return [=, channels = arrays.channels, epsilon = variables.epsilon](const StepContext&) {
+      if (sums != nullptr) {
+        Moments(in, sums, own, own + channels);
+      } else if (mean != nullptr) {
+        std::copy_n(mean, channels, own);
+        std::copy_n(variance, channels, own + channels);
+      }
+      PrepareArrays(own, channels, gamma, beta, epsilon, mean != nullptr);
+      Normalize(in, affine, out);
+    };
+  });
+}
+
+void TrainingCompiler::Forward(NodeId id, const graph::ActivationOp& op) {
+  const Place x = PlaceOf(InputOf(id)), y = PlaceFor(id);
+  const auto kernel = op.function->kernel();
+  const graph::Activation* const function = op.function.get();
+  AddKernel(id, "Activation", {x.buffer, y.buffer}, [=](const Memory& memory) {
+    const View in = memory[x], out = memory[y];
+    return [=](const StepContext&) {
+      kernel ? Activate(std::span(&*kernel, 1), in, out) : Activate(*function, in, out);
+    };
+  });
+}
+
+void TrainingCompiler::Forward(NodeId id, const graph::PreluOp& op) {
+  const Place x = PlaceOf(InputOf(id)), y = PlaceFor(id);
+  const BufferId slope = VariableBuffer(op.slope);
+  AddKernel(id, "Prelu", {x.buffer, y.buffer}, [=](const Memory& memory) {
+    const View in = memory[x], out = memory[y];
+    const std::span<const float> slopes(memory[slope], in.channels);
+    return [=](const StepContext&) { Prelu(slopes, in, out); };
+  });
+}
+
+void TrainingCompiler::Forward(NodeId id, const graph::PoolOp& op) {
+  const Place x = PlaceOf(InputOf(id)), y = PlaceFor(id);
+  const MapSize x_size = SizeOfMap(InputOf(id)), y_size = SizeOfMap(id);
+  if (op.kind == graph::PoolOp::Kind::kAverage) {
+    AddKernel(id, "AveragePool", {x.buffer, y.buffer}, [=, &op](const Memory& memory) {
+      const View in = memory[x], out = memory[y];
+      return [=, &op](const StepContext&) { AveragePool(op, in, x_size, out, y_size); };
+    });
+    return;
+  }
+  const BufferId index = compiled_.tape.AddTransient(y.elements());
+  pool_index_[Index(id)] = index;
+  AddKernel(id, "MaxPool", {x.buffer, y.buffer, index}, [=, &op](const Memory& memory) {
+    const View in = memory[x], out = memory[y];
+    auto* const chosen = reinterpret_cast<std::int32_t*>(memory[index]);
+    return [=, &op](const StepContext&) { MaxPoolWithIndex(op, in, x_size, out, y_size, chosen); };
+  });
+}
+
+void TrainingCompiler::Forward(NodeId id, const graph::LrnOp& op) {
+  const Place x = PlaceOf(InputOf(id)), y = PlaceFor(id);
+  AddKernel(id, "Lrn", {x.buffer, y.buffer}, [=, &op](const Memory& memory) {
+    const View in = memory[x], out = memory[y];
+    return [=, &op](const StepContext&) { Lrn(op, in, out); };
+  });
+}
+
+void TrainingCompiler::Forward(NodeId id, const graph::EltwiseOp& op) {
+  std::vector<Place> inputs;
+  for (NodeId input : NodeAt(id).inputs) inputs.push_back(PlaceOf(input));
+  const Place y = PlaceFor(OutputOf(id));
+  std::vector<graph::Eltwise> activations;
+  if (activation_[Index(id)]) activations.push_back(*activation_[Index(id)]);
+  const std::string name = activations.empty() ? "Eltwise" : "Eltwise + Activation";
+  AddKernel(id, name, Touched(inputs, y), [=, &op](const Memory& memory) {
+    std::vector<View> in;
+    for (const Place& input : inputs) in.push_back(memory[input]);
+    const View out = memory[y];
+    return [=, &op](const StepContext&) { Combine(op, in, activations, out); };
+  });
+}
+
+void TrainingCompiler::Forward(NodeId id, const graph::ConcatOp&) {
+  const Place y = PlaceFor(id);
+  Place part = y;
+  for (NodeId input : NodeAt(id).inputs) {
+    part.channels = ChannelsOf(input);
+    if (inside_[Index(input)].concat == -1) {
+      const Place x = PlaceOf(input);
+      AddKernel(id, "Concat", {x.buffer, part.buffer}, [=](const Memory& memory) {
+        const View from = memory[x], to = memory[part];
+        return [=](const StepContext&) { Copy(from, to); };
+      });
+    }
+    part.offset += part.channels;
+  }
+}
+
+void TrainingCompiler::Forward(NodeId id, const graph::ChannelPadOp& op) {
+  const Place x = PlaceOf(InputOf(id)), y = PlaceFor(id);
+  const std::size_t before = Index(op.before);
+  AddKernel(id, "ChannelPad", {x.buffer, y.buffer}, [=](const Memory& memory) {
+    const View in = memory[x], out = memory[y];
+    return [=](const StepContext&) { PadChannels(in, before, out); };
+  });
+}
+
+void TrainingCompiler::Forward(NodeId id, const graph::DropoutOp& op) {
+  if (KeepProbability(op) == 1) {
+    places_[Index(id)] = PlaceOf(InputOf(id));
+    return;
+  }
+  AddDropout(id, op, PlaceOf(InputOf(id)), PlaceFor(id));
+}
+
+void TrainingCompiler::AddDropout(NodeId id, const graph::DropoutOp& op, const Place& x,
+                                  const Place& y) {
+  const std::uint64_t number = DropoutNumber(graph_, id);
+  const float keep = KeepProbability(op);
+  AddKernel(id, "Dropout", {x.buffer, y.buffer}, [=](const Memory& memory) {
+    const View in = memory[x], out = memory[y];
+    return [=](const StepContext& context) {
+      Dropout(in, DropoutKey(context.dropout_seed, number), keep, out);
+    };
+  });
+}
+
+void TrainingCompiler::Forward(NodeId id, const graph::ReshapeOp&) {
+  // The same memory: nothing that a reshape reads has gaps, see CanWriteInPlace().
+  Place place = PlaceOf(InputOf(id));
+  place.rows = RowsOf(id);
+  place.stride = place.channels = ChannelsOf(id);
+  places_[Index(id)] = place;
+}
+
+void TrainingCompiler::Forward(NodeId id, const graph::SoftmaxOp&) {
+  const Place x = PlaceOf(InputOf(id)), y = PlaceFor(id);
+  AddKernel(id, "Softmax", {x.buffer, y.buffer}, [=](const Memory& memory) {
+    const View in = memory[x], out = memory[y];
+    return [=](const StepContext&) { Softmax(in, out); };
+  });
+}
+
+absl::StatusOr<CompiledTraining> CompileTraining(const graph::Graph& graph,
+                                                 const TrainingOptions& options) {
+  try {
+    return TrainingCompiler(graph, options).Run();
+  } catch (const dnnl::error& error) {
+    return Internal("oneDNN refused a layer of the training program: {}", error.what());
+  }
+}
+
+}  // namespace zood::engine

@@ -1,0 +1,113 @@
+// One layer of a Caffe network after the other in the layer API. For netdef/caffe/network.cc only.
+// caffe_layers.cc keeps the blobs; the layers are in caffe_plain_layers.cc and, those that have
+// weights, in caffe_weighted_layers.cc.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "graph/net.h"
+#include "netdef/caffe/net.h"
+
+namespace zood::netdef {
+
+// The features of a flattened blob that came from a map. A blob that never was one, or whose map
+// was 1x1, has height and width 1.
+struct CaffeSegment {
+  std::int64_t channels = 0;
+  std::int64_t height = 1;
+  std::int64_t width = 1;
+
+  friend bool operator==(const CaffeSegment&, const CaffeSegment&) = default;
+};
+
+// Whether Caffe has the features of such a blob in our order.
+bool InOurOrder(const std::vector<CaffeSegment>& segments);
+
+// How a variable of the graph comes out of a file.
+struct CaffeWeight {
+  enum class Kind {
+    kConvolution,   // [out, in / group, height, width]
+    kInnerProduct,  // [out, in], or transposed [in, out]; features of `segments`
+    kVector,        // [n] in the order of `segments`
+    kShared,        // [1], for all channels
+    kStatistic,     // [n] in the order of `segments`, to be divided by the layer's blob 2
+    kOnes,          // ones, as many as the blob has elements
+  };
+  std::string variable;
+  Kind kind = Kind::kVector;
+  std::string layer;
+  int blob = 0;
+  bool transposed = false;
+  std::vector<CaffeSegment> segments;
+};
+
+// Builds the layers of one definition on one net.
+class CaffeLayers {
+ public:
+  explicit CaffeLayers(graph::Net& net) : net_(net) {}
+
+  void AddInput(const std::string& blob);
+  // Mistakes are reported to the net, which then takes no more layers.
+  void Add(const CaffeLayer& layer);
+
+  // What the network answers: [?, classes]. A mistake when there is none.
+  graph::Value Logits();
+
+  std::vector<CaffeWeight> TakeWeights() { return std::move(weights_); }
+
+ private:
+  // A value, and for a flattened one what it was flattened from.
+  struct Blob {
+    graph::Value value;
+    std::vector<CaffeSegment> segments;  // empty for maps
+  };
+  struct Current {
+    const CaffeLayer& layer;
+    std::vector<Blob> bottoms;
+  };
+
+  // The blob that a layer makes of its bottoms; nothing after a mistake.
+  std::optional<Blob> Make(const Current& current);
+  std::optional<Blob> Make(const Current& current, const std::monostate&);
+  std::optional<Blob> Make(const Current& current, const CaffeConvolution& p);
+  std::optional<Blob> Make(const Current& current, const CaffePooling& p);
+  std::optional<Blob> Make(const Current& current, const CaffeInnerProduct& p);
+  std::optional<Blob> Make(const Current& current, const CaffeLrn& p);
+  std::optional<Blob> Make(const Current& current, const CaffeEltwise& p);
+  std::optional<Blob> Make(const Current& current, const CaffeConcat& p);
+  std::optional<Blob> Make(const Current& current, const CaffeBatchNorm& p);
+  std::optional<Blob> Make(const Current& current, const CaffeScale& p);
+  std::optional<Blob> Make(const Current& current, const CaffeBias& p);
+  std::optional<Blob> Make(const Current& current, const CaffeRelu& p);
+  std::optional<Blob> Make(const Current& current, const CaffePRelu& p);
+  std::optional<Blob> Make(const Current& current, const CaffeElu& p);
+  std::optional<Blob> Make(const Current& current, const CaffeDropout& p);
+  std::optional<Blob> Make(const Current& current, const CaffeSoftmax& p);
+  std::optional<Blob> Make(const Current& current, const CaffeFlatten& p);
+  std::optional<Blob> Make(const Current& current, const CaffePower& p);
+  std::optional<Blob> Make(const Current& current, const CaffeReshape& p);
+  std::optional<Blob> Make(const Current& current, const CaffeSlice& p);
+
+  std::optional<Blob> Activate(const Current& current, const graph::ActivationPtr& function);
+  std::optional<Blob> AddGammaAndBeta(const Current& current, std::int64_t axis,
+                                      std::int64_t num_axes, bool gamma_in_file, bool beta);
+  Blob Flatten(const Blob& blob);
+  std::optional<Blob> Unsupported(const std::string& what);
+  // Whether `axis` (negative: from the end) is the one of the channels; a mistake when not.
+  bool IsChannels(const Current& current, std::int64_t axis);
+  void AddWeight(CaffeWeight weight);
+
+  graph::Net& net_;
+  std::map<std::string, Blob> blobs_;
+  std::optional<Blob> last_;            // what the last layer made
+  std::optional<Blob> before_softmax_;  // where that layer is a softmax, its bottom
+  std::vector<CaffeWeight> weights_;
+};
+
+}  // namespace zood::netdef

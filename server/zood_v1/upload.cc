@@ -1,0 +1,141 @@
+#include "server/zood_v1/upload.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <string_view>
+#include <system_error>
+
+#include "base/file.h"
+
+namespace zood::server {
+namespace {
+
+constexpr std::int64_t kProgressBytes = 4 << 20;
+constexpr std::size_t kMaxPart = 255;
+
+bool IsSoundPart(std::string_view part) {
+  return !part.empty() && part.size() <= kMaxPart && !part.starts_with('.') &&
+         part.find_first_of(std::string_view("\\\0", 2)) == std::string_view::npos;
+}
+
+}  // namespace
+
+absl::StatusOr<ScratchDirectory> ScratchDirectory::Make(const std::string& parent) {
+  static std::atomic<int> counter = 0;
+  std::string path = fmt::format("{}/{}", parent, ++counter);
+  ZOOD_RETURN_IF_ERROR(FileSystem::Native().CreateDirectories(path));
+  return ScratchDirectory(std::move(path));
+}
+
+ScratchDirectory::~ScratchDirectory() {
+  std::error_code ignored;
+  if (!path_.empty()) std::filesystem::remove_all(path_, ignored);
+}
+
+IncomingFile::~IncomingFile() { close(fd_); }
+
+absl::Status IncomingFile::Append(const std::string& chunk) {
+  received_ += static_cast<std::int64_t>(chunk.size());
+  if (received_ > size_) {
+    return InvalidArgument("'{}': {} bytes were announced, but more came", name_, size_);
+  }
+  for (std::size_t done = 0; done < chunk.size();) {
+    const ssize_t written = write(fd_, chunk.data() + done, chunk.size() - done);
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0 && (errno == ENOSPC || errno == EDQUOT)) {
+      return ResourceExhausted("'{}': there is no space left for uploads", name_);
+    }
+    if (written < 0) return Unavailable("'{}' cannot be written: {}", name_, strerror(errno));
+    done += static_cast<std::size_t>(written);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status IncomingFile::Finish() const {
+  if (received_ == size_) return absl::OkStatus();
+  return InvalidArgument("'{}': {} bytes were announced, {} came", name_, size_, received_);
+}
+
+absl::Status Upload::CheckName(const std::string& name) const {
+  int depth = 0;
+  bool sound = !name.empty();
+  for (std::string_view rest = name; sound;) {
+    const std::size_t slash = rest.find('/');
+    sound = IsSoundPart(rest.substr(0, slash)) && ++depth <= limits_.max_depth;
+    if (slash == std::string_view::npos) break;
+    rest.remove_prefix(slash + 1);
+  }
+  if (sound) return absl::OkStatus();
+  return InvalidArgument(
+      "'{}' is no name for an uploaded file: expected {}of 1 to 255 bytes without a dot in front",
+      name,
+      limits_.max_depth == 1 ? "one without directories, "
+                             : fmt::format("up to {} parts between '/', each ", limits_.max_depth));
+}
+
+absl::Status Upload::Begin(const std::string& name, std::int64_t size) {
+  if (file_) ZOOD_RETURN_IF_ERROR(file_->Finish());
+  ZOOD_RETURN_IF_ERROR(CheckName(name));
+  if (size < 0 || static_cast<std::uint64_t>(size) >
+                      limits_.max_bytes - static_cast<std::uint64_t>(announced_)) {
+    return ResourceExhausted("'{}' has {} bytes; an upload may have {} in all (--max-upload-bytes)",
+                             name, size, limits_.max_bytes);
+  }
+  if (paths_.size() == limits_.max_files) {
+    return InvalidArgument("an upload may have {} files", limits_.max_files);
+  }
+  if (name.size() > limits_.max_name_bytes - name_bytes_) {
+    return ResourceExhausted(
+        "'{}': the names of an upload's files may have {} bytes in all; send an archive or "
+        "TFRecord "
+        "files instead",
+        name, limits_.max_name_bytes);
+  }
+  const std::string path = directory_ + "/" + name;
+  if (const std::size_t slash = name.rfind('/'); slash != std::string::npos) {
+    ZOOD_RETURN_IF_ERROR(
+        FileSystem::Native().CreateDirectories(directory_ + "/" + name.substr(0, slash)));
+  }
+  const int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+  if (fd < 0 && (errno == EEXIST || errno == ENOTDIR || errno == EISDIR)) {
+    return InvalidArgument("the file '{}' comes twice in one upload", name);
+  }
+  if (fd < 0) return Unavailable("'{}' cannot be written: {}", path, std::strerror(errno));
+  announced_ += size;
+  name_bytes_ += name.size();
+  file_.reset(new IncomingFile(name, path, size, fd));
+  paths_.push_back(path);
+  return absl::OkStatus();
+}
+
+absl::Status Upload::Append(const std::string& chunk) {
+  if (!file_) return OutOfOrder();
+  ZOOD_RETURN_IF_ERROR(file_->Append(chunk));
+  received_ += static_cast<std::int64_t>(chunk.size());
+  if (received_ - told_ >= kProgressBytes) {
+    progress_(received_, announced_);
+    told_ = received_;
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<std::string>> Upload::Finish() {
+  if (!file_) return InvalidArgument("the upload holds no file");
+  ZOOD_RETURN_IF_ERROR(file_->Finish());
+  file_.reset();
+  return paths_;
+}
+
+absl::Status Upload::OutOfOrder() {
+  return InvalidArgument(
+      "the upload's messages are out of order: expected `spec`, then for each file `file` and its "
+      "`chunk`s");
+}
+
+}  // namespace zood::server

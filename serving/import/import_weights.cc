@@ -1,0 +1,174 @@
+#include "serving/import/import_weights.h"
+
+#include <algorithm>
+#include <map>
+#include <string>
+#include <utility>
+
+#include "base/status.h"
+#include "checkpoint/caffe/reader.h"
+#include "checkpoint/variable_role.h"
+#include "engine/executable.h"
+#include "models/weights/name_map.h"
+
+namespace zood::serving {
+
+namespace {
+
+constexpr std::uint64_t kMaxMetadata = std::uint64_t{64} << 20;  // 100,000 variables
+constexpr std::uint64_t kBlocks = std::uint64_t{16} << 20;  // of a table, beside the largest tensor
+
+// What is read of the file, under the names that the network goes by. Counts in `done`.
+absl::StatusOr<models::WeightFile> FileOf(
+    const checkpoint::Reader& reader, bool prefer_moving_averages,
+    const std::function<absl::Status(std::int64_t done, std::int64_t total)>& progress,
+    std::int64_t& done) {
+  ZOOD_ASSIGN_OR_RETURN(
+      const auto selected,
+      checkpoint::SelectVariables(
+          reader, {.prefer_moving_averages = prefer_moving_averages, .training_state = false}));
+  models::WeightFile file;
+  std::map<std::string, std::string> names;
+  for (const checkpoint::Reader::Request& request : selected) {
+    const checkpoint::VariableInfo& found = *reader.Find(request.name);
+    file.variables.push_back({.name = request.as, .dtype = found.dtype, .shape = found.shape});
+    names[request.as] = request.name;
+  }
+  const auto total = static_cast<std::int64_t>(selected.size());
+  file.read = [&reader, &progress, &done, names = std::move(names),
+               total](const std::string& name) -> absl::StatusOr<Tensor> {
+    ZOOD_ASSIGN_OR_RETURN(Tensor tensor, reader.Read(names.at(name)));
+    ZOOD_RETURN_IF_ERROR(progress(++done, total));
+    return tensor;
+  };
+  return file;
+}
+
+}  // namespace
+
+MemoryPlan PlanMemory(const graph::Graph& graph, const checkpoint::Limits& limits,
+                      std::uint64_t left) {
+  const auto [weights, execution] = engine::EstimateMemory(graph, {.batch_sizes = {1}});
+  std::uint64_t largest = 0;
+  for (const graph::Variable& variable : graph.variables()) {
+    largest = std::max(largest,
+                       static_cast<std::uint64_t>(variable.shape.num_elements()) * sizeof(float));
+  }
+  MemoryPlan plan = {.compiling_bytes = 2 * weights + execution, .limits = limits};
+  plan.limits.max_metadata_bytes =
+      std::min({limits.max_metadata_bytes, kMaxMetadata, left / (4 * checkpoint::kMetadataSteps)});
+  const std::uint64_t metadata = checkpoint::kMetadataSteps * plan.limits.max_metadata_bytes;
+  // All of a file of float64 may have to be unpacked, and its largest variable be put together.
+  const std::uint64_t unpacked = 2 * weights + kBlocks;
+  const std::uint64_t assembled = 4 * largest;
+  // What compiling will take lies free while the file is read. More only from what others leave.
+  const std::uint64_t compiling = weights + execution;
+  const std::uint64_t fair = left / 2 > weights + metadata ? left / 2 - weights - metadata : 0;
+  const std::uint64_t reading = std::max(compiling, std::min(unpacked + assembled, fair));
+  plan.bytes = weights + reading + metadata;
+  const std::uint64_t tensors = std::min(assembled, reading / 2);
+  plan.limits.max_total_bytes = std::min(limits.max_total_bytes, reading - tensors);
+  // A variable that lies in the file as it is takes nothing.
+  plan.limits.max_tensor_bytes = std::min(limits.max_tensor_bytes, std::max(largest, tensors / 2));
+  return plan;
+}
+
+absl::StatusOr<TensorMap> ImportWeights(
+    const checkpoint::Reader& reader, const Network& network, const graph::Graph& graph,
+    const models::Zoo& zoo, bool prefer_moving_averages,
+    const std::function<absl::Status(std::int64_t done, std::int64_t total)>& progress) {
+  std::int64_t done = 0;
+  ZOOD_ASSIGN_OR_RETURN(const models::WeightFile file,
+                        FileOf(reader, prefer_moving_averages, progress, done));
+  const auto total = static_cast<std::int64_t>(file.variables.size());
+  ZOOD_RETURN_IF_ERROR(progress(0, total));
+  const std::string path = reader.files().empty() ? "the file" : reader.files().front();
+  const auto map = [&]() -> absl::StatusOr<models::MappedWeights> {
+    if (const auto* named = std::get_if<ZooNetwork>(&network)) {
+      ZOOD_ASSIGN_OR_RETURN(const models::Architecture* architecture,
+                            zoo.Find(named->architecture));
+      return models::MapWeights(*architecture, graph, reader.format(), file);
+    }
+    if (reader.format() != checkpoint::Format::kCaffe) {
+      return InvalidArgument(
+          "this is a file of {}, but a network from a .prototxt takes the weights of a .caffemodel",
+          checkpoint::Name(reader.format()));
+    }
+    ZOOD_ASSIGN_OR_RETURN(const netdef::CaffeNetwork caffe,
+                          BuildCaffe(std::get<CaffeNetwork>(network)));
+    return caffe.MapWeights(file);
+  };
+  absl::StatusOr<models::MappedWeights> mapped = map();
+  if (!mapped.ok()) {
+    // The reader's own errors begin with the file.
+    const bool told = std::string(mapped.status().message()).starts_with(path);
+    return told ? mapped.status() : Annotate(mapped.status(), path);
+  }
+  // Some variables of a file are of no use to the network, and were not read.
+  if (done < total) ZOOD_RETURN_IF_ERROR(progress(total, total));
+  return std::move(mapped->weights);
+}
+
+namespace {
+
+// Shape [channels, height, width]. A mean image takes a megabyte.
+absl::StatusOr<Tensor> ReadMean(FileSystem& files, const std::string& path, std::int64_t channels) {
+  constexpr std::uint64_t kMaxBytes = std::uint64_t{64} << 20;
+  ZOOD_ASSIGN_OR_RETURN(const auto contents, files.Open(path));
+  if (contents->bytes().size() > kMaxBytes) {
+    return ResourceExhausted("{}: a mean image of {} bytes is larger than the limit of {} bytes",
+                             path, contents->bytes().size(), kMaxBytes);
+  }
+  ZOOD_ASSIGN_OR_RETURN(const Tensor mean, checkpoint::ReadCaffeMean(contents->bytes(), path));
+  if (mean.shape().rank() != 3 || mean.shape()[0] != channels) {
+    return InvalidArgument("{}: the mean has shape {}, but the network takes {} channels", path,
+                           mean.shape().ToString(), channels);
+  }
+  return mean;
+}
+
+image::Subtract MeanByChannel(const Tensor& mean) {
+  image::Subtract subtract;
+  const std::int64_t pixels = mean.shape()[1] * mean.shape()[2];
+  for (std::int64_t c = 0; c < mean.shape()[0]; ++c) {
+    double sum = 0;
+    for (const float value : mean.values<float>().subspan(static_cast<std::size_t>(c * pixels),
+                                                          static_cast<std::size_t>(pixels))) {
+      sum += value;
+    }
+    subtract.values.push_back(static_cast<float>(sum / static_cast<double>(pixels)));
+  }
+  return subtract;
+}
+
+}  // namespace
+
+absl::StatusOr<image::PreprocessSpec> CaffePreprocess(FileSystem& files, const graph::Graph& graph,
+                                                      const std::string& mean_path) {
+  const Shape& input = graph.input_shape();
+  const int height = static_cast<int>(input[1]), width = static_cast<int>(input[2]);
+  image::Resize resize = {
+      .height = height, .width = width, .filter = image::ResizeFilter::kPillowBilinear};
+  image::PreprocessSpec spec;
+  spec.decode = {.channels = static_cast<int>(input[3]), .dct = image::JpegDct::kInteger};
+  spec.channel_order = input[3] == 3 ? image::ChannelOrder::kBgr : image::ChannelOrder::kRgb;
+  if (mean_path.empty()) {
+    spec.steps = {resize};
+    return spec;
+  }
+  ZOOD_ASSIGN_OR_RETURN(const Tensor mean, ReadMean(files, mean_path, input[3]));
+  // The mean has the size that pictures were given before a part of them was cut out.
+  const Shape& whole = mean.shape();
+  const bool crops =
+      whole[1] >= height && whole[2] >= width && (whole[1] > height || whole[2] > width);
+  if (crops) {
+    resize.height = static_cast<int>(std::min<std::int64_t>(whole[1], image::kMaxSide));
+    resize.width = static_cast<int>(std::min<std::int64_t>(whole[2], image::kMaxSide));
+  }
+  spec.steps = {resize};
+  if (crops) spec.steps.push_back(image::CentralCrop{.height = height, .width = width});
+  spec.steps.push_back(MeanByChannel(mean));
+  return spec;
+}
+
+}  // namespace zood::serving

@@ -1,0 +1,565 @@
+// Every format is read as another program wrote it (make_datasets), and nothing bad comes of bad
+// bytes.
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <zlib.h>
+
+#include <nlohmann/json.hpp>
+
+#include "tests/dataset/dataset_testing.h"
+#include "dataset/builder.h"
+#include "dataset/formats/readers.h"
+
+namespace zood::dataset {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+const nlohmann::json& Expected() {
+  static const auto* expected =
+      new nlohmann::json(nlohmann::json::parse(ReadFile(Fixture("expected.json"))));
+  return *expected;
+}
+
+void ExpectAsMade(const absl::StatusOr<DatasetScan>& scan, const std::string& name) {
+  SCOPED_TRACE(name);
+  const nlohmann::json& expected = Expected().at(name);
+  ASSERT_TRUE(scan.ok()) << scan.status();
+  EXPECT_EQ(scan->format, expected["format"].get<std::string>());
+  EXPECT_EQ(scan->dataset.classes, expected["classes"].get<std::vector<std::string>>());
+  std::string problems;
+  for (const Problem& problem : scan->problems)
+    problems += problem.item + ": " + problem.reason + "\n";
+  EXPECT_EQ(scan->problem_count, expected["problems"]) << problems;
+  ASSERT_EQ(scan->dataset.items.size(), expected["items"].size());
+  std::size_t i = 0;
+  for (const nlohmann::json& item : expected["items"]) {
+    const Item& found = scan->dataset.items[i++];
+    EXPECT_EQ(found.name, item["name"].get<std::string>());
+    EXPECT_EQ(found.label, item["label"]) << found.name;
+    EXPECT_EQ(SplitName(found.split), item["split"].get<std::string>()) << found.name;
+    EXPECT_EQ(ItemDigest(found.image), item["sha256"].get<std::string>()) << found.name;
+  }
+}
+
+// A folder of some of the fixtures.
+void Copy(const std::string& beginning, const Scratch& to) {
+  for (const auto& entry : fs::directory_iterator(Fixture(""))) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with(beginning)) to.Write(name, ReadFile(entry.path().string()));
+  }
+}
+
+std::string Gunzip(const std::string& path) {
+  gzFile file = gzopen(path.c_str(), "rb");
+  std::string bytes(1 << 20, '\0');
+  bytes.resize(
+      static_cast<std::size_t>(gzread(file, bytes.data(), static_cast<unsigned>(bytes.size()))));
+  gzclose(file);
+  return bytes;
+}
+
+// What reading a file of these bytes says.
+absl::StatusOr<DatasetScan> ReadBytes(const std::string& bytes, const DatasetOptions& options = {},
+                                      const std::string& name = "file") {
+  const Scratch scratch;
+  scratch.Write(name, bytes);
+  return ReadDataset(scratch / name, options);
+}
+
+TEST(DatasetReaderTest, Archives) {
+  for (const char* name : {"photos.tar", "photos.tar.gz", "photos.tar.xz", "photos.zip",
+                           "photos_stored.zip", "splits.tar.gz", "index.zip", "cifar.tar.gz",
+                           "names_pax.tar", "names_gnu.tar.gz", "names.zip"}) {
+    ExpectAsMade(ReadDataset(Fixture(name)), name);
+  }
+}
+
+TEST(DatasetReaderTest, WhatLiesInAnArchiveAsItIsIsNotCopied) {
+  DatasetOptions options;
+  // Names take about 3,400 and items a constant each; the photos have 2,187 bytes.
+  const std::size_t items = ReadDataset(Fixture("photos.tar"))->dataset.items.size();
+  options.limits.max_heap_bytes = 3600 + items * (ReadBudget::kItemBytes + 20);
+  EXPECT_TRUE(ReadDataset(Fixture("photos.tar"), options).ok());
+  EXPECT_TRUE(ReadDataset(Fixture("photos_stored.zip"), options).ok());
+  EXPECT_EQ(ReadDataset(Fixture("photos.zip"), options).status().code(),
+            absl::StatusCode::kResourceExhausted);
+}
+
+TEST(DatasetReaderTest, EntriesOfAHostileArchiveAreRefusedOneByOne) {
+  const auto scan = ReadDataset(Fixture("hostile.tar"));
+  ExpectAsMade(scan, "hostile.tar");
+  std::string all;
+  for (const Problem& problem : scan->problems) all += problem.item + " " + problem.reason + "\n";
+  for (const char* words :
+       {"../evil.png its name leads out", "rose/../../evil.png its name leads out",
+        "/tmp/evil.png its name leads out", "rose/hard.png is a link", "deeper than 8 folders",
+        "longer than 1024 bytes", "rose/notes.txt is no JPEG", "rose/empty.png is empty"}) {
+    EXPECT_THAT(all, HasSubstr(words));
+  }
+}
+
+TEST(DatasetReaderTest, BombsEndAtTheLimits) {
+  DatasetOptions options;
+  options.limits.max_total_bytes = 1 << 20;
+  EXPECT_EQ(ReadDataset(Fixture("bomb.tar.gz"), options).status().code(),
+            absl::StatusCode::kResourceExhausted);
+  options = {};
+  options.limits.max_heap_bytes = 1 << 20;
+  EXPECT_EQ(ReadDataset(Fixture("bomb.tar.gz"), options).status().code(),
+            absl::StatusCode::kResourceExhausted);
+  options = {};
+  options.limits.max_item_bytes = options.limits.max_text_bytes = 1 << 20;
+  const absl::Status large = ReadDataset(Fixture("bomb.tar.gz"), options).status();
+  EXPECT_THAT(std::string(large.message()), HasSubstr("has more than 1048576 bytes"));
+  options = {};
+  options.limits.max_files = 5;
+  EXPECT_EQ(ReadDataset(Fixture("photos.tar"), options).status().code(),
+            absl::StatusCode::kResourceExhausted);
+}
+
+std::string IdxHeader(const std::vector<std::uint32_t>& extents) {
+  std::string bytes = {0, 0, 8, static_cast<char>(extents.size())};
+  for (const std::uint32_t extent : extents) {
+    for (int shift = 24; shift >= 0; shift -= 8) bytes += static_cast<char>(extent >> shift);
+  }
+  return bytes;
+}
+
+void WriteGzip(const std::string& path, const std::string& bytes) {
+  gzFile file = gzopen(path.c_str(), "wb");
+  gzwrite(file, bytes.data(), static_cast<unsigned>(bytes.size()));
+  gzclose(file);
+}
+
+// A million images of a pixel are a few KiB on disk, and as many names, tensors and digests.
+TEST(DatasetReaderTest, ManySmallItemsEndAtTheLimits) {
+  constexpr std::uint32_t kItems = 20'000;
+  const Scratch scratch;
+  WriteGzip(scratch / "images.gz", IdxHeader({kItems, 1, 1}) + std::string(kItems, '\x40'));
+  WriteGzip(scratch / "labels.gz", IdxHeader({kItems}) + std::string(kItems, '\x01'));
+  const auto read = [&](std::uint64_t max_heap_bytes) {
+    DatasetOptions options;
+    options.limits.max_heap_bytes = max_heap_bytes;
+    return ReadIdx(scratch / "images.gz", scratch / "labels.gz", Split::kTrain, options).status();
+  };
+  EXPECT_TRUE(read((ReadBudget::kItemBytes + 100) * kItems).ok());
+  EXPECT_EQ(read(ReadBudget::kItemBytes * kItems).code(), absl::StatusCode::kResourceExhausted);
+}
+
+// A file of a tar: its header, and its bytes up to a whole block.
+std::string TarEntry(const std::string& name, const std::string& bytes) {
+  std::string header(512, '\0');
+  const auto put = [&](std::size_t at, const std::string& text) {
+    header.replace(at, text.size(), text);
+  };
+  put(0, name);
+  put(100, "0000644");
+  put(124, fmt::format("{:011o}", bytes.size()));
+  put(148, "        0");
+  put(257, "ustar");
+  unsigned sum = 0;
+  for (const char c : header) sum += static_cast<unsigned char>(c);
+  put(148, fmt::format("{:06o}", sum));
+  header[154] = '\0';
+  return header + bytes + std::string((512 - bytes.size() % 512) % 512, '\0');
+}
+
+TEST(DatasetReaderTest, TheFoldersOfAnArchiveEndAtTheLimits) {
+  std::string tar;
+  for (int i = 0; i < 1000; ++i) tar += TarEntry(fmt::format("rose/{}/a/b/c/d/e/f/x.txt", i), "x");
+  tar += TarEntry("daisy/a.bmp", Photo(1)) + std::string(1024, '\0');
+  DatasetOptions options;
+  const auto scan = ReadBytes(tar, options, "photos.tar");
+  ASSERT_TRUE(scan.ok()) << scan.status();
+  EXPECT_EQ(scan->problem_count, 1000);
+  options.limits.max_heap_bytes = 600'000;  // files take 150,000, each in 8 folders of its own
+  EXPECT_EQ(ReadBytes(tar, options, "photos.tar").status().code(),
+            absl::StatusCode::kResourceExhausted);
+}
+
+TEST(DatasetReaderTest, ReadingStopsWhenNobodyWaits) {
+  const Scratch idx;
+  WriteGzip(idx / "images-idx3-ubyte.gz", IdxHeader({9000, 32, 32}) + std::string(9000 << 10, 'x'));
+  WriteGzip(idx / "labels-idx1-ubyte.gz", IdxHeader({9000}) + std::string(9000, '\x01'));
+  const Scratch folder;
+  for (int i = 0; i < 600; ++i) folder.Write(fmt::format("rose/{}.txt", i), "words");
+  const Scratch csv;
+  csv.Write("a.bmp", Photo(1));
+  csv.Write(
+      "index.csv", "a.bmp,rose\n" + std::string(3000, 'x') + ",rose\n" + [] {
+        std::string rows;
+        for (int i = 0; i < 600; ++i) rows += "none.bmp,rose\n";
+        return rows;
+      }());
+  for (const std::string& path :
+       {Fixture("bomb.tar.gz"), Fixture("photos.tar"), idx.path(), folder.path(), csv.path()}) {
+    const bool small = path == Fixture("photos.tar");
+    for (const int answers : small ? std::vector{0} : std::vector{0, 1}) {
+      int asked = 0;
+      const absl::Status status =
+          ReadDataset(path, {.cancelled = [&] { return asked++ >= answers; }}).status();
+      EXPECT_EQ(status.code(), absl::StatusCode::kCancelled) << path << ": " << status;
+      EXPECT_EQ(asked, answers + 1) << path;
+    }
+    EXPECT_NE(ReadDataset(path, {.cancelled = [] { return false; }}).status().code(),
+              absl::StatusCode::kCancelled);
+  }
+}
+
+TEST(DatasetReaderTest, FolderForEachClass) {
+  const Scratch scratch;
+  for (const char* file : {"rose/b.bmp", "rose/a.bmp", "daisy/sub/c.bmp"}) {
+    scratch.Write(file, Photo(file[0]));
+  }
+  scratch.Write("daisy/broken.jpg", "no photo");
+  scratch.Write("daisy/anim.gif", "GIF89a....");
+  scratch.Write("daisy/.DS_Store", "x");
+  scratch.Write("README.md", "words");
+  scratch.Write("stray.jpg", Photo(3));
+  fs::create_directories(scratch / "empty");
+  fs::create_symlink(scratch / "stray.jpg", scratch / "rose/link.bmp");
+  fs::create_directory_symlink(scratch / "rose", scratch / "linked");
+  ASSERT_EQ(::mkfifo((scratch / "rose/fifo.bmp").c_str(), 0600), 0);
+  const auto scan = ReadDataset(scratch.path());
+  ASSERT_TRUE(scan.ok()) << scan.status();
+  EXPECT_EQ(scan->format, "folder");
+  EXPECT_THAT(scan->dataset.classes, ElementsAre("daisy", "empty", "rose"));
+  ASSERT_EQ(scan->dataset.items.size(), 3u);
+  EXPECT_EQ(scan->dataset.items[0].name, "daisy/sub/c.bmp");
+  EXPECT_EQ(scan->dataset.items[1].name, "rose/a.bmp");
+  EXPECT_EQ(scan->dataset.items[2].label, 2);
+  ASSERT_EQ(scan->problem_count, 3);
+  EXPECT_EQ(scan->problems[0].item, "daisy/anim.gif");
+  EXPECT_THAT(scan->problems[0].reason, HasSubstr("is a GIF file"));
+  EXPECT_THAT(scan->problems[1].reason, HasSubstr("begins with 6e 6f 20 70"));
+  EXPECT_THAT(scan->problems[2].reason, HasSubstr("in no class's folder"));
+}
+
+TEST(DatasetReaderTest, NoLinkIsFollowedWhenever) {
+  const Scratch scratch;
+  scratch.Write("secret", Photo(1));
+  scratch.Write("data/rose/a.bmp", Photo(2));
+  scratch.Write("data/tulip/b.bmp", Photo(3));
+  DatasetOptions options;
+  ReadBudget budget(options.limits);
+  const auto tree = OpenDirectoryTree(scratch / "data", options, budget);
+  ASSERT_TRUE(tree.ok()) << tree.status();
+  ASSERT_THAT((*tree)->files(), ElementsAre("rose/a.bmp", "tulip/b.bmp"));
+  // After the listing, links take the places of a file and of a folder.
+  fs::remove(scratch / "data/rose/a.bmp");
+  fs::create_symlink(scratch / "secret", scratch / "data/rose/a.bmp");
+  fs::rename(scratch / "data/tulip", scratch / "elsewhere");
+  fs::create_directory_symlink(scratch / "elsewhere", scratch / "data/tulip");
+  EXPECT_FALSE((*tree)->Open(0, 1 << 20).ok());
+  EXPECT_FALSE((*tree)->Open(1, 1 << 20).ok());
+
+  fs::create_directory_symlink(scratch / "data", scratch / "link");
+  scratch.Write("data/daisy/c.bmp", Photo(4));
+  EXPECT_TRUE(ReadDataset(scratch / "link").ok());
+  EXPECT_TRUE(ReadDataset(scratch / "data", {.follow_links = false}).ok());
+  EXPECT_FALSE(ReadDataset(scratch / "link", {.follow_links = false}).ok());
+}
+
+TEST(DatasetReaderTest, NumbersAreClassesInOrderOfNumber) {
+  const Scratch scratch;
+  for (const char* name : {"10", "9", "2"}) scratch.Write(std::string(name) + "/a.bmp", Photo(1));
+  EXPECT_THAT(ReadDataset(scratch.path())->dataset.classes, ElementsAre("2", "9", "10"));
+}
+
+TEST(DatasetReaderTest, GivenClassesAreNamesOrIndices) {
+  const Scratch scratch;
+  for (const char* name : {"rose", "1", "7"}) scratch.Write(std::string(name) + "/a.bmp", Photo(1));
+  const auto scan = ReadDataset(scratch.path(), {.classes = {"tulip", "daisy", "rose"}});
+  ASSERT_TRUE(scan.ok()) << scan.status();
+  EXPECT_THAT(scan->dataset.classes, ElementsAre("tulip", "daisy", "rose"));
+  ASSERT_EQ(scan->dataset.items.size(), 2u);
+  EXPECT_EQ(scan->dataset.items[0].label, 1);
+  EXPECT_EQ(scan->dataset.items[1].label, 2);
+  ASSERT_EQ(scan->problem_count, 1);
+  EXPECT_THAT(scan->problems[0].reason, HasSubstr("'7' is none of the 3"));
+}
+
+TEST(DatasetReaderTest, CsvBesidePhotos) {
+  const Scratch scratch;
+  scratch.Write("a.bmp", Photo(1));
+  scratch.Write("sub/b.bmp", Photo(2));
+  scratch.Write("c.bmp", Photo(3));
+  scratch.Write("index.csv", "a.bmp,rose\n./sub/b.bmp,daisy,val\na.bmp,daisy\nc.bmp,rose,dev\n");
+  for (const std::string& path : {scratch.path(), scratch / "index.csv"}) {
+    const auto scan = ReadDataset(path);
+    ASSERT_TRUE(scan.ok()) << scan.status();
+    EXPECT_EQ(scan->format, "csv");
+    EXPECT_THAT(scan->dataset.classes, ElementsAre("daisy", "rose"));
+    ASSERT_EQ(scan->dataset.items.size(), 2u);
+    EXPECT_EQ(scan->dataset.items[0].label, 1);
+    EXPECT_EQ(scan->dataset.items[1].name, "sub/b.bmp");
+    EXPECT_EQ(scan->dataset.items[1].split, Split::kValidation);
+    ASSERT_EQ(scan->problem_count, 2);
+    EXPECT_EQ(scan->problems[0].item, "index.csv:3");
+    EXPECT_THAT(scan->problems[0].reason, HasSubstr("listed twice"));
+    EXPECT_THAT(scan->problems[1].reason, HasSubstr("split is 'dev'"));
+  }
+}
+
+TEST(DatasetReaderTest, OneCsvForEachSplit) {
+  const Scratch scratch;
+  scratch.Write("a.bmp", Photo(1));
+  scratch.Write("b.bmp", Photo(2));
+  scratch.Write("train.csv", "file,label\na.bmp,rose\n");
+  scratch.Write("test.csv", "file,label\nb.bmp,rose\n");
+  const auto scan = ReadDataset(scratch.path());
+  ASSERT_TRUE(scan.ok()) << scan.status();
+  ASSERT_EQ(scan->dataset.items.size(), 2u);
+  EXPECT_EQ(scan->dataset.items[0].split, Split::kTest);
+  EXPECT_EQ(scan->dataset.items[1].split, Split::kTrain);
+  scratch.Write("more.csv", "file,label\nb.bmp,rose\n");
+  EXPECT_THAT(std::string(ReadDataset(scratch.path()).status().message()),
+              HasSubstr("3 CSV files"));
+}
+
+TEST(DatasetReaderTest, DirectoryThatHoldsAnArchiveAlone) {
+  const Scratch scratch;
+  scratch.Write("upload", ReadFile(Fixture("photos.zip")));
+  ExpectAsMade(ReadDataset(scratch.path()), "photos.zip");
+}
+
+TEST(DatasetReaderTest, CsvThatNamesNoPhotoIsNoIndex) {
+  const Scratch scratch;
+  scratch.Write("rose/a.bmp", Photo(1));
+  scratch.Write("prices.csv", "rose,3\n");
+  scratch.Write("broken.csv", "rose,\"3\n");
+  EXPECT_EQ(ReadDataset(scratch.path())->format, "folder");
+}
+
+TEST(DatasetReaderTest, CsvRecordsFollowRfc4180) {
+  CsvRecords records(
+      "\xef\xbb\xbf"
+      "a,\"b \"\"c\"\",\n d\",\r\n,\nlast");
+  std::vector<std::string> fields;
+  ASSERT_TRUE(*records.Next(fields));
+  EXPECT_THAT(fields, ElementsAre("a", "b \"c\",\n d", ""));
+  ASSERT_TRUE(*records.Next(fields));
+  EXPECT_THAT(fields, ElementsAre("", ""));
+  EXPECT_EQ(records.line(), 3);
+  ASSERT_TRUE(*records.Next(fields));
+  EXPECT_THAT(fields, ElementsAre("last"));
+  EXPECT_FALSE(*records.Next(fields));
+  CsvRecords open("a\nb,\"c\n");
+  ASSERT_TRUE(*open.Next(fields));
+  EXPECT_THAT(std::string(open.Next(fields).status().message()), HasSubstr("line 2"));
+}
+
+TEST(DatasetReaderTest, CsvRowsThatNoIndexHasAreRefusedWithTheirLine) {
+  const Scratch scratch;
+  scratch.Write("a.bmp", Photo(1));
+  const std::string good = "a.bmp,rose\n", long_field(CsvRecords::kMaxBytes, 'x');
+  const std::pair<std::string, const char*> cases[] = {
+      {std::string(CsvRecords::kMaxFields, ',') + "\n", "fields"},
+      {long_field + "x\n", "bytes"},
+      {"a,\"" + long_field + "\",b\n", "bytes"},
+      {"\"\",\"x\"\"" + long_field + "\"\n", "bytes"},
+      {std::string(2 * CsvRecords::kMaxBytes + 4, '"') + "\n", "bytes"}};
+  for (const auto& [row, what] : cases) {
+    scratch.Write("index.csv", good + row);
+    const absl::Status status = ReadDataset(scratch / "index.csv").status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_THAT(std::string(status.message()), HasSubstr("index.csv: line 2: a row of more than"));
+    EXPECT_THAT(std::string(status.message()), HasSubstr(what));
+  }
+  scratch.Write("index.csv",
+                good + std::string(CsvRecords::kMaxFields - 1, ',') + "\n" + long_field + "\n");
+  EXPECT_TRUE(ReadDataset(scratch / "index.csv").ok());
+}
+
+TEST(DatasetReaderTest, NamesOfClassesHaveALimit) {
+  DatasetLimits limits;
+  limits.max_name = 4;
+  EXPECT_THAT(*ParseLabels("rose\nlily\n", limits), ElementsAre("rose", "lily"));
+  EXPECT_THAT(std::string(ParseLabels("rose\ntulip\n", limits).status().message()),
+              HasSubstr("line 2 is no name of a class"));
+}
+
+TEST(DatasetReaderTest, TfRecordShards) {
+  const Scratch scratch;
+  Copy("flowers_", scratch);
+  scratch.Write("labels.txt", ReadFile(Fixture("labels.txt")));
+  ExpectAsMade(ReadDataset(scratch.path()), "tfrecord");
+  const auto one = ReadDataset(Fixture("flowers_validation_00000-of-00001.tfrecord"));
+  ASSERT_TRUE(one.ok()) << one.status();
+  EXPECT_THAT(one->dataset.classes, ElementsAre("0", "1"));
+  EXPECT_EQ(one->dataset.items[1].split, Split::kValidation);
+}
+
+TEST(DatasetReaderTest, DamagedTfRecords) {
+  const std::string sound = ReadFile(Fixture("flowers_train_00000-of-00002.tfrecord"));
+  const auto read = [](const std::string& bytes) { return ReadBytes(bytes); };
+  ASSERT_TRUE(read(sound).ok());
+  EXPECT_EQ(read(sound.substr(0, sound.size() - 1)).status().code(), absl::StatusCode::kDataLoss);
+
+  std::string wrong = sound;  // a byte of the first photo
+  wrong[100] = static_cast<char>(wrong[100] ^ 1);
+  const auto scan = read(wrong);
+  ASSERT_TRUE(scan.ok()) << scan.status();
+  EXPECT_EQ(scan->dataset.items.size(), 1u);
+  EXPECT_THAT(scan->problems.at(0).reason, HasSubstr("checksum is wrong"));
+
+  wrong = sound;  // a byte of the second record's length
+  wrong[sound.size() / 2 + 2] = 1;
+  EXPECT_THAT(std::string(read(wrong).status().message()), HasSubstr("#1: the checksum of its"));
+}
+
+TEST(DatasetReaderTest, TfExampleThatLacksSomething) {
+  EXPECT_FALSE(ParseTfExample("\x0a\xff").ok());
+  EXPECT_FALSE(ParseTfExample("").value().encoded);
+  // features { feature { key: "image/class/label" value { int64_list { value: 7 } } } }, unpacked.
+  const std::string label = std::string("\x1a\x02\x08\x07", 4);
+  const std::string entry = "\x0a\x11image/class/label\x12\x04" + label;
+  const auto frame = [](char tag, const std::string& bytes) {
+    return std::string({tag, static_cast<char>(bytes.size())}) + bytes;
+  };
+  EXPECT_EQ(ParseTfExample(frame(0x0a, frame(0x0a, entry))).value().label, 7);
+}
+
+TEST(DatasetReaderTest, IdxWithAndWithoutGzip) {
+  const Scratch zipped;
+  for (const char* name : {"train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz",
+                           "t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"}) {
+    zipped.Write(name, ReadFile(Fixture(name)));
+  }
+  ExpectAsMade(ReadDataset(zipped.path()), "idx");
+
+  const Scratch plain;
+  plain.Write("images-idx3-ubyte", Gunzip(Fixture("train-images-idx3-ubyte.gz")));
+  plain.Write("labels-idx1-ubyte.gz", ReadFile(Fixture("train-labels-idx1-ubyte.gz")));
+  const auto scan = ReadDataset(plain / "images-idx3-ubyte", {.classes = {"shirt", "shoe", "bag"}});
+  ASSERT_TRUE(scan.ok()) << scan.status();
+  EXPECT_EQ(scan->dataset.items.size(), 5u);
+  EXPECT_EQ(scan->dataset.items[0].image.shape(), (Shape{4, 5, 1}));
+  EXPECT_THAT(scan->problems.at(0).reason, HasSubstr("label 3, expected 0 to 2"));
+  fs::remove(plain / "labels-idx1-ubyte.gz");
+  EXPECT_EQ(ReadDataset(plain / "images-idx3-ubyte").status().code(), absl::StatusCode::kNotFound);
+}
+
+TEST(DatasetReaderTest, IdxHeadersPromiseNothing) {
+  const Scratch scratch;
+  scratch.Write("labels", IdxHeader({1000000}));
+  scratch.Write("images", IdxHeader({1000000, 60000, 60000}) + "few");
+  EXPECT_EQ(ReadIdx(scratch / "images", scratch / "labels", Split::kTrain).status().code(),
+            absl::StatusCode::kDataLoss);
+  WriteGzip(scratch / "images", IdxHeader({1000000, 60000, 60000}) + std::string(1000, 'x'));
+  EXPECT_EQ(ReadIdx(scratch / "images", scratch / "labels", Split::kTrain).status().code(),
+            absl::StatusCode::kDataLoss);
+}
+
+TEST(DatasetReaderTest, Cifar10FileByItself) {
+  std::string batch = std::string(1, '\x03') + std::string(3072, '\x40');
+  const auto scan = ReadBytes(batch + batch, {}, "test_batch.bin");
+  ASSERT_TRUE(scan.ok()) << scan.status();
+  EXPECT_EQ(scan->format, "cifar10");
+  EXPECT_EQ(scan->dataset.items.size(), 2u);
+  EXPECT_EQ(scan->dataset.items[0].split, Split::kTest);
+  EXPECT_EQ(scan->dataset.classes.size(), 4u);
+}
+
+TEST(DatasetReaderTest, Cifar10HasTenClasses) {
+  const Scratch scratch;
+  const std::string planes(3072, '\x40');
+  scratch.Write("data_batch_1.bin", '\x09' + planes + '\xc8' + planes + '\x0a' + planes);
+  const auto scan = ReadDataset(scratch.path());
+  ASSERT_TRUE(scan.ok()) << scan.status();
+  EXPECT_EQ(scan->dataset.items.size(), 1u);
+  EXPECT_EQ(scan->dataset.classes.size(), 10u);
+  ASSERT_EQ(scan->problem_count, 2);
+  EXPECT_EQ(scan->problems[0].item, "data_batch_1.bin#1");
+  EXPECT_THAT(scan->problems[0].reason, HasSubstr("label 200, expected 0 to 9"));
+}
+
+TEST(DatasetReaderTest, WhatIsNoDatasetSaysSo) {
+  EXPECT_EQ(ReadDataset("/nowhere/at/all").status().code(), absl::StatusCode::kNotFound);
+  EXPECT_THAT(std::string(ReadBytes("").status().message()), HasSubstr("is empty"));
+  const absl::Status unknown = ReadBytes(std::string(1000, '\xab')).status();
+  EXPECT_EQ(unknown.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(unknown.message()), HasSubstr("no dataset of a known kind"));
+  const Scratch empty;
+  EXPECT_EQ(ReadDataset(empty.path()).status().code(), absl::StatusCode::kInvalidArgument);
+  empty.Write("rose/notes.txt", "words");
+  EXPECT_THAT(std::string(ReadDataset(empty.path()).status().message()),
+              HasSubstr("rose/notes.txt is no JPEG"));
+  const std::string tar = ReadFile(Fixture("photos.tar.gz"));
+  EXPECT_EQ(ReadBytes(tar.substr(0, tar.size() / 2)).status().code(), absl::StatusCode::kDataLoss);
+}
+
+TEST(DatasetReaderTest, ProblemsAreCountedAndTheFirstListed) {
+  const Scratch scratch;
+  scratch.Write("rose/a.bmp", Photo(1));
+  for (int i = 0; i < 20; ++i) scratch.Write(fmt::format("rose/{}.txt", i), "words");
+  DatasetOptions options;
+  options.limits.max_problems = 7;
+  const auto scan = ReadDataset(scratch.path(), options);
+  ASSERT_TRUE(scan.ok()) << scan.status();
+  EXPECT_EQ(scan->problem_count, 20);
+  EXPECT_EQ(scan->problems.size(), 7u);
+}
+
+TEST(DatasetReaderTest, NamesAreMadePrintable) {
+  const Scratch scratch;
+  scratch.Write("r\xf6se/a\x01.bmp", Photo(1));
+  const auto scan = ReadDataset(scratch.path());
+  ASSERT_TRUE(scan.ok()) << scan.status();
+  EXPECT_EQ(scan->dataset.classes[0], "r\\xf6se");
+  EXPECT_EQ(scan->dataset.items[0].name, "r\\xf6se/a\\x01.bmp");
+}
+
+// A hundred random changes of each fixture end in a dataset or an error, soon.
+TEST(DatasetReaderTest, MutationsEndInAClearResult) {
+  DatasetOptions options;
+  options.limits.max_total_bytes = 64 << 20;
+  options.limits.max_heap_bytes = 16 << 20;
+  std::map<std::string, std::string> fixtures;
+  for (const auto& entry : fs::directory_iterator(Fixture(""))) {
+    const std::string name = entry.path().filename().string();
+    if (!name.ends_with(".json") && name != "bomb.tar.gz") {
+      fixtures[name] = ReadFile(entry.path().string());
+    }
+  }
+  fixtures["train-images-idx3-ubyte"] = Gunzip(Fixture("train-images-idx3-ubyte.gz"));
+  fixtures["index.csv"] = "photo.bmp,rose,train\n\"photo.bmp\",\"ro\"\"se\"\n";
+  fixtures["data_batch_1.bin"] = std::string(2 * 3073, '\x05');
+  ASSERT_GE(fixtures.size(), 18u);
+  const Scratch scratch;
+  scratch.Write("photo.bmp", Photo(1));
+  scratch.Write("train-labels-idx1-ubyte", Gunzip(Fixture("train-labels-idx1-ubyte.gz")));
+  for (const auto& [name, bytes] : fixtures) {
+    SCOPED_TRACE(name);
+    train::Random random({9, bytes.size()});
+    for (int i = 0; i < 100; ++i) {
+      std::string changed = bytes;
+      for (int k = random.Below(8); k >= 0; --k) {
+        const auto at = static_cast<std::size_t>(random.Below(static_cast<int>(bytes.size())));
+        changed[std::min(at, changed.size() - 1)] = static_cast<char>(random.Next());
+        if (k == 0 && random.Below(4) == 0) changed.resize(at + 1);
+      }
+      fs::remove(scratch / name);  // to write over it would wait for the disk
+      scratch.Write(name, changed);
+      const auto scan = ReadDataset(scratch / name, options);
+      if (scan.ok()) {
+        EXPECT_FALSE(scan->dataset.items.empty());
+        for (const Item& item : scan->dataset.items) {
+          ASSERT_LT(static_cast<std::size_t>(item.label), scan->dataset.classes.size());
+        }
+      } else {
+        EXPECT_FALSE(scan.status().message().empty());
+        EXPECT_NE(scan.status().code(), absl::StatusCode::kInternal);
+      }
+    }
+    fs::remove(scratch / name);
+  }
+}
+
+}  // namespace
+}  // namespace zood::dataset

@@ -1,0 +1,117 @@
+// What a job is planned from: heads, numbers of classes, and what is kept of it.
+#include "jobs/job_plan.h"
+
+#include <gmock/gmock.h>
+
+#include "jobs/job.h"
+#include "tests/serving/serving_fixture.h"
+
+namespace zood::jobs {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+constexpr const char* kPrototxt = R"(
+  name: "Small"
+  input: "data" input_dim: 1 input_dim: 3 input_dim: 8 input_dim: 8
+  layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
+          convolution_param { num_output: 4 kernel_size: 3 } }
+  layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }
+  layer { name: "score" type: "InnerProduct" bottom: "conv" top: "score"
+          inner_product_param { num_output: 7 } }
+  layer { name: "prob" type: "Softmax" bottom: "score" top: "prob" }
+)";
+
+TEST(JobPlanTest, TheLastLayerIsTheHead) {
+  const models::Zoo zoo = models::Zoo::Standard();
+  EXPECT_THAT(LastLayerVariables(*serving::BuildGraph(SmallLeNet(), zoo)),
+              ElementsAre("LeNet/fc4/weights", "LeNet/fc4/biases"));
+  EXPECT_THAT(LastLayerVariables(*serving::BuildGraph(serving::CaffeNetwork{kPrototxt}, zoo)),
+              ElementsAre("score/weights", "score/biases"));
+}
+
+TEST(JobPlanTest, ACaffeNetworkTakesAnotherNumberOfClasses) {
+  const models::Zoo zoo = models::Zoo::Standard();
+  const auto network = serving::WithClasses(serving::CaffeNetwork{kPrototxt}, 3);
+  ASSERT_TRUE(network.ok()) << network.status();
+  const auto kept = serving::NetworkFromJson(ToJson(*network));
+  ASSERT_TRUE(kept.ok()) << kept.status();
+  EXPECT_EQ(*kept, *network);
+  const auto graph = serving::BuildGraph(*kept, zoo);
+  ASSERT_TRUE(graph.ok()) << graph.status();
+  EXPECT_EQ(graph->node(graph->logits()).shape.back(), 3);
+  EXPECT_EQ(serving::NetworkFromJson(R"({"caffe": "x", "num_classes": -1})").status().code(),
+            absl::StatusCode::kInvalidArgument);
+  const auto none = serving::WithClasses(serving::CaffeNetwork{R"(
+      input: "data" input_dim: 1 input_dim: 3 input_dim: 8 input_dim: 8
+      layer { name: "relu" type: "ReLU" bottom: "data" top: "relu" })"},
+                                         3);
+  EXPECT_THAT(std::string(none.status().message()), HasSubstr("InnerProduct"));
+}
+
+TEST(JobPlanTest, LengthsInEpochsBecomeSteps) {
+  EXPECT_EQ((Length{.steps = 7}).InSteps(100), 7);
+  EXPECT_EQ((Length{.epochs = 2}).InSteps(12.5), 25);
+  EXPECT_EQ((Length{.epochs = 1}).InSteps(12.25), 13) << "a part of a step counts as one";
+  EXPECT_EQ((Length{.epochs = 0.001}).InSteps(10), 1);
+  EXPECT_EQ((Length{.epochs = 3}).InSteps(0.1), 1);
+}
+
+TEST(JobTest, WhatIsKeptOfAJobIsReadBack) {
+  JobHistory history{.base = VersionName{"digits", 3, "ab"},
+                     .dataset_digest = "cd",
+                     .build = "zood",
+                     .queued_at_us = 5,
+                     .restored = {{"fc/weights", Shape{3, 4}, "digits@3", "old/weights"}},
+                     .updated_variables = 2,
+                     .updated_values = 16};
+  history.progress = {.step = 4, .steps = 9, .epoch = 0.1, .images_per_second = 3};
+  history.progress.metrics = train::StepReport{.step = 4, .loss = 0.1 + 0.2};
+  history.checkpoints = {{.version = 7, .digest = "ef", .step = 4, .bytes = 12}};
+  history.evaluation = JobEvaluation{.step = 4, .split = dataset::Split::kTest, .top1 = 0.25};
+  history.gates = {{0, true, "good \xc3\xa9nough"}};
+  history.moves = {{.alias = "stable", .version = 8, .previous = 2, .rolled_back = true}};
+  history.planned_moves = {{.alias = "canary", .version = 9, .previous = 8, .at_us = 6}};
+  history.sources = {{"digits", 3, "ab"}, {"letters", 1, "ba"}};
+  const store::JobRecord record{
+      .id = "job-1", .state = "PAUSED", .progress = ToJson(history), .error_code = 0};
+  const auto job = JobFromRecord(record);
+  ASSERT_TRUE(job.ok()) << job.status();
+  EXPECT_EQ(job->state, JobState::kPaused);
+  EXPECT_EQ(ToJson(job->history), ToJson(history));
+  EXPECT_EQ(job->history.progress.metrics->loss, 0.1 + 0.2);
+  EXPECT_EQ(job->history.planned_moves.at(0).previous, 8);
+  EXPECT_EQ(job->history.sources.at(1).model, "letters");
+
+  store::JobRecord broken = record;
+  broken.progress = "{\"moves\": 3}";
+  EXPECT_EQ(JobFromRecord(broken).status().code(), absl::StatusCode::kDataLoss);
+  broken = record;
+  broken.state = "DREAMING";
+  EXPECT_EQ(JobFromRecord(broken).status().code(), absl::StatusCode::kDataLoss);
+}
+
+TEST(JobTest, EventsAreReadBack) {
+  const std::vector<JobEventContent> contents = {
+      StateChanged{.state = JobState::kFailed, .error = absl::DataLossError("why")},
+      JobProgress{.step = 3},
+      JobEvaluation{.top5 = 0.5},
+      LogLine{"a line"},
+      JobCheckpoint{.version = 3},
+      GateOutcome{1, false, "no"},
+      AliasMove{.alias = "stable"}};
+  for (const JobEventContent& content : contents) {
+    const store::NewJobEvent stored = ToStored(content, 9);
+    const auto event = EventFromStored(
+        {.sequence = 4, .kind = stored.kind, .payload = stored.payload, .at_us = stored.at_us});
+    ASSERT_TRUE(event.ok()) << event.status();
+    EXPECT_EQ(event->content.index(), content.index());
+    EXPECT_EQ(ToStored(event->content, 9).payload, stored.payload);
+  }
+  EXPECT_EQ(EventFromStored({.sequence = 1, .payload = "[]"}).status().code(),
+            absl::StatusCode::kDataLoss);
+}
+
+}  // namespace
+}  // namespace zood::jobs
