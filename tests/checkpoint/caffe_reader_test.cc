@@ -4,8 +4,8 @@
 
 #include "base/checksum.h"
 #include "base/wire_writer.h"
-#include "manifest_fixtures.h"
-#include "memory_file_system.h"
+#include "tests/checkpoint/support/manifest_fixtures.h"
+#include "tests/checkpoint/support/memory_file_system.h"
 
 namespace zood::checkpoint {
 namespace {

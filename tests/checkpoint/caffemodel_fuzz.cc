@@ -5,7 +5,7 @@
 
 #include "base/checksum.h"
 #include "checkpoint/caffe/reader.h"
-#include "fuzz_limits.h"
+#include "tests/checkpoint/support/fuzz_limits.h"
 #include "netdef/caffe/net.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {

@@ -4,7 +4,7 @@
 #include <thread>
 
 #include "checkpoint/reader.h"
-#include "fixtures.h"
+#include "tests/checkpoint/support/fixtures.h"
 
 namespace zood::checkpoint {
 namespace {

@@ -3,12 +3,12 @@
 #include <gtest/gtest.h>
 
 #include "base/checksum.h"
-#include "byte_mutation.h"
+#include "tests/checkpoint/support/byte_mutation.h"
 #include "checkpoint/reader.h"
 #include "checkpoint/tensorflow/open.h"
 #include "checkpoint/tensorflow/table_builder.h"
-#include "fixtures.h"
-#include "memory_file_system.h"
+#include "tests/checkpoint/support/fixtures.h"
+#include "tests/checkpoint/support/memory_file_system.h"
 
 namespace zood::checkpoint {
 namespace {

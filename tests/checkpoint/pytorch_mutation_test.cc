@@ -1,13 +1,13 @@
 // Damaged PyTorch files end in a clear error or in a correct read, within the limits.
 #include <gtest/gtest.h>
 
-#include "allocation_meter.h"
-#include "byte_mutation.h"
+#include "tests/checkpoint/support/allocation_meter.h"
+#include "tests/checkpoint/support/byte_mutation.h"
 #include "checkpoint/reader.h"
-#include "manifest_fixtures.h"
-#include "memory_file_system.h"
-#include "mutation_expectations.h"
-#include "zip_repair.h"
+#include "tests/checkpoint/support/manifest_fixtures.h"
+#include "tests/checkpoint/support/memory_file_system.h"
+#include "tests/checkpoint/support/mutation_expectations.h"
+#include "tests/checkpoint/support/zip_repair.h"
 
 namespace zood::checkpoint {
 namespace {

@@ -7,9 +7,9 @@
 #include <tuple>
 
 #include "checkpoint/variable_role.h"
-#include "manifest_fixtures.h"
-#include "memory_file_system.h"
-#include "torch_files.h"
+#include "tests/checkpoint/support/manifest_fixtures.h"
+#include "tests/checkpoint/support/memory_file_system.h"
+#include "tests/checkpoint/support/torch_files.h"
 
 namespace zood::checkpoint {
 namespace {

@@ -5,7 +5,7 @@
 #include <string>
 
 #include "checkpoint/pytorch/reader.h"
-#include "fuzz_limits.h"
+#include "tests/checkpoint/support/fuzz_limits.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace std::string_literals;

@@ -4,8 +4,8 @@
 #include <string>
 
 #include "checkpoint/pytorch/reader.h"
-#include "fuzz_limits.h"
-#include "zip_repair.h"
+#include "tests/checkpoint/support/fuzz_limits.h"
+#include "tests/checkpoint/support/zip_repair.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   namespace checkpoint = zood::checkpoint;

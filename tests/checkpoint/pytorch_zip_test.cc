@@ -6,8 +6,8 @@
 
 #include "base/checksum.h"
 #include "base/wire.h"
-#include "fixtures.h"
-#include "torch_files.h"
+#include "tests/checkpoint/support/fixtures.h"
+#include "tests/checkpoint/support/torch_files.h"
 
 namespace zood::checkpoint {
 namespace {

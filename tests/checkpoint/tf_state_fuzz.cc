@@ -5,7 +5,7 @@
 #include <string_view>
 
 #include "checkpoint/tensorflow/open.h"
-#include "memory_file_system.h"
+#include "tests/checkpoint/support/memory_file_system.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   zood::checkpoint::MemoryFileSystem files;

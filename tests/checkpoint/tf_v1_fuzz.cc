@@ -4,7 +4,7 @@
 #include <string>
 
 #include "checkpoint/tensorflow/v1_reader.h"
-#include "table_repair.h"
+#include "tests/checkpoint/support/table_repair.h"
 
 namespace {
 

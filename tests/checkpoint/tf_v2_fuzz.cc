@@ -5,8 +5,8 @@
 #include <string>
 
 #include "checkpoint/reader.h"
-#include "memory_file_system.h"
-#include "table_repair.h"
+#include "tests/checkpoint/support/memory_file_system.h"
+#include "tests/checkpoint/support/table_repair.h"
 
 namespace {
 

@@ -3,8 +3,8 @@
 #include <gtest/gtest.h>
 
 #include "checkpoint/reader.h"
-#include "fixtures.h"
-#include "memory_file_system.h"
+#include "tests/checkpoint/support/fixtures.h"
+#include "tests/checkpoint/support/memory_file_system.h"
 
 namespace zood::checkpoint {
 namespace {

@@ -5,8 +5,8 @@
 #include <map>
 
 #include "checkpoint/tensorflow/v2_writer.h"
-#include "fixtures.h"
-#include "memory_file_system.h"
+#include "tests/checkpoint/support/fixtures.h"
+#include "tests/checkpoint/support/memory_file_system.h"
 
 namespace zood::checkpoint {
 namespace {

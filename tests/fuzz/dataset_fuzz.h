@@ -49,7 +49,7 @@ inline void Judge(const absl::StatusOr<dataset::DatasetScan>& scan) {
   const dataset::Dataset& dataset = scan->dataset;
   if (dataset.items.empty() || dataset.classes.empty()) std::abort();
   if (scan->problem_count < static_cast<std::int64_t>(scan->problems.size())) std::abort();
-  for (const Item& item : dataset.items) {
+  for (const dataset::Item& item : dataset.items) {
     if (item.label < 0 || static_cast<std::size_t>(item.label) >= dataset.classes.size()) {
       std::abort();
     }

@@ -3,13 +3,13 @@
 #include <gtest/gtest.h>
 
 #include "base/checksum.h"
-#include "manifest_fixtures.h"
+#include "tests/checkpoint/support/manifest_fixtures.h"
 
 namespace zood::netdef {
 namespace {
 
 NetDefinition Parse(const std::string& file) {
-  auto net = ParseCaffeText(ReadWholeFile(checkpoint::DataPath("caffe/" + file)), file);
+  auto net = ParseCaffeText(checkpoint::ReadWholeFile(checkpoint::DataPath("caffe/" + file)), file);
   EXPECT_TRUE(net.ok()) << net.status();
   return net.ok() ? *std::move(net) : NetDefinition{};
 }
@@ -138,7 +138,7 @@ TEST(CaffeNetTest, AppliesTheRulesForTest) {
 
 TEST(CaffeNetTest, ReadsTheNetworkThatAModelCarries) {
   for (const std::string name : {"new.caffemodel", "v1.caffemodel", "unpacked.caffemodel"}) {
-    const std::string bytes = ReadWholeFile(checkpoint::DataPath("caffe/" + name));
+    const std::string bytes = checkpoint::ReadWholeFile(checkpoint::DataPath("caffe/" + name));
     const auto net = ParseCaffeModel(AsBytes(bytes), name);
     ASSERT_TRUE(net.ok()) << net.status();
     EXPECT_EQ(Parameters<CaffeConvolution>(*net, "conv1").pad, (CaffeSpatial{1, 1}));
@@ -153,7 +153,7 @@ TEST(CaffeNetTest, RefusesTheFirstForm) {
   const auto text = ParseCaffeText("layers {\n layer { name: 'a' type: 'relu' } }", "x.prototxt");
   EXPECT_EQ(text.status().code(), absl::StatusCode::kUnimplemented);
   EXPECT_EQ(text.status().message().find("x.prototxt:2:"), 0u) << text.status();
-  const std::string bytes = ReadWholeFile(checkpoint::DataPath("caffe/v0.caffemodel"));
+  const std::string bytes = checkpoint::ReadWholeFile(checkpoint::DataPath("caffe/v0.caffemodel"));
   EXPECT_EQ(ParseCaffeModel(AsBytes(bytes), "x").status().code(), absl::StatusCode::kUnimplemented);
 }
 
@@ -222,9 +222,9 @@ TEST(CaffeNetTest, IsBounded) {
 }
 
 TEST(PublishedCaffeTest, OpenNsfwPrototxt) {
-  const auto path = PublishedModel("open_nsfw/deploy.prototxt");
+  const auto path = checkpoint::PublishedModel("open_nsfw/deploy.prototxt");
   if (!path) return;
-  const auto net = ParseCaffeText(ReadWholeFile(*path), *path);
+  const auto net = ParseCaffeText(checkpoint::ReadWholeFile(*path), *path);
   ASSERT_TRUE(net.ok()) << net.status();
   std::map<std::string, int> types;
   for (const CaffeLayer& layer : net->layers) ++types[layer.type];

@@ -33,7 +33,7 @@ std::string Input(int channels, int height, int width) {
       channels, height, width);
 }
 
-std::string models::Layer(const std::string& type, const std::string& name,
+std::string Layer(const std::string& type, const std::string& name,
                           const std::string& bottom, const std::string& rest = "") {
   return fmt::format("layer {{ name: '{}' type: '{}' bottom: '{}' top: '{}' {} }} ", name, type,
                      bottom, name, rest);
@@ -97,7 +97,7 @@ TEST(CaffeNetworkTest, InnerProductReadsItsFeaturesInCaffesOrder) {
   for (const bool transpose : {false, true}) {
     const auto network =
         Build(Input(3, 2, 4) +
-              models::Layer(
+              Layer(
                   "InnerProduct", "ip", "data",
                   fmt::format("inner_product_param {{ num_output: 5 transpose: {} }}", transpose)));
     ASSERT_TRUE(network.ok()) << network.status();
@@ -120,12 +120,12 @@ TEST(CaffeNetworkTest, InnerProductReadsItsFeaturesInCaffesOrder) {
 
 TEST(CaffeNetworkTest, FlattenedMapsMayBeNormalisedAndJoined) {
   const auto network = Build(
-      Input(2, 3, 2) + models::Layer("Flatten", "flat", "data") +
-      models::Layer("Scale", "scaled", "flat", "scale_param { bias_term: true }") +
-      models::Layer("Pooling", "pool", "data", "pooling_param { pool: AVE global_pooling: true }") +
-      models::Layer("Flatten", "pooled", "pool") +
+      Input(2, 3, 2) + Layer("Flatten", "flat", "data") +
+      Layer("Scale", "scaled", "flat", "scale_param { bias_term: true }") +
+      Layer("Pooling", "pool", "data", "pooling_param { pool: AVE global_pooling: true }") +
+      Layer("Flatten", "pooled", "pool") +
       "layer { name: 'all' type: 'Concat' bottom: 'pooled' bottom: 'scaled' top: 'all' } " +
-      models::Layer("InnerProduct", "ip", "all",
+      Layer("InnerProduct", "ip", "all",
                     "inner_product_param { num_output: 1 bias_term: false }"));
   ASSERT_TRUE(network.ok()) << network.status();
   const Tensor image = Some({3, 2, 2});
@@ -173,11 +173,11 @@ TEST(CaffeNetworkTest, PoolingRoundsUpAndDividesAsCaffeDoes) {
           SCOPED_TRACE(fmt::format("n {} kernel {} stride {} pad {}", n, kernel, stride, pad));
           const auto network =
               Build(Input(1, 1, n) +
-                    models::Layer("Pooling", "pool", "data",
+                    Layer("Pooling", "pool", "data",
                                   fmt::format("pooling_param {{ pool: AVE kernel_h: 1 kernel_w: {} "
                                               "stride_h: 1 stride_w: {} pad_h: 0 pad_w: {} }}",
                                               kernel, stride, pad)) +
-                    models::Layer("Flatten", "flat", "pool"));
+                    Layer("Flatten", "flat", "pool"));
           ASSERT_TRUE(network.ok()) << network.status();
           const Tensor image = Some({1, n, 1});
           const std::vector<float> row(image.values<float>().begin(), image.values<float>().end());
@@ -193,7 +193,7 @@ TEST(CaffeNetworkTest, PoolingRoundsUpAndDividesAsCaffeDoes) {
 
 TEST(CaffeNetworkTest, BatchNormAppliesTheFactor) {
   const auto network = Build(
-      Input(2, 1, 1) + models::Layer("BatchNorm", "bn", "data", "batch_norm_param { eps: 0.5 }"));
+      Input(2, 1, 1) + Layer("BatchNorm", "bn", "data", "batch_norm_param { eps: 0.5 }"));
   ASSERT_TRUE(network.ok()) << network.status();
   const Tensor image = Values({1, 1, 2}, {3, 5});
   const TensorMap file = {
@@ -213,11 +213,11 @@ TEST(CaffeNetworkTest, BatchNormAppliesTheFactor) {
 TEST(CaffeNetworkTest, ElementwiseLayersFollowCaffe) {
   const auto network = Build(
       Input(2, 1, 1) +
-      models::Layer("LRN", "lrn", "data", "lrn_param { local_size: 3 alpha: 6 beta: 0.5 k: 2 }") +
-      models::Layer("ReLU", "leaky", "data", "relu_param { negative_slope: 0.25 }") +
-      models::Layer("PReLU", "prelu", "data", "prelu_param { channel_shared: true }") +
-      models::Layer("Power", "power", "data", "power_param { scale: 2 shift: 1 }") +
-      models::Layer("Bias", "bias", "power") +
+      Layer("LRN", "lrn", "data", "lrn_param { local_size: 3 alpha: 6 beta: 0.5 k: 2 }") +
+      Layer("ReLU", "leaky", "data", "relu_param { negative_slope: 0.25 }") +
+      Layer("PReLU", "prelu", "data", "prelu_param { channel_shared: true }") +
+      Layer("Power", "power", "data", "power_param { scale: 2 shift: 1 }") +
+      Layer("Bias", "bias", "power") +
       "layer { name: 'sum' type: 'Eltwise' bottom: 'lrn' bottom: 'leaky' top: 'sum' "
       "eltwise_param { operation: SUM coeff: 2 coeff: -1 } } "
       "layer { name: 'max' type: 'Eltwise' bottom: 'sum' bottom: 'prelu' top: 'max' "
@@ -242,11 +242,11 @@ TEST(CaffeNetworkTest, ElementwiseLayersFollowCaffe) {
 TEST(CaffeNetworkTest, ConvolutionHasGroupsDilationAndPadding) {
   const auto network = Build(
       Input(4, 9, 7) +
-      models::Layer("Convolution", "conv", "data",
+      Layer("Convolution", "conv", "data",
                     "convolution_param { num_output: 6 kernel_size: 3 pad: 1 stride: 2 dilation: 2 "
                     "group: 2 }") +
       "layer { name: 'relu' type: 'ReLU' bottom: 'conv' top: 'conv' } " +
-      models::Layer("Pooling", "pool", "conv", "pooling_param { pool: MAX global_pooling: true }"));
+      Layer("Pooling", "pool", "conv", "pooling_param { pool: MAX global_pooling: true }"));
   ASSERT_TRUE(network.ok()) << network.status();
   EXPECT_EQ(ShapeOf(*network, "conv"), Shape({Shape::kAnyBatch, 4, 3, 6}));
   EXPECT_EQ(ShapeOf(*network, "pool"), Shape({Shape::kAnyBatch, 1, 1, 6}));
@@ -261,10 +261,10 @@ TEST(CaffeNetworkTest, ConvolutionHasGroupsDilationAndPadding) {
 }
 
 TEST(CaffeNetworkTest, AnswersWhatGoesIntoTheSoftmax) {
-  const std::string conv = models::Layer("Convolution", "conv", "data",
+  const std::string conv = Layer("Convolution", "conv", "data",
                                          "convolution_param { num_output: 3 kernel_size: 4 }");
-  const auto network = Build(Input(1, 4, 4) + conv + models::Layer("Dropout", "drop", "conv") +
-                             models::Layer("Softmax", "prob", "drop"));
+  const auto network = Build(Input(1, 4, 4) + conv + Layer("Dropout", "drop", "conv") +
+                             Layer("Softmax", "prob", "drop"));
   ASSERT_TRUE(network.ok()) << network.status();
   const graph::Graph& graph = network->graph();
   EXPECT_EQ(graph.node(graph.logits()).shape, Shape({Shape::kAnyBatch, 3}));
@@ -280,7 +280,7 @@ TEST(CaffeNetworkTest, AnswersWhatGoesIntoTheSoftmax) {
 TEST(CaffeNetworkTest, AccountsForEveryBlob) {
   const auto network =
       Build(Input(1, 4, 4) +
-            models::Layer("InnerProduct", "ip", "data", "inner_product_param { num_output: 2 }"));
+            Layer("InnerProduct", "ip", "data", "inner_product_param { num_output: 2 }"));
   ASSERT_TRUE(network.ok()) << network.status();
   const TensorMap file = {{"ip/0", Some({2, 16})}, {"ip/1", Some({2})}};
   const auto message = [&](const TensorMap& changed) {
@@ -307,39 +307,39 @@ TEST(CaffeNetworkTest, AccountsForEveryBlob) {
 
 TEST(CaffeNetworkTest, NamesTheLayerThatIsWrongOrUnsupported) {
   const std::string input = Input(4, 8, 8);
-  EXPECT_THAT(ErrorOf(input + models::Layer("ReLU", "r", "nowhere"), kInvalid),
+  EXPECT_THAT(ErrorOf(input + Layer("ReLU", "r", "nowhere"), kInvalid),
               AllOf(HasSubstr("'r'"), HasSubstr("'nowhere'")));
-  EXPECT_THAT(ErrorOf(input + models::Layer("Deconvolution", "up", "data",
+  EXPECT_THAT(ErrorOf(input + Layer("Deconvolution", "up", "data",
                                             "convolution_param { num_output: 1 kernel_size: 2 }"),
                       kUnimplemented),
               AllOf(HasSubstr("'up'"), HasSubstr("Deconvolution")));
-  EXPECT_THAT(ErrorOf(input + models::Layer("ShuffleChannel", "odd", "data"), kUnimplemented),
+  EXPECT_THAT(ErrorOf(input + Layer("ShuffleChannel", "odd", "data"), kUnimplemented),
               HasSubstr("ShuffleChannel"));
-  EXPECT_THAT(ErrorOf(input + models::Layer("Convolution", "c", "data",
+  EXPECT_THAT(ErrorOf(input + Layer("Convolution", "c", "data",
                                             "convolution_param { num_output: 4 kernel_size: 9 }"),
                       kInvalid),
               HasSubstr("c: "));
   EXPECT_THAT(
-      ErrorOf(input + models::Layer("Convolution", "c", "data",
+      ErrorOf(input + Layer("Convolution", "c", "data",
                                     "convolution_param { num_output: 6 kernel_size: 1 group: 3 }"),
               kInvalid),
       HasSubstr("groups"));
-  EXPECT_THAT(ErrorOf(input + models::Layer("Pooling", "p", "data",
+  EXPECT_THAT(ErrorOf(input + Layer("Pooling", "p", "data",
                                             "pooling_param { pool: STOCHASTIC kernel_size: 2 }"),
                       kUnimplemented),
               HasSubstr("'p'"));
   EXPECT_THAT(ErrorOf(input, kInvalid), HasSubstr("no layers"));
-  EXPECT_THAT(ErrorOf(input + models::Layer("ReLU", "r", "data"), kInvalid),
+  EXPECT_THAT(ErrorOf(input + Layer("ReLU", "r", "data"), kInvalid),
               HasSubstr("[?,8,8,4]"));
-  EXPECT_THAT(ErrorOf(input + models::Layer("Flatten", "f", "data"), kUnimplemented),
+  EXPECT_THAT(ErrorOf(input + Layer("Flatten", "f", "data"), kUnimplemented),
               HasSubstr("flattened"));
-  EXPECT_THAT(ErrorOf(models::Layer("ReLU", "r", "data"), kInvalid), HasSubstr("0 inputs"));
-  EXPECT_THAT(ErrorOf(Input(4, 8, 1 << 20) + models::Layer("ReLU", "r", "data"), kInvalid),
+  EXPECT_THAT(ErrorOf(Layer("ReLU", "r", "data"), kInvalid), HasSubstr("0 inputs"));
+  EXPECT_THAT(ErrorOf(Input(4, 8, 1 << 20) + Layer("ReLU", "r", "data"), kInvalid),
               HasSubstr("input 'data'"));
 }
 
 TEST(CaffeNetworkTest, DoublingABlobEndsInAnError) {
-  std::string text = Input(2, 4, 4) + models::Layer("Flatten", "b0", "data");
+  std::string text = Input(2, 4, 4) + Layer("Flatten", "b0", "data");
   for (int i = 0; i < 4000; ++i) {
     text += fmt::format(
         "layer {{ name: 'b{}' type: 'Concat' bottom: 'b{}' bottom: 'b{}' top: "

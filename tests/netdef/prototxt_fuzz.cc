@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <string_view>
 
-#include "fuzz_limits.h"
+#include "tests/checkpoint/support/fuzz_limits.h"
 #include "netdef/caffe/net.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {

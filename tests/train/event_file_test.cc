@@ -65,7 +65,7 @@ struct Fields {
 };
 
 std::vector<std::string> Records(const std::string& path) {
-  const std::string file = ReadFile(path);
+  const std::string file = dataset::ReadFile(path);
   std::string_view rest = file;
   std::vector<std::string> records;
   while (!rest.empty()) {
@@ -80,7 +80,7 @@ std::vector<std::string> Records(const std::string& path) {
 }
 
 TEST(EventFileTest, HoldsVersionScalarsAndTexts) {
-  const Scratch scratch;
+  const dataset::Scratch scratch;
   std::string path;
   {
     auto writer = EventFileWriter::Create(scratch / "runs/1");
@@ -119,7 +119,7 @@ TEST(EventFileTest, HoldsVersionScalarsAndTexts) {
 }
 
 TEST(EventFileTest, ARunThatGoesOnAddsAFile) {
-  const Scratch scratch;
+  const dataset::Scratch scratch;
   auto first = EventFileWriter::Create(scratch.path());
   auto second = EventFileWriter::Create(scratch.path());
   ASSERT_TRUE(first.ok() && second.ok());
@@ -134,7 +134,7 @@ TEST(EventFileTest, ARunThatGoesOnAddsAFile) {
 }
 
 TEST(EventFileTest, ManyEventsAreWrittenAsTheyCome) {
-  const Scratch scratch;
+  const dataset::Scratch scratch;
   auto writer = EventFileWriter::Create(scratch.path());
   ASSERT_TRUE(writer.ok());
   const std::string tag(1000, 't');
@@ -148,7 +148,7 @@ TEST(EventFileTest, ManyEventsAreWrittenAsTheyCome) {
 }
 
 TEST(EventFileTest, WhereNoFileCanBeMade) {
-  const Scratch scratch;
+  const dataset::Scratch scratch;
   scratch.Write("file", "x");
   EXPECT_FALSE(EventFileWriter::Create(scratch / "file").ok());
 }

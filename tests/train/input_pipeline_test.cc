@@ -67,7 +67,7 @@ TEST(EpochOrderTest, IsAPermutationBySeedAndEpoch) {
 }
 
 TEST(InputPipelineTest, TheSameBitsWithAnyNumberOfThreads) {
-  const auto dataset = std::make_shared<const dataset::Dataset>(PixelDataset(37, 4));
+  const auto dataset = std::make_shared<const dataset::Dataset>(dataset::PixelDataset(37, 4));
   std::vector<Batch> expected;
   for (const int threads : {0, 1, 2, 5}) {
     const auto pipeline = Make(dataset, {.batch = 8, .seed = 9, .threads = threads});
@@ -81,7 +81,7 @@ TEST(InputPipelineTest, TheSameBitsWithAnyNumberOfThreads) {
 }
 
 TEST(InputPipelineTest, AnyStepAtAnyTime) {
-  const auto dataset = std::make_shared<const dataset::Dataset>(PixelDataset(10, 2));
+  const auto dataset = std::make_shared<const dataset::Dataset>(dataset::PixelDataset(10, 2));
   const auto straight = Make(dataset, {.batch = 4, .seed = 2, .threads = 0});
   const auto jumping = Make(dataset, {.batch = 4, .seed = 2, .threads = 2});
   for (const std::int64_t step : {7, 8, 3, 3, 1000000, 0, 1, 2, 9}) {
@@ -92,7 +92,7 @@ TEST(InputPipelineTest, AnyStepAtAnyTime) {
 
 // What threads are still at when Fill() asks for another step must not reach the new batches.
 TEST(InputPipelineTest, WhatWasBegunIsDroppedWhole) {
-  const auto dataset = std::make_shared<const dataset::Dataset>(PixelDataset(64, 2, {300, 300, 3}));
+  const auto dataset = std::make_shared<const dataset::Dataset>(dataset::PixelDataset(64, 2, {300, 300, 3}));
   const auto straight = Make(dataset, {.batch = 4, .threads = 0});
   const auto jumping = Make(dataset, {.batch = 4, .threads = 4, .batches_ahead = 5});
   Random random({3});
@@ -103,7 +103,7 @@ TEST(InputPipelineTest, WhatWasBegunIsDroppedWhole) {
 }
 
 TEST(InputPipelineTest, EpochsUseEveryItemOnceAndGoOnInTheNext) {
-  const auto dataset = std::make_shared<const dataset::Dataset>(PixelDataset(20, 4));
+  const auto dataset = std::make_shared<const dataset::Dataset>(dataset::PixelDataset(20, 4));
   const std::vector<std::int32_t> indices = {3, 5, 8, 9, 11, 14, 19};
   const auto pipeline = Make(dataset, {.batch = 3, .threads = 1}, NoAugmentation{}, indices);
   EXPECT_EQ(pipeline->size(), 7);
@@ -132,13 +132,13 @@ TEST(InputPipelineTest, EpochsUseEveryItemOnceAndGoOnInTheNext) {
 }
 
 TEST(InputPipelineTest, ABatchMayBeLargerThanTheDataset) {
-  const auto dataset = std::make_shared<const dataset::Dataset>(PixelDataset(2, 2));
+  const auto dataset = std::make_shared<const dataset::Dataset>(dataset::PixelDataset(2, 2));
   const auto pipeline = Make(dataset, {.batch = 9, .shuffle = false, .threads = 2});
   EXPECT_EQ(Get(*pipeline, 1).items, (std::vector<std::int32_t>{1, 0, 1, 0, 1, 0, 1, 0, 1}));
 }
 
 TEST(InputPipelineTest, AugmentationIsByEpochAndItem) {
-  const auto dataset = std::make_shared<const dataset::Dataset>(PixelDataset(3, 1));
+  const auto dataset = std::make_shared<const dataset::Dataset>(dataset::PixelDataset(3, 1));
   const auto pipeline = Make(dataset, {.batch = 3, .seed = 6, .shuffle = false, .threads = 1});
   const Batch first = Get(*pipeline, 0);
   EXPECT_NE(Get(*pipeline, 1).images, first.images);
@@ -150,7 +150,7 @@ TEST(InputPipelineTest, AugmentationIsByEpochAndItem) {
 }
 
 TEST(InputPipelineTest, ABadItemIsAnErrorOfItsStepAgainAndAgain) {
-  dataset::Dataset dataset = PixelDataset(6, 2);
+  dataset::Dataset dataset = dataset::PixelDataset(6, 2);
   dataset.items[4].name = "broken.jpg";
   dataset.items[4].image = *Tensor::FromVector({3}, std::vector<std::uint8_t>{1, 2, 3});
   const auto shared = std::make_shared<const dataset::Dataset>(dataset);
@@ -169,7 +169,7 @@ TEST(InputPipelineTest, ABadItemIsAnErrorOfItsStepAgainAndAgain) {
 }
 
 TEST(InputPipelineTest, CancelAndDestructionComeAtAnyTime) {
-  const auto dataset = std::make_shared<const dataset::Dataset>(PixelDataset(50, 2, {200, 200, 3}));
+  const auto dataset = std::make_shared<const dataset::Dataset>(dataset::PixelDataset(50, 2, {200, 200, 3}));
   for (int i = 0; i < 20; ++i) {
     const auto pipeline = Make(dataset, {.batch = 16, .threads = 3});
     if (i % 4 == 0) continue;  // never used
@@ -187,7 +187,7 @@ TEST(InputPipelineTest, CancelAndDestructionComeAtAnyTime) {
 }
 
 TEST(InputPipelineTest, ThreadsStartWithTheCallersFunction) {
-  const auto dataset = std::make_shared<const dataset::Dataset>(PixelDataset(5, 2));
+  const auto dataset = std::make_shared<const dataset::Dataset>(dataset::PixelDataset(5, 2));
   std::atomic<int> started = 0;
   {
     const auto pipeline =
@@ -198,7 +198,7 @@ TEST(InputPipelineTest, ThreadsStartWithTheCallersFunction) {
 }
 
 TEST(InputPipelineTest, WrongArgumentsAreRefused) {
-  const auto dataset = std::make_shared<const dataset::Dataset>(PixelDataset(5, 2));
+  const auto dataset = std::make_shared<const dataset::Dataset>(dataset::PixelDataset(5, 2));
   const auto create = [&](std::vector<std::int32_t> indices, const InputPipelineOptions& options) {
     return InputPipeline::Create(dataset, std::move(indices), image::CifarnetEval(8),
                                  NoAugmentation{}, options)
@@ -218,21 +218,21 @@ TEST(InputPipelineTest, WrongArgumentsAreRefused) {
 }
 
 TEST(DecodeItemTest, PixelsTakeTheChannelsThatAreAskedFor) {
-  const Item gray = PixelItem("gray", 0, {2, 3, 1}, 1);
+  const dataset::Item gray = dataset::PixelItem("gray", 0, {2, 3, 1}, 1);
   const auto rgb = dataset::DecodeItem(gray, {.channels = 3});
   ASSERT_TRUE(rgb.ok());
   for (std::size_t i = 0; i < 18; ++i) {
     EXPECT_EQ(rgb->pixels[i], gray.image.values<std::uint8_t>()[i / 3]);
   }
-  Item red = PixelItem("red", 0, {1, 1, 3}, 1);
+  dataset::Item red = dataset::PixelItem("red", 0, {1, 1, 3}, 1);
   red.image = *Tensor::FromVector({1, 1, 3}, std::vector<std::uint8_t>{255, 0, 0});
   EXPECT_EQ(dataset::DecodeItem(red, {.channels = 1})->pixels[0], 76);
-  EXPECT_EQ(dataset::DecodeItem(PixelItem("large", 0, {50, 50, 1}, 1), {}, {.max_pixels = 2499})
+  EXPECT_EQ(dataset::DecodeItem(dataset::PixelItem("large", 0, {50, 50, 1}, 1), {}, {.max_pixels = 2499})
                 .status()
                 .code(),
             absl::StatusCode::kResourceExhausted);
-  EXPECT_FALSE(dataset::DecodeItem(PixelItem("odd", 0, {2, 2, 2}, 1), {}).ok());
-  EXPECT_FALSE(dataset::DecodeItem(PixelItem("flat", 0, {4, 2}, 1), {}).ok());
+  EXPECT_FALSE(dataset::DecodeItem(dataset::PixelItem("odd", 0, {2, 2, 2}, 1), {}).ok());
+  EXPECT_FALSE(dataset::DecodeItem(dataset::PixelItem("flat", 0, {4, 2}, 1), {}).ok());
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-#include "allocation_meter.h"
+#include "tests/checkpoint/support/allocation_meter.h"
 
 #include <malloc.h>
 

@@ -14,7 +14,7 @@
 
 #include "base/file.h"
 #include "checkpoint/reader.h"
-#include "fixtures.h"
+#include "tests/checkpoint/support/fixtures.h"
 
 namespace zood::checkpoint {
 

@@ -1,4 +1,4 @@
-#include "table_repair.h"
+#include "tests/checkpoint/support/table_repair.h"
 
 #include <snappy.h>
 

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "base/checksum.h"
-#include "fixtures.h"
+#include "tests/checkpoint/support/fixtures.h"
 
 namespace zood::checkpoint {
 

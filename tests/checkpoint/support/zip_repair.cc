@@ -1,4 +1,4 @@
-#include "zip_repair.h"
+#include "tests/checkpoint/support/zip_repair.h"
 
 #include <zlib.h>
 
