@@ -13,7 +13,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::string bytes(reinterpret_cast<const char*>(data), size);
   checkpoint::ReadAllOf(
       checkpoint::OpenCaffe({"input", zood::ContentsOf(bytes)}, checkpoint::kFuzzLimits));
-  netdef::ParseCaffeModel(zood::AsBytes(bytes), "input", checkpoint::kFuzzLimits)
+  zood::netdef::ParseCaffeModel(zood::AsBytes(bytes), "input", checkpoint::kFuzzLimits)
       .status()
       .IgnoreError();
   checkpoint::ReadCaffeMean(zood::AsBytes(bytes), "input", checkpoint::kFuzzLimits)

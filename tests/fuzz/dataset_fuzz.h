@@ -11,7 +11,7 @@
 
 #include "dataset/dataset.h"
 
-namespace zood::train {
+namespace zood::dataset {
 
 // A file of these bytes that is nowhere but in memory.
 class MemoryFile {
@@ -33,8 +33,8 @@ class MemoryFile {
   const int fd_;
 };
 
-inline dataset::DatasetOptions SmallLimits() {
-  dataset::DatasetOptions options;
+inline DatasetOptions SmallLimits() {
+  DatasetOptions options;
   options.limits.max_files = 10'000;
   options.limits.max_item_bytes = 1 << 20;
   options.limits.max_total_bytes = 64 << 20;
@@ -44,16 +44,16 @@ inline dataset::DatasetOptions SmallLimits() {
 }
 
 // A dataset is sound or there is none.
-inline void Judge(const absl::StatusOr<dataset::DatasetScan>& scan) {
+inline void Judge(const absl::StatusOr<DatasetScan>& scan) {
   if (!scan.ok()) return;
-  const dataset::Dataset& dataset = scan->dataset;
+  const Dataset& dataset = scan->dataset;
   if (dataset.items.empty() || dataset.classes.empty()) std::abort();
   if (scan->problem_count < static_cast<std::int64_t>(scan->problems.size())) std::abort();
-  for (const dataset::Item& item : dataset.items) {
+  for (const Item& item : dataset.items) {
     if (item.label < 0 || static_cast<std::size_t>(item.label) >= dataset.classes.size()) {
       std::abort();
     }
-    if (dataset::ItemDigest(item.image).size() != 64) std::abort();  // reads every byte
+    if (ItemDigest(item.image).size() != 64) std::abort();  // reads every byte
   }
 }
 
@@ -61,4 +61,4 @@ inline std::string_view AsText(const std::uint8_t* data, std::size_t size) {
   return {reinterpret_cast<const char*>(data), size};
 }
 
-}  // namespace zood::train
+}  // namespace zood::dataset

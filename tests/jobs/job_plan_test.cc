@@ -25,7 +25,7 @@ constexpr const char* kPrototxt = R"(
 
 TEST(JobPlanTest, TheLastLayerIsTheHead) {
   const models::Zoo zoo = models::Zoo::Standard();
-  EXPECT_THAT(LastLayerVariables(*serving::BuildGraph(SmallLeNet(), zoo)),
+  EXPECT_THAT(LastLayerVariables(*serving::BuildGraph(serving::SmallLeNet(), zoo)),
               ElementsAre("LeNet/fc4/weights", "LeNet/fc4/biases"));
   EXPECT_THAT(LastLayerVariables(*serving::BuildGraph(serving::CaffeNetwork{kPrototxt}, zoo)),
               ElementsAre("score/weights", "score/biases"));

@@ -367,7 +367,7 @@ TEST_F(ImporterTest, CaffesMeanFileSaysHowPicturesAreCut) {
 
 TEST_F(ImporterTest, NetworksSurviveTheirJson) {
   const Network caffe = CaffeNetwork{"name: \"x\"\nlayer { }"};
-  EXPECT_EQ(*NetworkFromJson(jobs::ToJson(caffe)), caffe);
+  EXPECT_EQ(*NetworkFromJson(ToJson(caffe)), caffe);
   for (const char* bad : {"", "[]", "{}", "{\"zoo\": 3}", "{\"zoo\": \"lenet\"}",
                           "{\"zoo\":\"lenet\",\"num_classes\":\"10\"}", "{\"caffe\":null}"}) {
     EXPECT_EQ(NetworkFromJson(bad).status().code(), absl::StatusCode::kInvalidArgument) << bad;

@@ -58,7 +58,7 @@ inline std::int64_t PublishFilled(Catalogue& catalogue, const std::string& model
   const graph::Graph graph = *BuildGraph(network, zoo);
   const store::NewVersion version{
       .model = model,
-      .network = jobs::ToJson(network),
+      .network = ToJson(network),
       .preprocess = image::ToJson((*zoo.Find(network.architecture))->preprocess(network.args)),
       .aliases = std::move(aliases)};
   const auto published = catalogue.Publish(version, FilledWeights(graph));

@@ -34,7 +34,7 @@ image::BasicImage<T> Picture(const char* name) {
   return picture;
 }
 
-image::Image dataset::Photo(image::Size size, int channels, int number = 0) {
+image::Image Photo(image::Size size, int channels, int number = 0) {
   image::Image photo(size, channels);
   Random random({5, static_cast<std::uint64_t>(number)});
   for (std::uint8_t& x : photo.pixels) x = static_cast<std::uint8_t>(random.Next());
@@ -159,7 +159,7 @@ TEST(AugmentationOpsTest, BoxesKeepToAreaAndAspect) {
 }
 
 TEST(AugmentationTest, IsAFunctionOfItsKey) {
-  const image::Image photo = dataset::Photo({300, 400}, 3);
+  const image::Image photo = Photo({300, 400}, 3);
   for (const auto& [augmentation, spec] :
        std::vector<std::pair<Augmentation, image::PreprocessSpec>>{
            {VggTrain{}, image::VggEval(64)},
@@ -229,7 +229,7 @@ TEST(AugmentationTest, VggSidesAreAllOfTheRange) {
 }
 
 TEST(AugmentationTest, InceptionStaysInTheNetworksRange) {
-  const image::Image photo = dataset::Photo({120, 90}, 3);
+  const image::Image photo = Photo({120, 90}, 3);
   for (const bool fast : {false, true}) {
     double sum = 0;
     for (int i = 0; i < 100; ++i) {
@@ -323,8 +323,8 @@ TEST(AugmentationTest, PhotosOfAnyShapeAndGrayOnes) {
          {Augmentation(VggTrain{}), Augmentation(InceptionTrain{}),
           Augmentation(CifarnetTrain{})}) {
       for (int i = 0; i < 10; ++i) {
-        Augmented(augmentation, image::VggEval(40), dataset::Photo(size, 3), {1, 0, i});
-        Augmented(augmentation, gray, dataset::Photo(size, 1), {1, 0, i});
+        Augmented(augmentation, image::VggEval(40), Photo(size, 3), {1, 0, i});
+        Augmented(augmentation, gray, Photo(size, 1), {1, 0, i});
       }
     }
   }
@@ -355,8 +355,8 @@ TEST(AugmentationTest, UnsoundOptionsAreRefused) {
   EXPECT_TRUE(CheckAugmentation(VggTrain{}, image::VggEval(331)).ok());
   EXPECT_FALSE(CheckAugmentation(VggTrain{}, image::PreprocessSpec{}).ok());
   std::vector<float> out(224 * 224 * 3);
-  EXPECT_FALSE(Augment(VggTrain{}, spec, dataset::Photo({9, 9}, 1), {}, out).ok());
-  EXPECT_FALSE(Augment(VggTrain{}, spec, dataset::Photo({9, 9}, 3), {}, std::span(out).first(5)).ok());
+  EXPECT_FALSE(Augment(VggTrain{}, spec, Photo({9, 9}, 1), {}, out).ok());
+  EXPECT_FALSE(Augment(VggTrain{}, spec, Photo({9, 9}, 3), {}, std::span(out).first(5)).ok());
 }
 
 }  // namespace

@@ -114,7 +114,7 @@ int main(int argc, char** argv) {
   const auto graph = Must(zood::serving::BuildGraph(network, zoo), "build");
   Must(runtime->catalogue().Publish(
            {.model = "colours",
-            .network = zood::jobs::ToJson(network),
+            .network = zood::serving::ToJson(network),
             .preprocess = zood::image::ToJson(zood::image::InceptionEval(8)),
             .labels = {"red", "green", "blue"},
             .aliases = {"stable"}},

@@ -168,7 +168,7 @@ int main(int argc, char** argv) {
   zood::serving::Observer observer;
   auto runtime = Must(zood::runtime::Runtime::Open({.data_dir = directory}, zoo, observer), "open");
   Must(runtime->catalogue().Publish({.model = "stripes",
-                                     .network = zood::jobs::ToJson(network),
+                                     .network = zood::serving::ToJson(network),
                                      .preprocess = zood::image::ToJson(spec),
                                      .labels = dataset->classes,
                                      .aliases = {"stable"}},

@@ -2,7 +2,7 @@
 #include "tests/fuzz/dataset_fuzz.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  using namespace zood::train;
+  using namespace zood::dataset;
   const MemoryFile file(AsText(data, size));
   Judge(ReadDataset(file.path(), SmallLimits()));
   return 0;

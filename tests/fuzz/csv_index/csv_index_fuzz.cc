@@ -4,7 +4,7 @@
 
 namespace {
 
-using namespace zood::train;
+using namespace zood::dataset;
 
 // An index and two photos.
 class Tree final : public FileTree {

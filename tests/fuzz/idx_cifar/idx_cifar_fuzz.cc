@@ -5,7 +5,7 @@
 #include "tests/fuzz/dataset_fuzz.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  using namespace zood::train;
+  using namespace zood::dataset;
   if (size == 0) return 0;
   const std::string_view bytes = AsText(data, size).substr(1);
   const std::size_t labels_size = std::min<std::size_t>(data[0], bytes.size());

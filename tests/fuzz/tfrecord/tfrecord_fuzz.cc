@@ -18,7 +18,7 @@ std::string Masked(std::string_view bytes) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  using namespace zood::train;
+  using namespace zood::dataset;
   const std::string_view bytes = AsText(data, size);
   const MemoryFile as_it_is(bytes);
   Judge(ReadDataset(as_it_is.path(), SmallLimits()));

@@ -68,7 +68,7 @@ void Publish(const Golden& golden, const std::string& root) {
   ASSERT_TRUE(architecture.ok()) << architecture.status();
   const auto published =
       (*store)->Publish({.model = "golden",
-                         .network = jobs::ToJson(network),
+                         .network = serving::ToJson(network),
                          .preprocess = image::ToJson((*architecture)->preprocess(golden.args))},
                         *weights);
   ASSERT_TRUE(published.ok()) << published.status();
