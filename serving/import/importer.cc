@@ -7,8 +7,10 @@
 #include <utility>
 
 #include "base/checksum.h"
+#include "base/labels_text.h"
 #include "base/mapping.h"
 #include "base/status.h"
+#include "base/unicode.h"
 #include "checkpoint/reader.h"
 #include "engine/executable.h"
 #include "graph/operations.h"
@@ -30,20 +32,6 @@ absl::StatusOr<std::string> FindFile(const std::vector<std::string>& files, cons
     if (file == name || LastComponent(file) == LastComponent(name)) return file;
   }
   return InvalidArgument("the {} '{}' is not among the import's files", what, name);
-}
-
-// "2 lines" means two labels; an empty last line is none.
-std::vector<std::string> Lines(std::string_view text) {
-  std::vector<std::string> lines;
-  while (!text.empty()) {
-    const std::size_t end = text.find('\n');
-    std::string_view line = text.substr(0, end);
-    if (line.ends_with('\r')) line.remove_suffix(1);
-    lines.emplace_back(line);
-    text = end == std::string_view::npos ? std::string_view() : text.substr(end + 1);
-  }
-  while (!lines.empty() && lines.back().empty()) lines.pop_back();
-  return lines;
 }
 
 std::string FormatName(checkpoint::Format format) {
@@ -85,7 +73,7 @@ absl::Status CheckComputes(std::shared_ptr<const graph::Graph> graph, const Tens
 class Importer::Job {
  public:
   Job(Importer& importer, FileSystem& files, const ImportRequest& request,
-            const ImportProgress& progress, const std::function<bool()>& cancelled)
+      const ImportProgress& progress, const std::function<bool()>& cancelled)
       : importer_(importer),
         files_(files),
         request_(request),
@@ -152,8 +140,8 @@ class Importer::Job {
     } else {
       const std::string& name = std::get<CaffeFile>(request_.network).file;
       ZOOD_ASSIGN_OR_RETURN(const std::string path, FindFile(request_.files, name, "network file"));
-      ZOOD_ASSIGN_OR_RETURN(std::string prototxt, ReadText(path, "network file"));
-      network_ = CaffeNetwork{std::move(prototxt)};
+      ZOOD_ASSIGN_OR_RETURN(const std::string prototxt, ReadText(path, "network file"));
+      network_ = CaffeNetwork{DecodeText(prototxt, path).value_or(prototxt)};
       std::erase(weight_files_, path);
       others_.push_back({path, "prototxt"});
     }
@@ -176,7 +164,7 @@ class Importer::Job {
       ZOOD_ASSIGN_OR_RETURN(const std::string path,
                             FindFile(request_.files, file->file, "label file"));
       ZOOD_ASSIGN_OR_RETURN(const std::string text, ReadText(path, "label file"));
-      labels_ = Lines(text);
+      ZOOD_ASSIGN_OR_RETURN(labels_, ParseLabels(text, importer_.DisplayPath(request_, path)));
       std::erase(weight_files_, path);
       others_.push_back({path, "labels"});
     } else {
