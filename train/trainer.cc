@@ -157,7 +157,8 @@ absl::Status TrainerImpl::ComputeFeatures() {
 }
 
 double TrainerImpl::steps_per_epoch() const {
-  const auto items = std::ranges::count(dataset_->items, dataset::Split::kTrain, &dataset::Item::split);
+  const auto items =
+      std::ranges::count(dataset_->items, dataset::Split::kTrain, &dataset::Item::split);
   return static_cast<double>(items) /
          (static_cast<double>(options_.batch_size) * options_.accumulate);
 }
@@ -278,7 +279,8 @@ absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(
     return std::ranges::find(graph->variables(), entry.first, &graph::Variable::name) ==
            graph->variables().end();
   });
-  const auto items = std::ranges::count(dataset->items, dataset::Split::kTrain, &dataset::Item::split);
+  const auto items =
+      std::ranges::count(dataset->items, dataset::Split::kTrain, &dataset::Item::split);
   ZOOD_ASSIGN_OR_RETURN(TrainingPlan plan, TrainingPlan::Make(graph, items, options));
   ZOOD_RETURN_IF_ERROR(CheckItems(*dataset, graph->node(graph->logits()).shape.back()));
   ZOOD_RETURN_IF_ERROR(CheckImages(*graph, spec, options.augmentation));

@@ -13,9 +13,9 @@
 
 #include "base/file.h"
 #include "base/status.h"
-#include "client/cli/tables/job_tables.h"
 #include "client/cli/job_watch.h"
 #include "client/cli/progress.h"
+#include "client/cli/tables/job_tables.h"
 #include "client/cli/tables/table.h"
 
 namespace zood::client::cli {

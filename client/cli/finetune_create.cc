@@ -13,8 +13,8 @@
 #include "client/cli/dataset_commands.h"
 #include "client/cli/finetune_commands.h"
 #include "client/cli/job_options.h"
-#include "client/cli/tables/job_tables.h"
 #include "client/cli/job_watch.h"
+#include "client/cli/tables/job_tables.h"
 #include "client/cli/tables/table.h"
 
 namespace zood::client::cli {

@@ -8,8 +8,8 @@
 #include <cstdio>
 
 #include "base/status.h"
-#include "client/cli/tables/job_tables.h"
 #include "client/cli/progress.h"
+#include "client/cli/tables/job_tables.h"
 #include "client/cli/tables/table.h"
 
 namespace zood::client::cli {

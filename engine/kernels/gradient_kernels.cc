@@ -4,8 +4,8 @@
 #include <cmath>
 #include <cstring>
 
-#include "engine/kernels/kernel_loops.h"
 #include "engine/kernels/dropout.h"
+#include "engine/kernels/kernel_loops.h"
 
 namespace zood::engine {
 namespace {

@@ -4,9 +4,9 @@
 #include <string>
 
 #include "base/status.h"
+#include "engine/kernels/dropout.h"
 #include "engine/kernels/gradient_kernels.h"
 #include "engine/training/compiler.h"
-#include "engine/kernels/dropout.h"
 #include "engine/training/layer.h"
 
 namespace zood::engine {

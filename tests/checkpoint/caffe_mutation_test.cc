@@ -1,16 +1,16 @@
 // Damaged Caffe files end in a clear error or in a correct read, within the limits.
 #include <gtest/gtest.h>
 
-#include "tests/checkpoint/support/allocation_meter.h"
 #include "base/checksum.h"
 #include "base/wire_writer.h"
-#include "tests/checkpoint/support/byte_mutation.h"
 #include "checkpoint/caffe/reader.h"
 #include "checkpoint/reader.h"
+#include "netdef/caffe/net.h"
+#include "tests/checkpoint/support/allocation_meter.h"
+#include "tests/checkpoint/support/byte_mutation.h"
 #include "tests/checkpoint/support/manifest_fixtures.h"
 #include "tests/checkpoint/support/memory_file_system.h"
 #include "tests/checkpoint/support/mutation_expectations.h"
-#include "netdef/caffe/net.h"
 
 namespace zood::checkpoint {
 namespace {

@@ -5,8 +5,8 @@
 
 #include "base/checksum.h"
 #include "checkpoint/caffe/reader.h"
-#include "tests/checkpoint/support/fuzz_limits.h"
 #include "netdef/caffe/net.h"
+#include "tests/checkpoint/support/fuzz_limits.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   namespace checkpoint = zood::checkpoint;

@@ -3,10 +3,10 @@
 #include <gtest/gtest.h>
 
 #include "base/checksum.h"
-#include "tests/checkpoint/support/byte_mutation.h"
 #include "checkpoint/reader.h"
 #include "checkpoint/tensorflow/open.h"
 #include "checkpoint/tensorflow/table_builder.h"
+#include "tests/checkpoint/support/byte_mutation.h"
 #include "tests/checkpoint/support/fixtures.h"
 #include "tests/checkpoint/support/memory_file_system.h"
 

@@ -1,9 +1,9 @@
 // Damaged PyTorch files end in a clear error or in a correct read, within the limits.
 #include <gtest/gtest.h>
 
+#include "checkpoint/reader.h"
 #include "tests/checkpoint/support/allocation_meter.h"
 #include "tests/checkpoint/support/byte_mutation.h"
-#include "checkpoint/reader.h"
 #include "tests/checkpoint/support/manifest_fixtures.h"
 #include "tests/checkpoint/support/memory_file_system.h"
 #include "tests/checkpoint/support/mutation_expectations.h"

@@ -4,11 +4,11 @@
 #include <cctype>
 #include <random>
 
-#include "tests/checkpoint/support/allocation_meter.h"
 #include "base/wire_writer.h"
 #include "checkpoint/reader.h"
 #include "checkpoint/tensorflow/slice.h"
 #include "checkpoint/tensorflow/table_builder.h"
+#include "tests/checkpoint/support/allocation_meter.h"
 #include "tests/checkpoint/support/fixtures.h"
 #include "tests/checkpoint/support/memory_file_system.h"
 #include "tests/checkpoint/support/table_repair.h"

@@ -8,9 +8,9 @@
 
 #include <nlohmann/json.hpp>
 
-#include "tests/dataset/dataset_testing.h"
 #include "dataset/builder.h"
 #include "dataset/formats/readers.h"
+#include "tests/dataset/dataset_testing.h"
 
 namespace zood::dataset {
 namespace {

@@ -13,8 +13,8 @@
 #include <utility>
 #include <vector>
 
-#include "train/input/augmentation_random.h"
 #include "dataset/dataset.h"
+#include "train/input/augmentation_random.h"
 
 namespace zood::dataset {
 

@@ -33,8 +33,8 @@ std::string Input(int channels, int height, int width) {
       channels, height, width);
 }
 
-std::string Layer(const std::string& type, const std::string& name,
-                          const std::string& bottom, const std::string& rest = "") {
+std::string Layer(const std::string& type, const std::string& name, const std::string& bottom,
+                  const std::string& rest = "") {
   return fmt::format("layer {{ name: '{}' type: '{}' bottom: '{}' top: '{}' {} }} ", name, type,
                      bottom, name, rest);
 }
@@ -95,11 +95,10 @@ constexpr auto kUnimplemented = absl::StatusCode::kUnimplemented;
 
 TEST(CaffeNetworkTest, InnerProductReadsItsFeaturesInCaffesOrder) {
   for (const bool transpose : {false, true}) {
-    const auto network =
-        Build(Input(3, 2, 4) +
-              Layer(
-                  "InnerProduct", "ip", "data",
-                  fmt::format("inner_product_param {{ num_output: 5 transpose: {} }}", transpose)));
+    const auto network = Build(
+        Input(3, 2, 4) +
+        Layer("InnerProduct", "ip", "data",
+              fmt::format("inner_product_param {{ num_output: 5 transpose: {} }}", transpose)));
     ASSERT_TRUE(network.ok()) << network.status();
     const Tensor image = Some({2, 4, 3});
     const Tensor weights = Some(transpose ? Shape{24, 5} : Shape{5, 24}, 0.9f);
@@ -125,8 +124,7 @@ TEST(CaffeNetworkTest, FlattenedMapsMayBeNormalisedAndJoined) {
       Layer("Pooling", "pool", "data", "pooling_param { pool: AVE global_pooling: true }") +
       Layer("Flatten", "pooled", "pool") +
       "layer { name: 'all' type: 'Concat' bottom: 'pooled' bottom: 'scaled' top: 'all' } " +
-      Layer("InnerProduct", "ip", "all",
-                    "inner_product_param { num_output: 1 bias_term: false }"));
+      Layer("InnerProduct", "ip", "all", "inner_product_param { num_output: 1 bias_term: false }"));
   ASSERT_TRUE(network.ok()) << network.status();
   const Tensor image = Some({3, 2, 2});
   const Tensor gamma = Some({12}, 0.1f);
@@ -174,9 +172,9 @@ TEST(CaffeNetworkTest, PoolingRoundsUpAndDividesAsCaffeDoes) {
           const auto network =
               Build(Input(1, 1, n) +
                     Layer("Pooling", "pool", "data",
-                                  fmt::format("pooling_param {{ pool: AVE kernel_h: 1 kernel_w: {} "
-                                              "stride_h: 1 stride_w: {} pad_h: 0 pad_w: {} }}",
-                                              kernel, stride, pad)) +
+                          fmt::format("pooling_param {{ pool: AVE kernel_h: 1 kernel_w: {} "
+                                      "stride_h: 1 stride_w: {} pad_h: 0 pad_w: {} }}",
+                                      kernel, stride, pad)) +
                     Layer("Flatten", "flat", "pool"));
           ASSERT_TRUE(network.ok()) << network.status();
           const Tensor image = Some({1, n, 1});
@@ -192,8 +190,8 @@ TEST(CaffeNetworkTest, PoolingRoundsUpAndDividesAsCaffeDoes) {
 }
 
 TEST(CaffeNetworkTest, BatchNormAppliesTheFactor) {
-  const auto network = Build(
-      Input(2, 1, 1) + Layer("BatchNorm", "bn", "data", "batch_norm_param { eps: 0.5 }"));
+  const auto network =
+      Build(Input(2, 1, 1) + Layer("BatchNorm", "bn", "data", "batch_norm_param { eps: 0.5 }"));
   ASSERT_TRUE(network.ok()) << network.status();
   const Tensor image = Values({1, 1, 2}, {3, 5});
   const TensorMap file = {
@@ -211,19 +209,19 @@ TEST(CaffeNetworkTest, BatchNormAppliesTheFactor) {
 }
 
 TEST(CaffeNetworkTest, ElementwiseLayersFollowCaffe) {
-  const auto network = Build(
-      Input(2, 1, 1) +
-      Layer("LRN", "lrn", "data", "lrn_param { local_size: 3 alpha: 6 beta: 0.5 k: 2 }") +
-      Layer("ReLU", "leaky", "data", "relu_param { negative_slope: 0.25 }") +
-      Layer("PReLU", "prelu", "data", "prelu_param { channel_shared: true }") +
-      Layer("Power", "power", "data", "power_param { scale: 2 shift: 1 }") +
-      Layer("Bias", "bias", "power") +
-      "layer { name: 'sum' type: 'Eltwise' bottom: 'lrn' bottom: 'leaky' top: 'sum' "
-      "eltwise_param { operation: SUM coeff: 2 coeff: -1 } } "
-      "layer { name: 'max' type: 'Eltwise' bottom: 'sum' bottom: 'prelu' top: 'max' "
-      "eltwise_param { operation: MAX } } "
-      "layer { name: 'out' type: 'Eltwise' bottom: 'max' bottom: 'bias' top: 'out' "
-      "eltwise_param { operation: PROD } } ");
+  const auto network =
+      Build(Input(2, 1, 1) +
+            Layer("LRN", "lrn", "data", "lrn_param { local_size: 3 alpha: 6 beta: 0.5 k: 2 }") +
+            Layer("ReLU", "leaky", "data", "relu_param { negative_slope: 0.25 }") +
+            Layer("PReLU", "prelu", "data", "prelu_param { channel_shared: true }") +
+            Layer("Power", "power", "data", "power_param { scale: 2 shift: 1 }") +
+            Layer("Bias", "bias", "power") +
+            "layer { name: 'sum' type: 'Eltwise' bottom: 'lrn' bottom: 'leaky' top: 'sum' "
+            "eltwise_param { operation: SUM coeff: 2 coeff: -1 } } "
+            "layer { name: 'max' type: 'Eltwise' bottom: 'sum' bottom: 'prelu' top: 'max' "
+            "eltwise_param { operation: MAX } } "
+            "layer { name: 'out' type: 'Eltwise' bottom: 'max' bottom: 'bias' top: 'out' "
+            "eltwise_param { operation: PROD } } ");
   ASSERT_TRUE(network.ok()) << network.status();
   const double x[] = {-1, 2};
   const auto answer =
@@ -240,13 +238,13 @@ TEST(CaffeNetworkTest, ElementwiseLayersFollowCaffe) {
 }
 
 TEST(CaffeNetworkTest, ConvolutionHasGroupsDilationAndPadding) {
-  const auto network = Build(
-      Input(4, 9, 7) +
-      Layer("Convolution", "conv", "data",
-                    "convolution_param { num_output: 6 kernel_size: 3 pad: 1 stride: 2 dilation: 2 "
-                    "group: 2 }") +
-      "layer { name: 'relu' type: 'ReLU' bottom: 'conv' top: 'conv' } " +
-      Layer("Pooling", "pool", "conv", "pooling_param { pool: MAX global_pooling: true }"));
+  const auto network =
+      Build(Input(4, 9, 7) +
+            Layer("Convolution", "conv", "data",
+                  "convolution_param { num_output: 6 kernel_size: 3 pad: 1 stride: 2 dilation: 2 "
+                  "group: 2 }") +
+            "layer { name: 'relu' type: 'ReLU' bottom: 'conv' top: 'conv' } " +
+            Layer("Pooling", "pool", "conv", "pooling_param { pool: MAX global_pooling: true }"));
   ASSERT_TRUE(network.ok()) << network.status();
   EXPECT_EQ(ShapeOf(*network, "conv"), Shape({Shape::kAnyBatch, 4, 3, 6}));
   EXPECT_EQ(ShapeOf(*network, "pool"), Shape({Shape::kAnyBatch, 1, 1, 6}));
@@ -261,8 +259,8 @@ TEST(CaffeNetworkTest, ConvolutionHasGroupsDilationAndPadding) {
 }
 
 TEST(CaffeNetworkTest, AnswersWhatGoesIntoTheSoftmax) {
-  const std::string conv = Layer("Convolution", "conv", "data",
-                                         "convolution_param { num_output: 3 kernel_size: 4 }");
+  const std::string conv =
+      Layer("Convolution", "conv", "data", "convolution_param { num_output: 3 kernel_size: 4 }");
   const auto network = Build(Input(1, 4, 4) + conv + Layer("Dropout", "drop", "conv") +
                              Layer("Softmax", "prob", "drop"));
   ASSERT_TRUE(network.ok()) << network.status();
@@ -278,9 +276,8 @@ TEST(CaffeNetworkTest, AnswersWhatGoesIntoTheSoftmax) {
 }
 
 TEST(CaffeNetworkTest, AccountsForEveryBlob) {
-  const auto network =
-      Build(Input(1, 4, 4) +
-            Layer("InnerProduct", "ip", "data", "inner_product_param { num_output: 2 }"));
+  const auto network = Build(Input(1, 4, 4) + Layer("InnerProduct", "ip", "data",
+                                                    "inner_product_param { num_output: 2 }"));
   ASSERT_TRUE(network.ok()) << network.status();
   const TensorMap file = {{"ip/0", Some({2, 16})}, {"ip/1", Some({2})}};
   const auto message = [&](const TensorMap& changed) {
@@ -310,27 +307,25 @@ TEST(CaffeNetworkTest, NamesTheLayerThatIsWrongOrUnsupported) {
   EXPECT_THAT(ErrorOf(input + Layer("ReLU", "r", "nowhere"), kInvalid),
               AllOf(HasSubstr("'r'"), HasSubstr("'nowhere'")));
   EXPECT_THAT(ErrorOf(input + Layer("Deconvolution", "up", "data",
-                                            "convolution_param { num_output: 1 kernel_size: 2 }"),
+                                    "convolution_param { num_output: 1 kernel_size: 2 }"),
                       kUnimplemented),
               AllOf(HasSubstr("'up'"), HasSubstr("Deconvolution")));
   EXPECT_THAT(ErrorOf(input + Layer("ShuffleChannel", "odd", "data"), kUnimplemented),
               HasSubstr("ShuffleChannel"));
   EXPECT_THAT(ErrorOf(input + Layer("Convolution", "c", "data",
-                                            "convolution_param { num_output: 4 kernel_size: 9 }"),
+                                    "convolution_param { num_output: 4 kernel_size: 9 }"),
                       kInvalid),
               HasSubstr("c: "));
-  EXPECT_THAT(
-      ErrorOf(input + Layer("Convolution", "c", "data",
+  EXPECT_THAT(ErrorOf(input + Layer("Convolution", "c", "data",
                                     "convolution_param { num_output: 6 kernel_size: 1 group: 3 }"),
-              kInvalid),
-      HasSubstr("groups"));
+                      kInvalid),
+              HasSubstr("groups"));
   EXPECT_THAT(ErrorOf(input + Layer("Pooling", "p", "data",
-                                            "pooling_param { pool: STOCHASTIC kernel_size: 2 }"),
+                                    "pooling_param { pool: STOCHASTIC kernel_size: 2 }"),
                       kUnimplemented),
               HasSubstr("'p'"));
   EXPECT_THAT(ErrorOf(input, kInvalid), HasSubstr("no layers"));
-  EXPECT_THAT(ErrorOf(input + Layer("ReLU", "r", "data"), kInvalid),
-              HasSubstr("[?,8,8,4]"));
+  EXPECT_THAT(ErrorOf(input + Layer("ReLU", "r", "data"), kInvalid), HasSubstr("[?,8,8,4]"));
   EXPECT_THAT(ErrorOf(input + Layer("Flatten", "f", "data"), kUnimplemented),
               HasSubstr("flattened"));
   EXPECT_THAT(ErrorOf(Layer("ReLU", "r", "data"), kInvalid), HasSubstr("0 inputs"));

@@ -3,8 +3,8 @@
 #include <cstdint>
 #include <string_view>
 
-#include "tests/checkpoint/support/fuzz_limits.h"
 #include "netdef/caffe/net.h"
+#include "tests/checkpoint/support/fuzz_limits.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string_view text(reinterpret_cast<const char*>(data), size);

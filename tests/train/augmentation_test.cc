@@ -21,8 +21,8 @@ using ::testing::FloatNear;
 using ::testing::Pointwise;
 
 const nlohmann::json& Formulas() {
-  static const auto* formulas =
-      new nlohmann::json(nlohmann::json::parse(dataset::ReadFile(dataset::Fixture("augmentation.json"))));
+  static const auto* formulas = new nlohmann::json(
+      nlohmann::json::parse(dataset::ReadFile(dataset::Fixture("augmentation.json"))));
   return *formulas;
 }
 

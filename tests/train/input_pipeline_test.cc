@@ -92,7 +92,8 @@ TEST(InputPipelineTest, AnyStepAtAnyTime) {
 
 // What threads are still at when Fill() asks for another step must not reach the new batches.
 TEST(InputPipelineTest, WhatWasBegunIsDroppedWhole) {
-  const auto dataset = std::make_shared<const dataset::Dataset>(dataset::PixelDataset(64, 2, {300, 300, 3}));
+  const auto dataset =
+      std::make_shared<const dataset::Dataset>(dataset::PixelDataset(64, 2, {300, 300, 3}));
   const auto straight = Make(dataset, {.batch = 4, .threads = 0});
   const auto jumping = Make(dataset, {.batch = 4, .threads = 4, .batches_ahead = 5});
   Random random({3});
@@ -169,7 +170,8 @@ TEST(InputPipelineTest, ABadItemIsAnErrorOfItsStepAgainAndAgain) {
 }
 
 TEST(InputPipelineTest, CancelAndDestructionComeAtAnyTime) {
-  const auto dataset = std::make_shared<const dataset::Dataset>(dataset::PixelDataset(50, 2, {200, 200, 3}));
+  const auto dataset =
+      std::make_shared<const dataset::Dataset>(dataset::PixelDataset(50, 2, {200, 200, 3}));
   for (int i = 0; i < 20; ++i) {
     const auto pipeline = Make(dataset, {.batch = 16, .threads = 3});
     if (i % 4 == 0) continue;  // never used
@@ -227,10 +229,11 @@ TEST(DecodeItemTest, PixelsTakeTheChannelsThatAreAskedFor) {
   dataset::Item red = dataset::PixelItem("red", 0, {1, 1, 3}, 1);
   red.image = *Tensor::FromVector({1, 1, 3}, std::vector<std::uint8_t>{255, 0, 0});
   EXPECT_EQ(dataset::DecodeItem(red, {.channels = 1})->pixels[0], 76);
-  EXPECT_EQ(dataset::DecodeItem(dataset::PixelItem("large", 0, {50, 50, 1}, 1), {}, {.max_pixels = 2499})
-                .status()
-                .code(),
-            absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(
+      dataset::DecodeItem(dataset::PixelItem("large", 0, {50, 50, 1}, 1), {}, {.max_pixels = 2499})
+          .status()
+          .code(),
+      absl::StatusCode::kResourceExhausted);
   EXPECT_FALSE(dataset::DecodeItem(dataset::PixelItem("odd", 0, {2, 2, 2}, 1), {}).ok());
   EXPECT_FALSE(dataset::DecodeItem(dataset::PixelItem("flat", 0, {4, 2}, 1), {}).ok());
 }
