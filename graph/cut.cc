@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/status.h"
+#include "graph/visit.h"
 
 namespace zood::graph {
 namespace {
@@ -21,7 +22,7 @@ std::vector<bool> FrozenNodes(const Graph& graph, const std::vector<bool>& updat
   std::vector<bool> frozen(graph.nodes().size());
   for (std::size_t i = 0; i < frozen.size(); ++i) {
     const Node& node = graph.nodes()[i];
-    frozen[i] = !std::holds_alternative<DropoutOp>(node.op) &&
+    frozen[i] = !IsRandomInTraining(node.op) &&
                 std::ranges::none_of(VariablesOf(node.op),
                                      [&](VariableId id) { return updated[Index(id)]; }) &&
                 std::ranges::all_of(node.inputs, [&](NodeId id) { return frozen[Index(id)]; });
@@ -47,7 +48,7 @@ class GraphPart {
         node.inputs.clear();
       }
       for (NodeId& id : node.inputs) id = new_id_[Index(id)];
-      std::visit([this](auto& op) { Renumber(op); }, node.op);
+      ForEachVariable(node.op, [this](VariableId& id) { id = new_variable_[Index(id)]; });
       new_id_[i] = static_cast<NodeId>(part_.nodes_.size());
       part_.nodes_.push_back(std::move(node));
     }
@@ -78,21 +79,6 @@ class GraphPart {
       part_.variables_.push_back(whole_.variables()[i]);
     }
   }
-
-  void Renumber(VariableId& id) const { id = new_variable_[Index(id)]; }
-  void Renumber(std::optional<VariableId>& id) const {
-    if (id) Renumber(*id);
-  }
-  void Renumber(ConvOp& op) const { Renumber(op.weights), Renumber(op.biases); }
-  void Renumber(FullyConnectedOp& op) const { Renumber(op.weights), Renumber(op.biases); }
-  void Renumber(BatchNormOp& op) const {
-    Renumber(op.moving_mean), Renumber(op.moving_variance);
-    Renumber(op.gamma), Renumber(op.beta);
-  }
-  void Renumber(ScaleOp& op) const { Renumber(op.gamma), Renumber(op.beta); }
-  void Renumber(PreluOp& op) const { Renumber(op.slope); }
-  template <typename Other>
-  void Renumber(Other&) const {}
 
   const Graph& whole_;
   std::vector<NodeId> new_id_;  // by old NodeId

@@ -1,41 +1,34 @@
 #include "graph/graph.h"
 
-#include <array>
-
 #include "base/status.h"
+#include "graph/visit.h"
 
 namespace zood::graph {
 
 const char* OpName(const Op& op) {
-  static constexpr std::array kNames = {
-      "Input", "Conv",    "FullyConnected", "BatchNorm",  "Scale",   "Activation", "Prelu",  "Pool",
-      "Lrn",   "Eltwise", "Concat",         "ChannelPad", "Dropout", "Reshape",    "Softmax"};
-  static_assert(kNames.size() == std::variant_size_v<Op>);
-  return kNames[op.index()];
+  struct Name {
+    const char* operator()(const InputOp&) const { return "Input"; }
+    const char* operator()(const ConvOp&) const { return "Conv"; }
+    const char* operator()(const FullyConnectedOp&) const { return "FullyConnected"; }
+    const char* operator()(const BatchNormOp&) const { return "BatchNorm"; }
+    const char* operator()(const ScaleOp&) const { return "Scale"; }
+    const char* operator()(const ActivationOp&) const { return "Activation"; }
+    const char* operator()(const PreluOp&) const { return "Prelu"; }
+    const char* operator()(const PoolOp&) const { return "Pool"; }
+    const char* operator()(const LrnOp&) const { return "Lrn"; }
+    const char* operator()(const EltwiseOp&) const { return "Eltwise"; }
+    const char* operator()(const ConcatOp&) const { return "Concat"; }
+    const char* operator()(const ChannelPadOp&) const { return "ChannelPad"; }
+    const char* operator()(const DropoutOp&) const { return "Dropout"; }
+    const char* operator()(const ReshapeOp&) const { return "Reshape"; }
+    const char* operator()(const SoftmaxOp&) const { return "Softmax"; }
+  };
+  return std::visit(Name(), op);
 }
 
 std::vector<VariableId> VariablesOf(const Op& op) {
   std::vector<VariableId> ids;
-  const auto add = [&ids](std::optional<VariableId> id) {
-    if (id) ids.push_back(*id);
-  };
-  if (const auto* conv = std::get_if<ConvOp>(&op)) {
-    add(conv->weights);
-    add(conv->biases);
-  } else if (const auto* fc = std::get_if<FullyConnectedOp>(&op)) {
-    add(fc->weights);
-    add(fc->biases);
-  } else if (const auto* norm = std::get_if<BatchNormOp>(&op)) {
-    add(norm->moving_mean);
-    add(norm->moving_variance);
-    add(norm->gamma);
-    add(norm->beta);
-  } else if (const auto* scale = std::get_if<ScaleOp>(&op)) {
-    add(scale->gamma);
-    add(scale->beta);
-  } else if (const auto* prelu = std::get_if<PreluOp>(&op)) {
-    add(prelu->slope);
-  }
+  ForEachVariable(op, [&ids](VariableId id) { ids.push_back(id); });
   return ids;
 }
 

@@ -1,10 +1,11 @@
 #include "graph/operations.h"
 
-#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <variant>
 #include <vector>
+
+#include "graph/visit.h"
 
 namespace zood::graph {
 namespace {
@@ -19,16 +20,21 @@ double Area(Size2d kernel) { return static_cast<double>(kernel.height) * kernel.
 
 // The steps that each element of the node's output takes.
 double PerElement(const Graph& graph, const Node& node) {
-  if (const auto* conv = std::get_if<ConvOp>(&node.op)) {
-    const auto channels = static_cast<double>(graph.node(node.inputs.front()).shape.back());
-    return Area(conv->kernel) * channels / conv->groups;
-  }
-  if (std::holds_alternative<FullyConnectedOp>(node.op)) {
-    return PerImage(graph.node(node.inputs.front()).shape);
-  }
-  if (const auto* pool = std::get_if<PoolOp>(&node.op)) return Area(pool->kernel);
-  if (const auto* lrn = std::get_if<LrnOp>(&node.op)) return 2.0 * lrn->radius + 1;
-  return static_cast<double>(std::max<std::size_t>(node.inputs.size(), 1));
+  return std::visit(
+      Overloaded{
+          [&](const ConvOp& conv) {
+            const auto channels = static_cast<double>(graph.node(node.inputs.front()).shape.back());
+            return Area(conv.kernel) * channels / conv.groups;
+          },
+          [&](const FullyConnectedOp&) { return PerImage(graph.node(node.inputs.front()).shape); },
+          [](const PoolOp& pool) { return Area(pool.kernel); },
+          [](const LrnOp& lrn) { return 2.0 * lrn.radius + 1; },
+          [&](const OneOf<EltwiseOp, ConcatOp> auto&) {
+            return static_cast<double>(node.inputs.size());
+          },
+          [](const OneOf<InputOp, BatchNormOp, ScaleOp, ActivationOp, PreluOp, ChannelPadOp,
+                         DropoutOp, ReshapeOp, SoftmaxOp> auto&) { return 1.0; }},
+      node.op);
 }
 
 }  // namespace

@@ -32,9 +32,8 @@ dnnl::primitive_attr Attributes(const Step& step) {
   dnnl::post_ops ops;
   if (step.residual) ops.append_sum(1.0f);
   for (const graph::Eltwise& eltwise : step.activations) AppendEltwise(ops, eltwise);
-  dnnl::primitive_attr attributes;
+  dnnl::primitive_attr attributes = ExactAttributes();
   attributes.set_post_ops(ops);
-  attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
   return attributes;
 }
 
@@ -100,7 +99,8 @@ const PackedWeights::Packed& PackedWeights::Get(const std::string& key, const me
   } else {
     packed->weights = memory(layout, CpuEngine());
     dnnl::stream stream(CpuEngine());
-    dnnl::reorder(source, packed->weights).execute(stream, source, packed->weights);
+    dnnl::reorder(source, packed->weights, ExactAttributes(dnnl::scratchpad_mode::library))
+        .execute(stream, source, packed->weights);
     stream.wait();
   }
   bytes_ += layout.get_size();

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "engine/kernels/dnnl_problem.h"
+#include "graph/visit.h"
 
 namespace zood::engine {
 namespace {
@@ -40,7 +41,7 @@ class Lowering {
       const Node& node = graph_.node(id);
       if (std::holds_alternative<graph::InputOp>(node.op)) {
         lowered_.value_of[Index(id)] = id;
-      } else if (IsAlias(node)) {
+      } else if (graph::IsIdentityAtInference(node.op)) {
         lowered_.value_of[Index(id)] = -2;  // resolved below, when every value has its place
       } else {
         Step step = MakeStep(id);
@@ -59,11 +60,6 @@ class Lowering {
  private:
   static std::size_t Index(NodeId id) { return static_cast<std::size_t>(id); }
 
-  static bool IsAlias(const Node& node) {
-    return std::holds_alternative<graph::DropoutOp>(node.op) ||
-           std::holds_alternative<graph::ReshapeOp>(node.op);
-  }
-
   // The one node that reads `id`, where nothing else needs its value.
   std::optional<NodeId> OnlyUser(NodeId id) const {
     if (is_result_[Index(id)] || users_[Index(id)].size() != 1) return std::nullopt;
@@ -80,27 +76,32 @@ class Lowering {
   Step MakeStep(NodeId id) {
     const Node& node = graph_.node(id);
     Step step{.node = id, .inputs = node.inputs, .output = id};
-    if (std::holds_alternative<graph::ConvOp>(node.op) ||
-        std::holds_alternative<graph::FullyConnectedOp>(node.op)) {
-      step.weights = WeightsRef{.node = id};
-      step.fully_connected = IsFullyConnected(node);
-      MergePointwise(step);
-      AbsorbAffine(step, step.weights->affine);
-      AbsorbResidual(id, step);
-      AbsorbActivations(step);
-    } else if (std::holds_alternative<graph::BatchNormOp>(node.op) ||
-               std::holds_alternative<graph::ScaleOp>(node.op)) {
-      step.affine = {id};
-      AbsorbAffine(step, step.affine);
-      AbsorbActivations(step);
-    } else if (std::holds_alternative<graph::EltwiseOp>(node.op)) {
-      AbsorbActivations(step);
-    } else if (const auto* activation = std::get_if<graph::ActivationOp>(&node.op)) {
-      if (const auto kernel = activation->function->kernel()) {
-        step.activations = {*kernel};
-        AbsorbActivations(step);
-      }
-    }
+    std::visit(
+        graph::Overloaded{
+            [&](const graph::OneOf<graph::ConvOp, graph::FullyConnectedOp> auto&) {
+              step.weights = WeightsRef{.node = id};
+              step.fully_connected = IsFullyConnected(node);
+              MergePointwise(step);
+              AbsorbAffine(step, step.weights->affine);
+              AbsorbResidual(id, step);
+              AbsorbActivations(step);
+            },
+            [&](const graph::OneOf<graph::BatchNormOp, graph::ScaleOp> auto&) {
+              step.affine = {id};
+              AbsorbAffine(step, step.affine);
+              AbsorbActivations(step);
+            },
+            [&](const graph::EltwiseOp&) { AbsorbActivations(step); },
+            [&](const graph::ActivationOp& activation) {
+              if (const auto kernel = activation.function->kernel()) {
+                step.activations = {*kernel};
+                AbsorbActivations(step);
+              }
+            },
+            [](const graph::OneOf<graph::InputOp, graph::PreluOp, graph::PoolOp, graph::LrnOp,
+                                  graph::ConcatOp, graph::ChannelPadOp, graph::DropoutOp,
+                                  graph::ReshapeOp, graph::SoftmaxOp> auto&) {}},
+        node.op);
     return step;
   }
 

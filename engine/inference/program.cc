@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/status.h"
+#include "graph/visit.h"
 
 namespace zood::engine {
 namespace {
@@ -97,9 +98,15 @@ Program::BoundStep Program::BindPool(const Step& step, const graph::PoolOp& op,
   const NodeId input = graph_->node(step.node).inputs.front();
   const View x = ViewOf(step.inputs.front(), arena), y = ViewOf(step.output, arena);
   const MapSize x_size = SizeOfMap(input), y_size = SizeOfMap(step.output);
-  const bool max = op.kind == graph::PoolOp::Kind::kMax;
-  return [&op, x, y, x_size, y_size, max](dnnl::stream&) {
-    max ? MaxPool(op, x, x_size, y, y_size) : AveragePool(op, x, x_size, y, y_size);
+  return [&op, x, y, x_size, y_size](dnnl::stream&) {
+    switch (op.kind) {
+      case graph::PoolOp::Kind::kMax:
+        MaxPool(op, x, x_size, y, y_size);
+        break;
+      case graph::PoolOp::Kind::kAverage:
+        AveragePool(op, x, x_size, y, y_size);
+        break;
+    }
     return absl::OkStatus();
   };
 }
@@ -119,49 +126,77 @@ Program::BoundStep Program::BindConcat(const Step& step, std::byte* arena) const
   };
 }
 
-Program::BoundStep Program::BindStep(std::size_t index, std::byte* arena) const {
-  const Step& step = lowered_->steps[index];
-  if (layers_[index]) return BindLayer(index, arena);
-  const graph::Op& op = graph_->node(step.node).op;
-  if (const auto* pool = std::get_if<graph::PoolOp>(&op)) return BindPool(step, *pool, arena);
-  if (std::holds_alternative<graph::ConcatOp>(op)) return BindConcat(step, arena);
+// The operations that a loop of the engine's own computes from one value to another.
+class Program::LoopBinder {
+ public:
+  LoopBinder(const Program& program, std::size_t index, std::byte* arena)
+      : program_(program),
+        index_(index),
+        step_(program.lowered_->steps[index]),
+        arena_(arena),
+        x_(program.ViewOf(step_.inputs.front(), arena)),
+        y_(program.ViewOf(step_.output, arena)) {}
 
-  const View x = ViewOf(step.inputs.front(), arena), y = ViewOf(step.output, arena);
-  // A kernel with its arguments, as a step.
-  const auto call = [](auto kernel) -> BoundStep {
+  BoundStep operator()(const graph::PoolOp& op) const {
+    return program_.BindPool(step_, op, arena_);
+  }
+  BoundStep operator()(const graph::ConcatOp&) const { return program_.BindConcat(step_, arena_); }
+  BoundStep operator()(const graph::OneOf<graph::BatchNormOp, graph::ScaleOp> auto&) const {
+    const ScaleAndShift* affine = &program_.affines_[index_];
+    return Call([x = x_, y = y_, affine, &step = step_] {
+      ScaleShift(x, affine->scale, affine->shift, step.activations, y);
+    });
+  }
+  BoundStep operator()(const graph::EltwiseOp& op) const {
+    std::vector<View> inputs;
+    for (NodeId input : step_.inputs) inputs.push_back(program_.ViewOf(input, arena_));
+    return Call([inputs, y = y_, &op, &step = step_] { Combine(op, inputs, step.activations, y); });
+  }
+  BoundStep operator()(const graph::ActivationOp& op) const {
+    if (!step_.activations.empty()) {
+      return Call([x = x_, y = y_, &step = step_] { Activate(step.activations, x, y); });
+    }
+    return Call([x = x_, y = y_, &op] { Activate(*op.function, x, y); });
+  }
+  BoundStep operator()(const graph::LrnOp& op) const {
+    return Call([x = x_, y = y_, &op] { Lrn(op, x, y); });
+  }
+  BoundStep operator()(const graph::PreluOp&) const {
+    return Call([x = x_, y = y_, slope = program_.slopes_[index_]] { Prelu(slope, x, y); });
+  }
+  BoundStep operator()(const graph::ChannelPadOp& op) const {
+    return Call([x = x_, y = y_, before = Index(op.before)] { PadChannels(x, before, y); });
+  }
+  BoundStep operator()(const graph::SoftmaxOp&) const {
+    return Call([x = x_, y = y_] { Softmax(x, y); });
+  }
+  // Lowering makes no step of these, or one with a layer of its own.
+  BoundStep operator()(const graph::OneOf<graph::InputOp, graph::ConvOp, graph::FullyConnectedOp,
+                                          graph::DropoutOp, graph::ReshapeOp> auto& op) const {
+    return [name = graph::OpName(op)](dnnl::stream&) {
+      return Internal("no loop computes the operation {}", name);
+    };
+  }
+
+ private:
+  template <typename Kernel>
+  static BoundStep Call(Kernel kernel) {
     return [kernel = std::move(kernel)](dnnl::stream&) {
       kernel();
       return absl::OkStatus();
     };
-  };
-  if (!step.affine.empty()) {
-    const ScaleAndShift* affine = &affines_[index];
-    return call([x, y, affine, &step] {
-      ScaleShift(x, affine->scale, affine->shift, step.activations, y);
-    });
   }
-  if (const auto* eltwise = std::get_if<graph::EltwiseOp>(&op)) {
-    std::vector<View> inputs;
-    for (NodeId input : step.inputs) inputs.push_back(ViewOf(input, arena));
-    return call([inputs, y, eltwise, &step] { Combine(*eltwise, inputs, step.activations, y); });
-  }
-  if (const auto* activation = std::get_if<graph::ActivationOp>(&op)) {
-    if (!step.activations.empty()) {
-      return call([x, y, &step] { Activate(step.activations, x, y); });
-    }
-    return call([x, y, activation] { Activate(*activation->function, x, y); });
-  }
-  if (const auto* lrn = std::get_if<graph::LrnOp>(&op)) {
-    return call([x, y, lrn] { Lrn(*lrn, x, y); });
-  }
-  if (std::holds_alternative<graph::PreluOp>(op)) {
-    return call([x, y, slope = slopes_[index]] { Prelu(slope, x, y); });
-  }
-  if (const auto* pad = std::get_if<graph::ChannelPadOp>(&op)) {
-    return call(
-        [x, y, before = static_cast<std::size_t>(pad->before)] { PadChannels(x, before, y); });
-  }
-  return call([x, y] { Softmax(x, y); });  // the one operation that is left
+
+  const Program& program_;
+  std::size_t index_;
+  const Step& step_;
+  std::byte* arena_;
+  View x_, y_;
+};
+
+Program::BoundStep Program::BindStep(std::size_t index, std::byte* arena) const {
+  if (layers_[index]) return BindLayer(index, arena);
+  return std::visit(LoopBinder(*this, index, arena), graph_->node(lowered_->steps[index].node).op);
 }
 
 std::string Program::Implementation(std::size_t step) const {

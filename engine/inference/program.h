@@ -45,6 +45,8 @@ class Program {
     std::vector<float> scale, shift;
   };
 
+  class LoopBinder;
+
   Program() = default;
   BoundStep BindStep(std::size_t index, std::byte* arena) const;
   BoundStep BindLayer(std::size_t index, std::byte* arena) const;

@@ -21,6 +21,13 @@ dnnl::engine& CpuEngine() {
   return *engine;
 }
 
+dnnl::primitive_attr ExactAttributes(dnnl::scratchpad_mode scratchpad) {
+  dnnl::primitive_attr attributes;
+  attributes.set_fpmath_mode(dnnl::fpmath_mode::strict);
+  attributes.set_scratchpad_mode(scratchpad);
+  return attributes;
+}
+
 LayerProblem FullyConnectedProblem(int batch, memory::dim in, memory::dim out) {
   // Row-major [in, out] is seen as oneDNN's [out, in].
   return {.fully_connected = true,

@@ -11,6 +11,11 @@ namespace zood::engine {
 
 dnnl::engine& CpuEngine();
 
+// What every primitive of the engine is made with: float32 products are computed as such, whatever
+// the environment asks for (ONEDNN_DEFAULT_FPMATH_MODE).
+dnnl::primitive_attr ExactAttributes(
+    dnnl::scratchpad_mode scratchpad = dnnl::scratchpad_mode::user);
+
 // What a primitive is asked for, whatever the layout of its weights. Feature maps are NHWC.
 struct LayerProblem {
   bool fully_connected = false;

@@ -193,9 +193,12 @@ bool HasGradientFromResult(const Eltwise& activation) {
       return activation.alpha >= 0;
     case Eltwise::Kind::kClip:
       return activation.alpha < activation.beta;
-    default:
+    case Eltwise::Kind::kTanh:
+    case Eltwise::Kind::kLogistic:
+    case Eltwise::Kind::kLinear:
       return true;
   }
+  return false;
 }
 
 void ActivationGradient(const Eltwise& activation, View y, std::span<const View> dy, View dx) {

@@ -258,19 +258,27 @@ void TrainingCompiler::Backward(NodeId id, const graph::PoolOp& op) {
   const Place dy = GradientOf(id), dx = NewPlaceLike(input);
   const MapSize x_size = SizeOfMap(input), y_size = SizeOfMap(id);
   Contribute(input, dx);
-  if (op.kind == graph::PoolOp::Kind::kAverage) {
-    AddKernel(id, "AveragePool, gradient", {dy.buffer, dx.buffer}, [=, &op](const Memory& memory) {
-      const View from = memory[dy], to = memory[dx];
-      return [=, &op](const StepContext&) { AveragePoolGradient(op, from, y_size, to, x_size); };
-    });
-    return;
+  switch (op.kind) {
+    case graph::PoolOp::Kind::kAverage:
+      AddKernel(
+          id, "AveragePool, gradient", {dy.buffer, dx.buffer}, [=, &op](const Memory& memory) {
+            const View from = memory[dy], to = memory[dx];
+            return
+                [=, &op](const StepContext&) { AveragePoolGradient(op, from, y_size, to, x_size); };
+          });
+      break;
+    case graph::PoolOp::Kind::kMax:
+      const BufferId index = pool_index_[Index(id)];
+      AddKernel(id, "MaxPool, gradient", {dy.buffer, dx.buffer, index},
+                [=, &op](const Memory& memory) {
+                  const View from = memory[dy], to = memory[dx];
+                  const auto* const chosen = reinterpret_cast<const std::int32_t*>(memory[index]);
+                  return [=, &op](const StepContext&) {
+                    MaxPoolGradient(op, chosen, from, y_size, to, x_size);
+                  };
+                });
+      break;
   }
-  const BufferId index = pool_index_[Index(id)];
-  AddKernel(id, "MaxPool, gradient", {dy.buffer, dx.buffer, index}, [=, &op](const Memory& memory) {
-    const View from = memory[dy], to = memory[dx];
-    const auto* const chosen = reinterpret_cast<const std::int32_t*>(memory[index]);
-    return [=, &op](const StepContext&) { MaxPoolGradient(op, chosen, from, y_size, to, x_size); };
-  });
 }
 
 void TrainingCompiler::Backward(NodeId id, const graph::LrnOp& op) {
@@ -289,11 +297,19 @@ void TrainingCompiler::Backward(NodeId id, const graph::LrnOp& op) {
 void TrainingCompiler::Backward(NodeId id, const graph::EltwiseOp& op) {
   const Place dy = GradientBeforeActivation(id);
   const auto& inputs = NodeAt(id).inputs;
+  const auto gradient_of = [&](std::size_t i) {
+    switch (op.kind) {
+      case graph::EltwiseOp::Kind::kSum:
+        return SummandGradient(id, op.coefficients[i], dy);
+      case graph::EltwiseOp::Kind::kProduct:
+        return SelectedGradient(id, ProductGradient, i, dy);
+      case graph::EltwiseOp::Kind::kMax:
+        return SelectedGradient(id, MaximumGradient, i, dy);
+    }
+    return Place();
+  };
   for (std::size_t i = 0; i < inputs.size(); ++i) {
-    if (!Learns(inputs[i])) continue;
-    Contribute(inputs[i], op.kind == graph::EltwiseOp::Kind::kSum
-                              ? SummandGradient(id, op.coefficients[i], dy)
-                              : FactorGradient(id, op.kind, i, dy));
+    if (Learns(inputs[i])) Contribute(inputs[i], gradient_of(i));
   }
 }
 
@@ -307,15 +323,13 @@ Place TrainingCompiler::SummandGradient(NodeId id, float coefficient, const Plac
   return dx;
 }
 
-Place TrainingCompiler::FactorGradient(NodeId id, graph::EltwiseOp::Kind kind, std::size_t which,
-                                       const Place& dy) {
+Place TrainingCompiler::SelectedGradient(NodeId id, InputGradient gradient, std::size_t which,
+                                         const Place& dy) {
   const Place dx = NewPlaceLike(id);
   std::vector<Place> inputs;
   for (NodeId input : NodeAt(id).inputs) inputs.push_back(PlaceOf(input));
   std::vector<BufferId> touched = Touched(inputs, dx);
   touched.push_back(dy.buffer);
-  const auto gradient =
-      kind == graph::EltwiseOp::Kind::kProduct ? ProductGradient : MaximumGradient;
   AddKernel(id, "Eltwise, gradient", std::move(touched), [=](const Memory& memory) {
     std::vector<View> in;
     for (const Place& place : inputs) in.push_back(memory[place]);

@@ -119,7 +119,9 @@ class TrainingCompiler {
                                const std::vector<Place>& dy);
 
   Place SummandGradient(NodeId id, float coefficient, const Place& dy);
-  Place FactorGradient(NodeId id, graph::EltwiseOp::Kind kind, std::size_t which, const Place& dy);
+  // Of input `which` of a product or a maximum.
+  using InputGradient = void (*)(std::span<const View>, std::size_t, View, View);
+  Place SelectedGradient(NodeId id, InputGradient gradient, std::size_t which, const Place& dy);
   // What may be written over: those of `read` that are whole buffers and occur once.
   static std::vector<std::pair<BufferId, BufferId>> OverOneOf(const std::vector<Place>& read,
                                                               const Place& written);

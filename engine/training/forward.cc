@@ -8,6 +8,7 @@
 #include "engine/kernels/gradient_kernels.h"
 #include "engine/training/compiler.h"
 #include "engine/training/layer.h"
+#include "graph/visit.h"
 
 namespace zood::engine {
 namespace {
@@ -147,10 +148,16 @@ bool TrainingCompiler::CanWriteInPlace(NodeId input, NodeId concat) const {
   }
   // The node whose step leaves the value.
   const NodeId maker = fused_[Index(input)] ? InputOf(input) : input;
-  const Node& node = NodeAt(maker);
-  return !IsLayer(node) && !std::holds_alternative<graph::InputOp>(node.op) &&
-         !std::holds_alternative<graph::ReshapeOp>(node.op) &&
-         !std::holds_alternative<graph::DropoutOp>(node.op);
+  return std::visit(
+      graph::Overloaded{
+          [](const graph::OneOf<graph::InputOp, graph::ConvOp, graph::FullyConnectedOp,
+                                graph::ReshapeOp, graph::DropoutOp> auto&) { return false; },
+          [](const graph::OneOf<graph::BatchNormOp, graph::ScaleOp, graph::ActivationOp,
+                                graph::PreluOp, graph::PoolOp, graph::LrnOp, graph::EltwiseOp,
+                                graph::ConcatOp, graph::ChannelPadOp, graph::SoftmaxOp> auto&) {
+            return true;
+          }},
+      NodeAt(maker).op);
 }
 
 void TrainingCompiler::PlaceConcatenations() {
@@ -328,20 +335,24 @@ void TrainingCompiler::Forward(NodeId id, const graph::PreluOp& op) {
 void TrainingCompiler::Forward(NodeId id, const graph::PoolOp& op) {
   const Place x = PlaceOf(InputOf(id)), y = PlaceFor(id);
   const MapSize x_size = SizeOfMap(InputOf(id)), y_size = SizeOfMap(id);
-  if (op.kind == graph::PoolOp::Kind::kAverage) {
-    AddKernel(id, "AveragePool", {x.buffer, y.buffer}, [=, &op](const Memory& memory) {
-      const View in = memory[x], out = memory[y];
-      return [=, &op](const StepContext&) { AveragePool(op, in, x_size, out, y_size); };
-    });
-    return;
+  switch (op.kind) {
+    case graph::PoolOp::Kind::kAverage:
+      AddKernel(id, "AveragePool", {x.buffer, y.buffer}, [=, &op](const Memory& memory) {
+        const View in = memory[x], out = memory[y];
+        return [=, &op](const StepContext&) { AveragePool(op, in, x_size, out, y_size); };
+      });
+      break;
+    case graph::PoolOp::Kind::kMax:
+      const BufferId index = compiled_.tape.AddTransient(y.elements());
+      pool_index_[Index(id)] = index;
+      AddKernel(id, "MaxPool", {x.buffer, y.buffer, index}, [=, &op](const Memory& memory) {
+        const View in = memory[x], out = memory[y];
+        auto* const chosen = reinterpret_cast<std::int32_t*>(memory[index]);
+        return
+            [=, &op](const StepContext&) { MaxPoolWithIndex(op, in, x_size, out, y_size, chosen); };
+      });
+      break;
   }
-  const BufferId index = compiled_.tape.AddTransient(y.elements());
-  pool_index_[Index(id)] = index;
-  AddKernel(id, "MaxPool", {x.buffer, y.buffer, index}, [=, &op](const Memory& memory) {
-    const View in = memory[x], out = memory[y];
-    auto* const chosen = reinterpret_cast<std::int32_t*>(memory[index]);
-    return [=, &op](const StepContext&) { MaxPoolWithIndex(op, in, x_size, out, y_size, chosen); };
-  });
 }
 
 void TrainingCompiler::Forward(NodeId id, const graph::LrnOp& op) {

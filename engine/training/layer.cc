@@ -12,12 +12,6 @@ using dnnl::memory;
 
 constexpr auto kDirect = dnnl::algorithm::convolution_direct;
 
-dnnl::primitive_attr UserScratch() {
-  dnnl::primitive_attr attributes;
-  attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
-  return attributes;
-}
-
 dnnl::convolution_forward::primitive_desc DescribeConvolution(
     const LayerProblem& p, bool biases, const dnnl::primitive_attr& attributes) {
   const auto kind = dnnl::prop_kind::forward_training;
@@ -78,7 +72,7 @@ TrainingLayer::Call TrainingLayer::MakeCall(Tape& tape, const Descriptor& descri
 
 TrainingLayer::Call TrainingLayer::Reorder(Tape& tape, const Argument& from, const Argument& to) {
   const dnnl::reorder::primitive_desc descriptor(CpuEngine(), from.description, CpuEngine(),
-                                                 to.description, UserScratch());
+                                                 to.description, ExactAttributes());
   Argument source = from, target = to;
   source.index = DNNL_ARG_FROM;
   target.index = DNNL_ARG_TO;
@@ -106,7 +100,7 @@ TrainingLayer::Argument TrainingLayer::WeightsAs(Tape& tape, const memory::desc&
 void TrainingLayer::AddForward(Tape& tape, const Place& x, BufferId weights, BufferId biases,
                                const Place& y,
                                const std::optional<graph::Eltwise>& activation) const {
-  dnnl::primitive_attr attributes = UserScratch();
+  dnnl::primitive_attr attributes = ExactAttributes();
   if (activation) {
     dnnl::post_ops ops;
     AppendEltwise(ops, *activation);
@@ -142,12 +136,12 @@ void TrainingLayer::AddDataGradient(Tape& tape, const Place& dy, BufferId weight
   if (p.fully_connected) {
     add(dnnl::inner_product_backward_data::primitive_desc(
         CpuEngine(), p.source, p.plain_weights, p.destination,
-        DescribeInnerProduct(p, false, UserScratch()), UserScratch()));
+        DescribeInnerProduct(p, false, ExactAttributes()), ExactAttributes()));
   } else {
     add(dnnl::convolution_backward_data::primitive_desc(
         CpuEngine(), kDirect, p.source, p.any_weights, p.destination, p.strides, p.dilations,
-        p.padding_before, p.padding_after, DescribeConvolution(p, false, UserScratch()),
-        UserScratch()));
+        p.padding_before, p.padding_after, DescribeConvolution(p, false, ExactAttributes()),
+        ExactAttributes()));
   }
 }
 
@@ -168,12 +162,12 @@ void TrainingLayer::AddWeightsGradient(Tape& tape, const Place& x, const Place& 
   if (p.fully_connected) {
     add(dnnl::inner_product_backward_weights::primitive_desc(
         CpuEngine(), p.source, p.plain_weights, p.destination,
-        DescribeInnerProduct(p, false, UserScratch()), UserScratch()));
+        DescribeInnerProduct(p, false, ExactAttributes()), ExactAttributes()));
   } else {
     add(dnnl::convolution_backward_weights::primitive_desc(
         CpuEngine(), kDirect, p.source, p.any_weights, p.destination, p.strides, p.dilations,
-        p.padding_before, p.padding_after, DescribeConvolution(p, false, UserScratch()),
-        UserScratch()));
+        p.padding_before, p.padding_after, DescribeConvolution(p, false, ExactAttributes()),
+        ExactAttributes()));
   }
 }
 

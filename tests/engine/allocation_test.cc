@@ -25,6 +25,7 @@ struct Counts {
   std::atomic<int> large{0};      // over 4 KiB, by anyone
   std::atomic<int> created{0};    // oneDNN primitives, descriptions and memories
   std::atomic<int> reordered{0};  // reorder primitives executed
+  std::atomic<int> inexact{0};    // primitives made that may round float32 before they multiply
 };
 Counts counts;
 std::atomic<bool> counting{false};
@@ -87,7 +88,14 @@ int posix_memalign(void** memory, std::size_t alignment, std::size_t size) {
 
 dnnl_status_t dnnl_primitive_create(dnnl_primitive_t* primitive,
                                     const_dnnl_primitive_desc_t description) {
-  if (counting) ++counts.created;
+  if (counting) {
+    ++counts.created;
+    const_dnnl_primitive_attr_t attributes = nullptr;
+    dnnl_fpmath_mode_t mode = dnnl_fpmath_mode_any;
+    dnnl_primitive_desc_get_attr(description, &attributes);
+    dnnl_primitive_attr_get_fpmath_mode(attributes, &mode);
+    if (mode != dnnl_fpmath_mode_strict) ++counts.inexact;
+  }
   static auto* const next = Next<decltype(dnnl_primitive_create)>("dnnl_primitive_create");
   return next(primitive, description);
 }
@@ -188,6 +196,32 @@ TEST_P(TrainingAllocationTest, AWarmStepMakesNothing) {
     EXPECT_EQ(counts.created, 0) << "oneDNN objects made";
   }
 }
+
+// What ONEDNN_DEFAULT_FPMATH_MODE would set.
+class FpmathTest : public ::testing::TestWithParam<dnnl_fpmath_mode_t> {};
+
+TEST_P(FpmathTest, NoPrimitiveTakesTheProcessesDefault) {
+  ASSERT_EQ(dnnl_set_default_fpmath_mode(GetParam()), dnnl_success);
+  counts.created = counts.inexact = 0;
+  for (const char* name : {"resnet_v1_50", "mobilenet_v2_100", "alexnet_v2", "lenet"}) {
+    const auto graph = Network(name);
+    const TensorMap weights = FillVariables(*graph);
+    counting = true;
+    const auto executable = Executable::Compile(graph, weights, {.batch_sizes = {1, 2}});
+    const auto program = TrainingProgram::Create(
+        graph, weights,
+        {.batch = 2, .updated = std::vector<bool>(graph->variables().size(), true)});
+    counting = false;
+    EXPECT_TRUE(executable.ok() && program.ok());
+  }
+  EXPECT_EQ(dnnl_set_default_fpmath_mode(dnnl_fpmath_mode_strict), dnnl_success);
+  EXPECT_GT(counts.created, 0);
+  EXPECT_EQ(counts.inexact, 0);
+}
+
+INSTANTIATE_TEST_SUITE_P(Modes, FpmathTest,
+                         ::testing::Values(dnnl_fpmath_mode_bf16, dnnl_fpmath_mode_f16,
+                                           dnnl_fpmath_mode_tf32, dnnl_fpmath_mode_any));
 
 INSTANTIATE_TEST_SUITE_P(Networks, AllocationTest,
                          ::testing::Values("resnet_v1_50", "resnet_v2_50", "inception_v3",

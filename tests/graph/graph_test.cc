@@ -8,6 +8,7 @@
 
 #include "graph/net.h"
 #include "graph/operations.h"
+#include "graph/visit.h"
 
 namespace zood::graph {
 namespace {
@@ -127,6 +128,26 @@ TEST(GraphTest, OperationsHaveNames) {
   EXPECT_STREQ(OpName(InputOp{}), "Input");
   EXPECT_STREQ(OpName(PoolOp{}), "Pool");
   EXPECT_STREQ(OpName(SoftmaxOp{}), "Softmax");
+}
+
+TEST(VisitTest, VariablesAreVisitedInTheOrderOfTheMembersAndCanBeChanged) {
+  Op norm = BatchNormOp{.moving_mean = 4, .moving_variance = 3, .gamma = {}, .beta = 1};
+  EXPECT_THAT(VariablesOf(norm), ElementsAre(4, 3, 1));
+  ForEachVariable(norm, [](VariableId& id) { id += 10; });
+  EXPECT_THAT(VariablesOf(norm), ElementsAre(14, 13, 11));
+  EXPECT_THAT(VariablesOf(ConvOp{.weights = 2, .biases = 5}), ElementsAre(2, 5));
+  EXPECT_THAT(VariablesOf(FullyConnectedOp{.weights = 2}), ElementsAre(2));
+  EXPECT_THAT(VariablesOf(ScaleOp{.gamma = 7, .beta = 6}), ElementsAre(7, 6));
+  EXPECT_THAT(VariablesOf(PreluOp{.slope = 8}), ElementsAre(8));
+  EXPECT_THAT(VariablesOf(PoolOp{}), ElementsAre());
+}
+
+TEST(VisitTest, SaysWhatDropoutAndReshapeAre) {
+  EXPECT_TRUE(IsRandomInTraining(DropoutOp{}));
+  EXPECT_FALSE(IsRandomInTraining(ReshapeOp{}));
+  EXPECT_TRUE(IsIdentityAtInference(DropoutOp{}));
+  EXPECT_TRUE(IsIdentityAtInference(ReshapeOp{}));
+  EXPECT_FALSE(IsIdentityAtInference(SoftmaxOp{}));
 }
 
 }  // namespace

@@ -41,17 +41,22 @@ double RmsOf(const std::vector<double>& values) {
 
 // Where f's derivative jumps, on the side where somebody else's result y lies: x, or a point there.
 double OnSideOf(const graph::Eltwise& f, double x, float y) {
-  if (f.kind == graph::Eltwise::Kind::kRelu || f.kind == graph::Eltwise::Kind::kElu) {
-    if (y > 0) return std::max(x, std::numeric_limits<double>::min());
-    return std::min(x, 0.0);
+  const double low = f.alpha, high = f.beta;
+  switch (f.kind) {
+    case graph::Eltwise::Kind::kRelu:
+    case graph::Eltwise::Kind::kElu:
+      if (y > 0) return std::max(x, std::numeric_limits<double>::min());
+      return std::min(x, 0.0);
+    case graph::Eltwise::Kind::kClip:
+      if (y <= f.alpha) return std::min(x, low);
+      if (y >= f.beta) return std::max(x, high);
+      return std::clamp(x, std::nextafter(low, high), std::nextafter(high, low));
+    case graph::Eltwise::Kind::kTanh:
+    case graph::Eltwise::Kind::kLogistic:
+    case graph::Eltwise::Kind::kLinear:
+      return x;
   }
-  if (f.kind == graph::Eltwise::Kind::kClip) {
-    const double low = f.alpha, high = f.beta;
-    if (y <= f.alpha) return std::min(x, low);
-    if (y >= f.beta) return std::max(x, high);
-    return std::clamp(x, std::nextafter(low, high), std::nextafter(high, low));
-  }
-  return x;
+  return std::numeric_limits<double>::quiet_NaN();
 }
 
 // One node's derivative; call it with the operation's description.
@@ -219,15 +224,19 @@ class Derivatives {
       bool taken = false;
       for (std::size_t n = 0; n < inputs_.size(); ++n) {
         double factor = 1;
-        if (op.kind == graph::EltwiseOp::Kind::kSum) {
-          factor = op.coefficients[n];
-        } else if (op.kind == graph::EltwiseOp::Kind::kProduct) {
-          for (std::size_t m = 0; m < inputs_.size(); ++m) {
-            if (m != n) factor *= inputs_[m]->values[i];
-          }
-        } else {
-          factor = !taken && inputs_[n]->values[i] == y_.values[i] ? 1 : 0;
-          taken |= factor == 1;
+        switch (op.kind) {
+          case graph::EltwiseOp::Kind::kSum:
+            factor = op.coefficients[n];
+            break;
+          case graph::EltwiseOp::Kind::kProduct:
+            for (std::size_t m = 0; m < inputs_.size(); ++m) {
+              if (m != n) factor *= inputs_[m]->values[i];
+            }
+            break;
+          case graph::EltwiseOp::Kind::kMax:
+            factor = !taken && inputs_[n]->values[i] == y_.values[i] ? 1 : 0;
+            taken |= factor == 1;
+            break;
         }
         gradients_.inputs[n][i] = factor * dy_[i];
       }
@@ -340,13 +349,17 @@ class Derivatives {
             ((image * rows + row) * columns + column) * channels + channel));
       }
     }
-    if (op.kind == graph::PoolOp::Kind::kMax) {
-      dx()[Maximum(inside)] += out;
-      return;
+    switch (op.kind) {
+      case graph::PoolOp::Kind::kMax:
+        dx()[Maximum(inside)] += out;
+        break;
+      case graph::PoolOp::Kind::kAverage: {
+        const bool valid = op.divisor == graph::PoolOp::Divisor::kValid;
+        const auto divisor = static_cast<double>(valid ? std::ssize(inside) : padded);
+        for (const std::size_t at : inside) dx()[at] += out / divisor;
+        break;
+      }
     }
-    const bool valid = op.divisor == graph::PoolOp::Divisor::kValid;
-    const double divisor = valid ? static_cast<double>(inside.size()) : static_cast<double>(padded);
-    for (const std::size_t at : inside) dx()[at] += out / divisor;
   }
 
   // Of the places of a max pool's window, the one that gets the gradient: the first of equal ones.

@@ -179,9 +179,17 @@ class Operation {
         product *= value;
         greatest = std::max(greatest, value);
       }
-      y.values[i] = op.kind == graph::EltwiseOp::Kind::kSum       ? sum
-                    : op.kind == graph::EltwiseOp::Kind::kProduct ? product
-                                                                  : greatest;
+      switch (op.kind) {
+        case graph::EltwiseOp::Kind::kSum:
+          y.values[i] = sum;
+          break;
+        case graph::EltwiseOp::Kind::kProduct:
+          y.values[i] = product;
+          break;
+        case graph::EltwiseOp::Kind::kMax:
+          y.values[i] = greatest;
+          break;
+      }
     }
     return y;
   }
@@ -313,8 +321,14 @@ class Operation {
         sum += value;
       }
     }
-    if (op.kind == graph::PoolOp::Kind::kMax) return greatest;
-    return sum / static_cast<double>(op.divisor == graph::PoolOp::Divisor::kValid ? valid : padded);
+    switch (op.kind) {
+      case graph::PoolOp::Kind::kMax:
+        return greatest;
+      case graph::PoolOp::Kind::kAverage:
+        return sum /
+               static_cast<double>(op.divisor == graph::PoolOp::Divisor::kValid ? valid : padded);
+    }
+    return std::numeric_limits<double>::quiet_NaN();
   }
 
   const graph::Graph& graph_;
