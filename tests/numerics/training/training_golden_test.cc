@@ -18,6 +18,7 @@
 #include <map>
 #include <memory>
 #include <span>
+#include <string_view>
 
 #include "base/status.h"
 #include "engine/training_program.h"
@@ -214,15 +215,43 @@ void PrintOutside(const char* what, const std::vector<Comparison>& comparisons) 
             << " of its rms or change away\n";
 }
 
-void ExpectLosses(const GoldenLosses& found, const GoldenLosses& expected) {
-  constexpr double kBound = 1e-5;
-  EXPECT_NEAR(found.cross_entropy, expected.cross_entropy, kBound * expected.cross_entropy);
-  EXPECT_NEAR(found.auxiliary, expected.auxiliary, kBound * expected.auxiliary);
-  EXPECT_NEAR(found.regularization, expected.regularization, kBound * expected.regularization);
-  EXPECT_NEAR(found.total, expected.total, kBound * expected.total);
+constexpr double kLossBound = 1e-5;
+
+// The scopes of the layers that are normalised by the statistics of a handful of values: an
+// auxiliary head on a map of one pixel. Two of the values may lie near each other; what they differ
+// by is then rounding, and the division by their deviation makes it large. TensorFlow's own float32
+// is 2.1e-5 of such a head's loss away from its double precision, and 9.2e-3 of the rms of that
+// layer's gradient where its decisions are the same: tensorflow_against_itself.py prints both.
+constexpr double kFewValues = 4;
+constexpr double kLossBoundOfFew = 2 * 2.1e-5;  // two float32 programs, each that far from exact
+constexpr double kGradientBoundOfFew = 9.2e-3;
+
+std::vector<std::string> ScopesOfFewValues(const graph::Graph& graph, int batch) {
+  std::vector<std::string> scopes;
+  for (const graph::Node& node : graph.nodes()) {
+    const auto* const norm = std::get_if<graph::BatchNormOp>(&node.op);
+    if (norm == nullptr) continue;
+    const Shape shape = node.shape.WithBatch(batch);
+    if (static_cast<double>(shape.num_elements() / shape.back()) > kFewValues) continue;
+    const std::string& statistic = graph.variable(norm->moving_mean).name;
+    scopes.push_back(statistic.substr(0, statistic.rfind("BatchNorm/")));
+  }
+  return scopes;
 }
 
-double GradientBound(const TrainingRun& run) { return run.has_batch_norm() ? 2e-3 : 1e-4; }
+void ExpectLosses(const GoldenLosses& found, const GoldenLosses& expected, double auxiliary_bound) {
+  EXPECT_NEAR(found.cross_entropy, expected.cross_entropy, kLossBound * expected.cross_entropy);
+  EXPECT_NEAR(found.auxiliary, expected.auxiliary, auxiliary_bound * expected.auxiliary);
+  EXPECT_NEAR(found.regularization, expected.regularization, kLossBound * expected.regularization);
+  EXPECT_NEAR(found.total, expected.total, kLossBound * expected.total);
+}
+
+double GradientBound(const TrainingRun& run, const TrainingGolden& golden, std::string_view name) {
+  for (const std::string& scope : ScopesOfFewValues(run.graph(), golden.network.batch())) {
+    if (name.starts_with(scope)) return kGradientBoundOfFew;
+  }
+  return run.has_batch_norm() ? 2e-3 : 1e-4;
+}
 constexpr double kChangeBound = 5e-3;
 constexpr double kFourRoundings = 4 * 0.5 * std::numeric_limits<float>::epsilon();
 
@@ -238,11 +267,12 @@ std::vector<Comparison> CompareGradients(TrainingRun& run, const TrainingGolden&
     ++found;
     if (expected->second.rms <= 1e-6 * largest) continue;
     const std::span<const float> gradient = run.program().gradient(id);
-    comparisons.push_back({.name = expected->first,
-                           .expected = expected->second,
-                           .found = StatisticsOf(gradient, expected->second.first.size()),
-                           .unit = expected->second.rms,
-                           .bound = GradientBound(run) * expected->second.rms});
+    comparisons.push_back(
+        {.name = expected->first,
+         .expected = expected->second,
+         .found = StatisticsOf(gradient, expected->second.first.size()),
+         .unit = expected->second.rms,
+         .bound = GradientBound(run, golden, expected->first) * expected->second.rms});
   }
   EXPECT_EQ(found, golden.gradients.size());
   return comparisons;
@@ -368,7 +398,8 @@ class ExactJudge {
       if (gradient == exact.gradients.end() || rms[name] <= 1e-6 * largest) continue;
       const double distance =
           Farthest<double>(run_.program().gradient(id), gradient->second) / UnitOf(name, rms);
-      EXPECT_LE(distance, GradientBound(run_)) << name << ", an element of its gradient";
+      EXPECT_LE(distance, GradientBound(run_, golden_, name))
+          << name << ", an element of its gradient";
       gradient_ = std::max(gradient_, distance);
     }
   }
@@ -406,7 +437,8 @@ TEST_P(TrainingGoldenTest, StepsAreTensorFlows) {
     GoldenLosses found;
     ASSERT_NO_FATAL_FAILURE(run.ComputeGradients(found));
     if (step == 0) {
-      ExpectLosses(found, golden.steps[0]);
+      const bool few = !ScopesOfFewValues(run.graph(), golden.network.batch()).empty();
+      ExpectLosses(found, golden.steps[0], few ? kLossBoundOfFew : kLossBound);
       gradients = CompareGradients(run, golden);
     }
     ASSERT_NO_FATAL_FAILURE(run.Update(static_cast<std::int64_t>(step)));
