@@ -182,6 +182,9 @@ ActivationPtr Relu6() {
 ActivationPtr LeakyRelu(float slope) {
   return MakeEltwise(fmt::format("leaky_relu({})", slope), Eltwise::Kind::kRelu, slope);
 }
+ActivationPtr Clip(float low, float high) {
+  return MakeEltwise(fmt::format("clip({},{})", low, high), Eltwise::Kind::kClip, low, high);
+}
 ActivationPtr Elu() { return MakeEltwise("elu", Eltwise::Kind::kElu, 1); }
 ActivationPtr Tanh() { return MakeEltwise("tanh", Eltwise::Kind::kTanh); }
 ActivationPtr Sigmoid() { return MakeEltwise("sigmoid", Eltwise::Kind::kLogistic); }

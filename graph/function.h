@@ -55,6 +55,8 @@ using ActivationPtr = std::shared_ptr<const Activation>;
 ActivationPtr Relu();
 ActivationPtr Relu6();
 ActivationPtr LeakyRelu(float negative_slope);
+// min(max(x, low), high).
+ActivationPtr Clip(float low, float high);
 ActivationPtr Elu();
 ActivationPtr Tanh();
 ActivationPtr Sigmoid();

@@ -18,6 +18,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_set>
@@ -42,6 +43,7 @@ class Value {
   int height() const { return static_cast<int>(shape()[1]); }
   int width() const { return static_cast<int>(shape()[2]); }
   int channels() const { return static_cast<int>(shape().back()); }
+  NodeId id() const { return id_; }
 
  private:
   friend class Net;
@@ -153,6 +155,10 @@ class Net {
 
   Value input() { return Value(this, 0); }
 
+  // The nodes so far, as in Graph, and the value that one of them makes.
+  std::span<const Node> nodes() const { return graph_.nodes(); }
+  Value At(NodeId id) { return Value(this, id); }
+
   // Undoes, when it goes, what the call that returned it did. Destroy in reverse order of making,
   // as automatic variables do.
   class [[nodiscard]] Guard {
@@ -235,6 +241,7 @@ class Net {
   void Fail(const absl::Status& status);
   // Whether nothing has failed so far. Networks as long as a file says stop building here.
   bool ok() const { return status_.ok(); }
+  const absl::Status& status() const { return status_; }
 
   // The graph, or the first error. The net is spent.
   absl::StatusOr<Graph> Finish(Value logits, std::optional<Value> aux_logits = std::nullopt);

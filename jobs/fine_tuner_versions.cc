@@ -9,7 +9,7 @@
 #include "base/status.h"
 #include "checkpoint/tensorflow/v2_writer.h"
 #include "jobs/fine_tuner.h"
-#include "serving/network.h"
+#include "netdef/formats.h"
 #include "store/names.h"
 
 namespace zood::jobs {
@@ -106,11 +106,11 @@ absl::StatusOr<FineTuner::Target> FineTuner::PublishPromoted(const Job& job, con
   ZOOD_ASSIGN_OR_RETURN(const store::LoadedVersion loaded,
                         catalogue_.store().Load(job.model, std::to_string(checkpoint)));
   const store::VersionManifest& manifest = loaded.manifest;
-  ZOOD_ASSIGN_OR_RETURN(const serving::Network network, serving::NetworkFromJson(manifest.network));
-  ZOOD_ASSIGN_OR_RETURN(const graph::Graph graph, serving::BuildGraph(network, zoo_));
+  ZOOD_ASSIGN_OR_RETURN(const netdef::NetworkPtr network,
+                        netdef::BuildNetwork(manifest.network, zoo_));
   ZOOD_ASSIGN_OR_RETURN(
       const TensorMap weights,
-      ServedWeights(graph, loaded.weights, spec.moving_average_decay.has_value()));
+      ServedWeights(*network->graph(), loaded.weights, spec.moving_average_decay.has_value()));
   store::NewVersion served{.model = job.model,
                            .network = manifest.network,
                            .preprocess = manifest.preprocess,

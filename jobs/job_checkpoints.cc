@@ -12,7 +12,7 @@ namespace zood::jobs {
 store::NewVersion VersionOfJob(const Job& job, const JobSpec& spec, const JobPlan& plan,
                                const std::string& build) {
   store::NewVersion version{.model = spec.model,
-                            .network = ToJson(plan.network),
+                            .network = netdef::ToJson(plan.network->spec()),
                             .preprocess = image::ToJson(plan.preprocess),
                             .labels = plan.labels};
   version.provenance.build = build;

@@ -7,21 +7,13 @@
 #include "base/status.h"
 #include "jobs/job_checks.h"
 #include "jobs/job_memory.h"
+#include "netdef/formats.h"
 #include "store/names.h"
 
 namespace zood::jobs {
 namespace {
 
 constexpr auto Index(dataset::Split split) { return static_cast<std::size_t>(split); }
-
-int Classes(const graph::Graph& graph) {
-  return static_cast<int>(graph.node(graph.logits()).shape.back());
-}
-
-bool BelongsTo(const std::string& variable, const std::vector<std::string>& scopes) {
-  return std::ranges::any_of(
-      scopes, [&](const std::string& scope) { return variable.starts_with(scope + "/"); });
-}
 
 // ------------------------------------------------------------ the dataset
 
@@ -47,9 +39,15 @@ absl::StatusOr<std::optional<dataset::Split>> HeldOut(const JobSpec& spec,
 
 // ------------------------------------------------------------ the network
 
+// Served as trained: what the loss makes of logits.
+graph::OutputKind OutputKindOf(const JobSpec& spec) {
+  return spec.loss ? spec.loss->output_kind() : graph::OutputKind::kLogits;
+}
+
 // Of a model: its network with the dataset's number of classes.
-absl::Status StartFromBase(const serving::ModelRef& ref, const std::optional<VersionName>& pinned,
-                           serving::Catalogue& catalogue, const models::Zoo& zoo, JobPlan& plan) {
+absl::Status StartFromBase(const serving::ModelRef& ref, const JobSpec& spec,
+                           const std::optional<VersionName>& pinned, serving::Catalogue& catalogue,
+                           const models::Zoo& zoo, JobPlan& plan) {
   std::string selector;
   if (pinned) {
     selector = std::to_string(pinned->version);
@@ -62,42 +60,26 @@ absl::Status StartFromBase(const serving::ModelRef& ref, const std::optional<Ver
   if (pinned) ZOOD_RETURN_IF_ERROR(CheckPinned(*pinned, manifest.digest));
   plan.base = VersionName{ref.model, manifest.version, manifest.digest};
   ZOOD_ASSIGN_OR_RETURN(plan.preprocess, image::PreprocessSpecFromJson(manifest.preprocess));
-  ZOOD_ASSIGN_OR_RETURN(const serving::Network base, serving::NetworkFromJson(manifest.network));
-  ZOOD_ASSIGN_OR_RETURN(const graph::Graph base_graph, serving::BuildGraph(base, zoo));
+  ZOOD_ASSIGN_OR_RETURN(const netdef::NetworkPtr base, netdef::BuildNetwork(manifest.network, zoo));
   const auto classes = static_cast<int>(plan.labels.size());
-  plan.new_head = Classes(base_graph) != classes;
-  plan.network = base;
-  if (plan.new_head) {
-    ZOOD_ASSIGN_OR_RETURN(plan.network, serving::WithClasses(base, classes));
-  }
+  plan.new_head = base->num_classes() != classes;
+  ZOOD_ASSIGN_OR_RETURN(plan.network, netdef::WithClasses(*base, classes, OutputKindOf(spec), zoo));
   return absl::OkStatus();
 }
 
-absl::Status StartFromScratch(serving::ZooNetwork network, const models::Zoo& zoo, JobPlan& plan) {
+absl::Status StartFromScratch(netdef::NetworkSpec network, const JobSpec& spec,
+                              const models::Zoo& zoo, JobPlan& plan) {
   const auto classes = static_cast<int>(plan.labels.size());
   if (network.args.num_classes != 0 && network.args.num_classes != classes) {
     return InvalidArgument("the network is to have {} classes, but the dataset '{}' has {}",
                            network.args.num_classes, plan.dataset.summary.name, classes);
   }
   network.args.num_classes = classes;
-  ZOOD_ASSIGN_OR_RETURN(network, serving::WithDefaults(std::move(network), zoo));
-  ZOOD_ASSIGN_OR_RETURN(const models::Architecture* architecture, zoo.Find(network.architecture));
-  plan.preprocess = architecture->preprocess(network.args);
-  plan.network = std::move(network);
+  if (OutputKindOf(spec) != graph::OutputKind::kLogits) network.output_kind = OutputKindOf(spec);
+  ZOOD_ASSIGN_OR_RETURN(plan.network, netdef::BuildNetwork(network, zoo));
+  ZOOD_ASSIGN_OR_RETURN(netdef::NetworkPreprocessing own, plan.network->Preprocessing(nullptr));
+  plan.preprocess = std::move(own.spec);
   return absl::OkStatus();
-}
-
-std::vector<std::string> HeadVariables(const JobPlan& plan, const models::Zoo& zoo) {
-  std::vector<std::string> head;
-  if (const auto* named = std::get_if<serving::ZooNetwork>(&plan.network)) {
-    const auto architecture = zoo.Find(named->architecture);
-    if (architecture.ok()) {
-      for (const graph::Variable& variable : plan.graph->variables()) {
-        if (BelongsTo(variable.name, (*architecture)->head_scopes)) head.push_back(variable.name);
-      }
-    }
-  }
-  return head.empty() ? LastLayerVariables(*plan.graph) : head;
 }
 
 // ------------------------------------------------------------ training
@@ -153,20 +135,6 @@ std::vector<std::string> WholeNames(const std::vector<std::string>& variables) {
   return patterns;
 }
 
-std::vector<std::string> LastLayerVariables(const graph::Graph& graph) {
-  for (graph::NodeId id = graph.logits();;) {
-    const graph::Node& node = graph.node(id);
-    std::vector<bool> own = graph.VariablesNeededBy(std::span(&id, 1));
-    const std::vector<bool> below = graph.VariablesNeededBy(node.inputs);
-    std::vector<std::string> names;
-    for (std::size_t i = 0; i < own.size(); ++i) {
-      if (own[i] && !below[i]) names.push_back(graph.variables()[i].name);
-    }
-    if (!names.empty() || node.inputs.empty()) return names;
-    id = node.inputs.front();
-  }
-}
-
 absl::StatusOr<JobPlan> MakePlan(const JobSpec& spec, const std::optional<VersionName>& pinned,
                                  const std::string& digest, serving::Catalogue& catalogue,
                                  const models::Zoo& zoo) {
@@ -180,17 +148,18 @@ absl::StatusOr<JobPlan> MakePlan(const JobSpec& spec, const std::optional<Versio
   ZOOD_ASSIGN_OR_RETURN(plan.evaluate_on, HeldOut(spec, plan.dataset.summary));
   plan.labels = plan.dataset.classes;
   if (const auto* base = std::get_if<serving::ModelRef>(&spec.start)) {
-    ZOOD_RETURN_IF_ERROR(Annotate(StartFromBase(*base, pinned, catalogue, zoo, plan), "the base"));
+    ZOOD_RETURN_IF_ERROR(
+        Annotate(StartFromBase(*base, spec, pinned, catalogue, zoo, plan), "the base"));
   } else {
-    ZOOD_RETURN_IF_ERROR(StartFromScratch(std::get<serving::ZooNetwork>(spec.start), zoo, plan));
+    ZOOD_RETURN_IF_ERROR(
+        StartFromScratch(std::get<netdef::NetworkSpec>(spec.start), spec, zoo, plan));
   }
-  ZOOD_ASSIGN_OR_RETURN(graph::Graph graph, serving::BuildGraph(plan.network, zoo));
-  plan.graph = std::make_shared<const graph::Graph>(std::move(graph));
-  if (Classes(*plan.graph) != static_cast<int>(plan.labels.size())) {
+  plan.graph = plan.network->graph();
+  if (plan.network->num_classes() != static_cast<int>(plan.labels.size())) {
     return InvalidArgument("the network has {} classes, but the dataset '{}' has {}",
-                           Classes(*plan.graph), spec.dataset, plan.labels.size());
+                           plan.network->num_classes(), spec.dataset, plan.labels.size());
   }
-  plan.head = HeadVariables(plan, zoo);
+  plan.head = plan.network->HeadVariables();
   ZOOD_RETURN_IF_ERROR(SetOptions(spec, plan));
   return plan;
 }

@@ -15,9 +15,9 @@
 #include "jobs/job.h"
 #include "jobs/job_spec.h"
 #include "models/zoo.h"
+#include "netdef/network_definition.h"
 #include "serving/catalogue.h"
 #include "serving/memory_budget.h"
-#include "serving/network.h"
 #include "store/dataset.h"
 #include "train/trainer.h"
 
@@ -26,7 +26,7 @@ namespace zood::jobs {
 // All but weights and pictures.
 struct JobPlan {
   std::optional<VersionName> base;
-  serving::Network network;  // with the dataset's number of classes
+  netdef::NetworkPtr network;  // with the dataset's number of classes
   std::shared_ptr<const graph::Graph> graph;
   image::PreprocessSpec preprocess;
   std::vector<std::string> labels;
@@ -61,8 +61,5 @@ absl::StatusOr<std::shared_ptr<const dataset::Dataset>> LoadPictures(const JobPl
 
 // Patterns that match these variables and no others.
 std::vector<std::string> WholeNames(const std::vector<std::string>& variables);
-
-// The variables of the layer that makes the logits: the last one that has any.
-std::vector<std::string> LastLayerVariables(const graph::Graph& graph);
 
 }  // namespace zood::jobs

@@ -15,8 +15,8 @@
 #include "base/name_pattern.h"
 #include "base/tensor.h"
 #include "dataset/dataset.h"
+#include "netdef/network_spec.h"
 #include "serving/catalogue.h"
-#include "serving/network.h"
 #include "train/input/augmentation.h"
 #include "train/math/gradient.h"
 #include "train/math/loss.h"
@@ -74,7 +74,7 @@ struct EarlyStop {
 };
 
 struct JobSpec {
-  std::variant<serving::ModelRef, serving::ZooNetwork> start;  // arguments that are 0 take
+  std::variant<serving::ModelRef, netdef::NetworkSpec> start;  // arguments that are 0 take
                                                                // defaults, classes the dataset's
   std::string dataset;
   std::string dataset_digest;  // empty: whatever it is

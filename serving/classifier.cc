@@ -217,7 +217,7 @@ void Classifier::Call::Computed(std::size_t index, const absl::StatusOr<BatchOut
                         "input is out of any sensible range",
                         index));
   }
-  image.classes = TopK(logits, request_.top_k, request_.threshold);
+  image.classes = TopK(logits, servable_->output_kind(), request_.top_k, request_.threshold);
   for (ClassScore& score : image.classes) score.label = servable_->Label(score.index);
   if (request_.logits) image.logits.assign(logits.begin(), logits.end());
   for (std::size_t i = 0; i < output->end_points.size(); ++i) {
@@ -358,26 +358,6 @@ absl::StatusOr<ClassifyResult> Classifier::ClassifyAndWait(ClassifyRequest reque
   MutexLock lock(mutex);
   while (!answer) changed.Wait(mutex);
   return *std::move(answer);
-}
-
-std::vector<ClassScore> TopK(std::span<const float> logits, int top_k, float threshold) {
-  std::vector<int> order(logits.size());
-  std::iota(order.begin(), order.end(), 0);
-  const auto count = std::min(order.size(), static_cast<std::size_t>(top_k));
-  const auto at = [&](int index) { return logits[static_cast<std::size_t>(index)]; };
-  std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(count), order.end(),
-                    [&](int a, int b) { return at(a) != at(b) ? at(a) > at(b) : a < b; });
-  if (count == 0) return {};
-  const double largest = at(order.front());
-  double sum = 0;
-  for (const float logit : logits) sum += std::exp(logit - largest);
-  std::vector<ClassScore> classes;
-  for (std::size_t i = 0; i < count; ++i) {
-    const auto probability = static_cast<float>(std::exp(at(order[i]) - largest) / sum);
-    if (!(probability >= threshold)) break;
-    classes.push_back({.index = order[i], .probability = probability, .label = {}});
-  }
-  return classes;
 }
 
 }  // namespace zood::serving

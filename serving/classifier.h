@@ -18,6 +18,7 @@
 #include "serving/memory_budget.h"
 #include "serving/model_manager.h"
 #include "serving/observer.h"
+#include "serving/scores.h"
 #include "serving/worker_pool.h"
 
 namespace zood::serving {
@@ -35,12 +36,6 @@ struct ClassifyRequest {
   // Whether the caller has gone. Quick; may be asked by several threads at once; not asked any
   // more once the request is done. Empty means no.
   std::function<bool()> cancelled;
-};
-
-struct ClassScore {
-  int index = 0;
-  float probability = 0;
-  std::string label;
 };
 
 struct ImageResult {
@@ -76,10 +71,6 @@ struct ClassifierOptions {
   int max_waiting_compilations = 64;  // of end-point programs
   image::DecodeLimits image_limits;
 };
-
-// Probabilities from logits (softmax in double precision), the `top_k` largest that reach
-// `threshold`.
-std::vector<ClassScore> TopK(std::span<const float> logits, int top_k, float threshold);
 
 // Thread-safe.
 class Classifier {

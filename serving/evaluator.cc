@@ -33,6 +33,7 @@ class Evaluation {
     report_.version = servable.version();
     report_.digest = servable.digest();
     report_.labels = servable.labels();
+    report_.output_kind = servable.output_kind();
     report_.classes.resize(classes);
     if (servable.num_classes() <= kMaxConfusionClasses) {
       report_.confusion.resize(classes * classes);
@@ -232,7 +233,7 @@ class Pass {
 
 void EvaluationReport::Count(std::span<const float> logits, std::int64_t label) {
   const auto num_classes = static_cast<std::int64_t>(classes.size());
-  const std::vector<ClassScore> best = TopK(logits, 5, 0);
+  const std::vector<ClassScore> best = TopK(logits, output_kind, 5, 0);
   const int answer = best.front().index;
   ++images;
   ++classes[static_cast<std::size_t>(answer)].answered;
@@ -248,10 +249,7 @@ void EvaluationReport::Count(std::span<const float> logits, std::int64_t label) 
     ++top5_correct;
     ++counts.top5_correct;
   }
-  const double largest = logits[static_cast<std::size_t>(answer)];
-  double sum = 0;
-  for (const float logit : logits) sum += std::exp(logit - largest);
-  loss_sum += std::log(sum) + largest - logits[static_cast<std::size_t>(label)];
+  loss_sum += NegativeLogProbability(logits, output_kind, static_cast<std::size_t>(label));
 }
 
 absl::StatusOr<EvaluationReport> Evaluate(

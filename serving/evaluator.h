@@ -42,11 +42,12 @@ struct EvaluationReport {
   std::int64_t version = 0;
   std::string digest;
   std::vector<std::string> labels;  // may be empty
+  graph::OutputKind output_kind = graph::OutputKind::kLogits;
 
   std::int64_t images = 0;
   std::int64_t top1_correct = 0;
   std::int64_t top5_correct = 0;
-  double loss_sum = 0;  // softmax cross entropy, in nats
+  double loss_sum = 0;  // of NegativeLogProbability()
   std::vector<ClassCounts> classes;
   // [label, answer], row-major. Empty for more classes than kMaxConfusionClasses.
   std::vector<std::int64_t> confusion;

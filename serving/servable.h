@@ -14,6 +14,7 @@
 #include "base/tensor.h"
 #include "engine/executable.h"
 #include "graph/graph.h"
+#include "graph/output.h"
 #include "image/preprocess.h"
 #include "serving/batch_scheduler.h"
 #include "serving/memory_budget.h"
@@ -35,6 +36,7 @@ struct ServableParts {
   std::int64_t version = 0;
   std::string digest;
   std::shared_ptr<const graph::Graph> graph;
+  graph::OutputKind output_kind = graph::OutputKind::kLogits;
   TensorMap weights;
   image::PreprocessSpec preprocess;
   std::vector<std::string> labels;  // as many as classes, or none
@@ -96,6 +98,8 @@ class Servable {
   std::int64_t version() const { return parts_.version; }
   const std::string& digest() const { return parts_.digest; }
   const graph::Graph& graph() const { return *parts_.graph; }
+  // What the numbers are that the network answers.
+  graph::OutputKind output_kind() const { return parts_.output_kind; }
   const image::PreprocessSpec& preprocess() const { return parts_.preprocess; }
   std::int64_t num_classes() const { return graph().node(graph().logits()).shape.back(); }
   // The index in decimal where there are no labels.

@@ -6,21 +6,22 @@
 
 #include "base/mapping.h"
 #include "base/status.h"
-#include "serving/network.h"
+#include "netdef/formats.h"
 
 namespace zood::serving {
 
 absl::StatusOr<ServableParts> PartsOf(const store::LoadedVersion& version, const models::Zoo& zoo) {
   const store::VersionManifest& manifest = version.manifest;
-  ZOOD_ASSIGN_OR_RETURN(const Network network, NetworkFromJson(manifest.network));
-  ZOOD_ASSIGN_OR_RETURN(graph::Graph graph, BuildGraph(network, zoo));
-  ZOOD_RETURN_IF_ERROR(graph.CheckWeights(version.weights));
+  ZOOD_ASSIGN_OR_RETURN(const netdef::NetworkPtr network,
+                        netdef::BuildNetwork(manifest.network, zoo));
+  ZOOD_RETURN_IF_ERROR(network->graph()->CheckWeights(version.weights));
   ZOOD_ASSIGN_OR_RETURN(image::PreprocessSpec preprocess,
                         image::PreprocessSpecFromJson(manifest.preprocess));
   return ServableParts{.model = manifest.model,
                        .version = manifest.version,
                        .digest = manifest.digest,
-                       .graph = std::make_shared<const graph::Graph>(std::move(graph)),
+                       .graph = network->graph(),
+                       .output_kind = network->output_kind(),
                        .weights = version.weights,
                        .preprocess = std::move(preprocess),
                        .labels = manifest.labels};

@@ -24,6 +24,7 @@ struct Options {
   std::string architecture;
   std::string prototxt;
   std::string mean_file;
+  std::string output;
   std::string labels;
   std::string preprocess;
   std::string note;
@@ -57,6 +58,7 @@ absl::StatusOr<v1::ImportSpec> ToSpec(const Options& options) {
   if (!options.prototxt.empty()) {
     spec.mutable_caffe()->set_file(NameOf(options.prototxt));
     if (!options.mean_file.empty()) spec.mutable_caffe()->set_mean_file(NameOf(options.mean_file));
+    spec.set_output(options.output);
   } else {
     v1::ZooNetwork* network = spec.mutable_zoo();
     network->set_architecture(options.architecture);
@@ -170,6 +172,10 @@ void AddNetworkOptions(CLI::App& command, Options& options) {
   command.add_option("--channels", options.channels, "Input channels: 1 (gray) or 3")
       ->check(CLI::IsMember({1, 3}))
       ->excludes(prototxt);
+  command
+      .add_option("--output", options.output,
+                  "The blob or layer that answers, where the network has several outputs")
+      ->needs(prototxt);
   command.add_option("--mean-file", options.mean_file, "Caffe's mean image (mean.binaryproto)")
       ->needs(prototxt);
 }

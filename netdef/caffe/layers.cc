@@ -17,59 +17,65 @@ bool InOurOrder(const std::vector<CaffeSegment>& segments) {
   });
 }
 
-void CaffeLayers::AddInput(const std::string& blob) {
-  blobs_.insert_or_assign(blob, Blob{.value = net_.input(), .segments = {}});
+void CaffeLayers::AddInput(const std::string& blob, const std::vector<std::string>& beside) {
+  blobs_[blob] = tops_.size();
+  tops_.push_back({.blob = blob, .layer = {}, .content = {.value = net_.input(), .segments = {}}});
   net_.EndPoint(blob, net_.input());
+  beside_.insert(beside.begin(), beside.end());
+}
+
+bool CaffeLayers::IsBeside(const CaffeLayer& layer) {
+  const bool all = !layer.bottoms.empty() &&
+                   std::ranges::all_of(layer.bottoms, [&](const std::string& bottom) {
+                     return beside_.contains(bottom);
+                   });
+  if (all) beside_.insert(layer.tops.begin(), layer.tops.end());
+  return all;
+}
+
+void CaffeLayers::AddLoss(const CaffeLayer& layer) {
+  const auto blob = layer.bottoms.empty() ? blobs_.end() : blobs_.find(layer.bottoms.front());
+  if (blob == blobs_.end()) return;
+  Top& top = tops_[blob->second];
+  if (top.loss_weight && *top.loss_weight >= layer.loss_weight) return;
+  top.loss_weight = layer.loss_weight;
+  top.is_sigmoid_loss = layer.type == "SigmoidCrossEntropyLoss";
 }
 
 void CaffeLayers::Add(const CaffeLayer& layer) {
-  constexpr std::string_view kLeftOut[] = {"Silence",
-                                           "Accuracy",
-                                           "EuclideanLoss",
-                                           "HingeLoss",
-                                           "MultinomialLogisticLoss",
-                                           "SigmoidCrossEntropyLoss"};
-  if (!net_.ok() || std::ranges::find(kLeftOut, layer.type) != std::end(kLeftOut)) return;
+  constexpr std::string_view kLeftOut[] = {"Accuracy", "ArgMax", "HDF5Output"};
+  if (!net_.ok() || std::holds_alternative<CaffeData>(layer.parameters)) return;
+  if (layer.type.ends_with("Loss")) return AddLoss(layer);
+  if (std::ranges::find(kLeftOut, layer.type) != std::end(kLeftOut) || IsBeside(layer)) return;
   Current current{.layer = layer, .bottoms = {}};
-  for (std::size_t i = 0; i < layer.bottoms.size(); ++i) {
-    if (i > 0 && layer.type == "SoftmaxWithLoss") break;  // the labels
-    const auto blob = blobs_.find(layer.bottoms[i]);
+  for (const std::string& bottom : layer.bottoms) {
+    const auto blob = blobs_.find(bottom);
     if (blob == blobs_.end()) {
-      net_.Fail(InvalidArgument("layer '{}' reads the blob '{}', which no layer before it makes",
-                                Printable(layer.name), Printable(layer.bottoms[i])));
+      if (layer.type == "Silence") continue;
+      net_.Fail(InvalidArgument("layer '{}' reads the blob '{}', which {}", Printable(layer.name),
+                                Printable(bottom),
+                                beside_.contains(bottom) ? "only training has"
+                                                         : "no layer before it makes"));
       return;
     }
-    current.bottoms.push_back(blob->second);
+    tops_[blob->second].is_read = true;
+    current.bottoms.push_back(tops_[blob->second].content);
   }
+  if (layer.type == "Silence") return;
   if (current.bottoms.empty()) {
-    net_.Fail(
-        InvalidArgument("layer '{}' of type {} has no bottom; a network for use, such as a "
-                        "deploy.prototxt, takes its images from an input",
-                        Printable(layer.name), Printable(layer.type)));
+    net_.Fail(InvalidArgument("layer '{}' of type {} has no bottom", Printable(layer.name),
+                              Printable(layer.type)));
     return;
   }
-  const std::optional<Blob> made = Make(current);
-  if (!made) return;
-  const bool softmax = std::holds_alternative<CaffeSoftmax>(layer.parameters);
-  before_softmax_ = softmax ? std::optional(current.bottoms.front()) : std::nullopt;
-  last_ = made;
-  if (layer.type == "SoftmaxWithLoss") return;  // its top is the loss
+  const std::size_t unsupported = num_unsupported_;
+  std::optional<Blob> made = Make(current);
+  if (!made && num_unsupported_ == unsupported) return;  // a mistake
+  if (!made) made = current.bottoms.front();
   for (const std::string& top : layer.tops) {
-    blobs_.insert_or_assign(top, *made);
+    blobs_[top] = tops_.size();
+    tops_.push_back({.blob = top, .layer = layer.name, .content = *made});
     net_.EndPoint(top, made->value);
   }
-}
-
-graph::Value CaffeLayers::Logits() {
-  const std::optional<Blob>& blob = before_softmax_ ? before_softmax_ : last_;
-  if (!blob) {
-    net_.Fail(InvalidArgument("the network has no layers"));
-    return net_.input();
-  }
-  if (!InOurOrder(blob->segments)) {
-    net_.Fail(Unimplemented("the network answers a flattened map, not one value for each class"));
-  }
-  return blob->segments.empty() ? net_.Squeeze(blob->value) : blob->value;
 }
 
 std::optional<CaffeLayers::Blob> CaffeLayers::Make(const Current& current) {
@@ -85,7 +91,8 @@ std::optional<CaffeLayers::Blob> CaffeLayers::Make(const Current& current) {
 }
 
 std::optional<CaffeLayers::Blob> CaffeLayers::Unsupported(const std::string& what) {
-  net_.Fail(Unimplemented("{} is not supported", what));
+  constexpr std::size_t kMostNamed = 10;
+  if (++num_unsupported_ <= kMostNamed) unsupported_.push_back(what);
   return std::nullopt;
 }
 

@@ -1,17 +1,22 @@
 // One layer of a Caffe network after the other in the layer API. For netdef/caffe/network.cc only.
-// caffe_layers.cc keeps the blobs; the layers are in caffe_plain_layers.cc and, those that have
-// weights, in caffe_weighted_layers.cc.
+// layers.cc keeps the blobs and outputs.cc finds what the network answers; the layers are in
+// plain_layers.cc and, those that have weights, in weighted_layers.cc.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <variant>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "graph/net.h"
+#include "graph/output.h"
 #include "netdef/caffe/net.h"
 
 namespace zood::netdef {
@@ -52,12 +57,17 @@ class CaffeLayers {
  public:
   explicit CaffeLayers(graph::Net& net) : net_(net) {}
 
-  void AddInput(const std::string& blob);
-  // Mistakes are reported to the net, which then takes no more layers.
+  // `beside`: blobs that come with the images and that only training uses.
+  void AddInput(const std::string& blob, const std::vector<std::string>& beside);
+  // Mistakes are reported to the net, which then takes no more layers. A layer that zood does not
+  // have is noted, and its first bottom stands for what it makes.
   void Add(const CaffeLayer& layer);
 
-  // What the network answers: [?, classes]. A mistake when there is none.
-  graph::Value Logits();
+  // What the network answers: the blob, or the tops of the layer, of the name `chosen`; where that
+  // is empty, what no layer reads, or what the loss of the greatest weight is computed of.
+  // Unimplemented, with all layers that zood does not have; InvalidArgument, with the names, where
+  // there are several outputs, or where the output is no class scores.
+  absl::StatusOr<graph::Output> Answer(const std::string& chosen);
 
   std::vector<CaffeWeight> TakeWeights() { return std::move(weights_); }
 
@@ -71,6 +81,27 @@ class CaffeLayers {
     const CaffeLayer& layer;
     std::vector<Blob> bottoms;
   };
+  // What one layer left in one blob; a later layer may compute in place.
+  struct Top {
+    std::string blob;
+    std::string layer;  // empty for the input
+    Blob content;
+    bool is_read = false;  // by a layer that counts
+    std::optional<float> loss_weight;  // of the greatest loss that is computed of it
+    bool is_sigmoid_loss = false;
+  };
+
+  std::vector<const Top*> Outputs() const;
+  std::vector<const Top*> Chosen(const std::string& name) const;
+  absl::StatusOr<graph::Output> ScoresOf(const Top& top);
+  std::string ListOf(const std::vector<const Top*>& tops) const;
+  std::string Candidates() const;
+  absl::Status CheckAllSupported() const;
+
+  // Notes what a layer computes that only training, or the count of an accuracy, needs.
+  void AddLoss(const CaffeLayer& layer);
+  // Whether the layer only handles what comes beside the images.
+  bool IsBeside(const CaffeLayer& layer);
 
   // The blob that a layer makes of its bottoms; nothing after a mistake.
   std::optional<Blob> Make(const Current& current);
@@ -92,7 +123,9 @@ class CaffeLayers {
   std::optional<Blob> Make(const Current& current, const CaffeFlatten& p);
   std::optional<Blob> Make(const Current& current, const CaffePower& p);
   std::optional<Blob> Make(const Current& current, const CaffeReshape& p);
+  std::optional<Blob> Make(const Current& current, const CaffeClip& p);
   std::optional<Blob> Make(const Current& current, const CaffeSlice& p);
+  std::optional<Blob> Make(const Current& current, const CaffeData& p);
 
   std::optional<Blob> Activate(const Current& current, const graph::ActivationPtr& function);
   std::optional<Blob> AddGammaAndBeta(const Current& current, std::int64_t axis,
@@ -104,9 +137,11 @@ class CaffeLayers {
   void AddWeight(CaffeWeight weight);
 
   graph::Net& net_;
-  std::map<std::string, Blob> blobs_;
-  std::optional<Blob> last_;            // what the last layer made
-  std::optional<Blob> before_softmax_;  // where that layer is a softmax, its bottom
+  std::vector<Top> tops_;
+  std::map<std::string, std::size_t, std::less<>> blobs_;  // the last top of each, by name
+  std::set<std::string, std::less<>> beside_;
+  std::vector<std::string> unsupported_;  // the first few
+  std::size_t num_unsupported_ = 0;
   std::vector<CaffeWeight> weights_;
 };
 

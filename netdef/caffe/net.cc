@@ -40,7 +40,7 @@ absl::StatusOr<bool> IsIncluded(const pb::NetState& state, const pb::LayerParame
 }
 
 // `input: "data"` with four `input_dim`s or an `input_shape` each.
-absl::Status AddLegacyInputs(const pb::NetParameter& net, NetDefinition& definition) {
+absl::Status AddLegacyInputs(const pb::NetParameter& net, CaffeNet& definition) {
   const int inputs = net.input_size();
   const bool has_dims = net.input_dim_size() > 0;
   if (has_dims == (net.input_shape_size() > 0) && (has_dims || inputs > 0)) {
@@ -62,13 +62,14 @@ absl::Status AddLegacyInputs(const pb::NetParameter& net, NetDefinition& definit
     if (!shape.ok()) {
       return Annotate(shape.status(), fmt::format("input '{}'", Printable(net.input(i))));
     }
-    definition.inputs.push_back({net.input(i), *std::move(shape)});
+    definition.inputs.push_back({.name = net.input(i), .shape = *std::move(shape)});
   }
   return absl::OkStatus();
 }
 
 // A layer of type Input: a shape for each top, or one for all.
-absl::Status AddInputLayer(const pb::LayerParameter& layer, NetDefinition& definition) {
+absl::Status AddInputLayer(const pb::LayerParameter& layer, CaffeNet& definition) {
+  ZOOD_ASSIGN_OR_RETURN(const CaffeTransform transform, ResolveCaffeTransform(layer));
   const auto& shapes = layer.input_param().shape();
   if (shapes.empty() || (shapes.size() != 1 && shapes.size() != layer.top_size())) {
     return InvalidArgument("{} shapes for {} inputs", shapes.size(), layer.top_size());
@@ -76,13 +77,13 @@ absl::Status AddInputLayer(const pb::LayerParameter& layer, NetDefinition& defin
   for (int i = 0; i < layer.top_size(); ++i) {
     ZOOD_ASSIGN_OR_RETURN(Shape shape,
                           ResolveCaffeShape(Values(shapes[shapes.size() == 1 ? 0 : i].dim())));
-    definition.inputs.push_back({layer.top(i), std::move(shape)});
+    definition.inputs.push_back({layer.top(i), std::move(shape), transform});
   }
   return absl::OkStatus();
 }
 
 absl::Status AddLayer(const pb::NetParameter& net, const pb::LayerParameter& layer,
-                      NetDefinition& definition) {
+                      CaffeNet& definition) {
   ZOOD_ASSIGN_OR_RETURN(const bool is_included, IsIncluded(net.state(), layer));
   if (!is_included) return absl::OkStatus();
   if (layer.type() == "Input") return AddInputLayer(layer, definition);
@@ -91,9 +92,9 @@ absl::Status AddLayer(const pb::NetParameter& net, const pb::LayerParameter& lay
   return absl::OkStatus();
 }
 
-absl::StatusOr<NetDefinition> Define(pb::NetParameter net) {
+absl::StatusOr<CaffeNet> Define(pb::NetParameter net) {
   ZOOD_RETURN_IF_ERROR(UpgradeCaffeSchema(net));
-  NetDefinition definition = {.name = net.name()};
+  CaffeNet definition = {.name = net.name()};
   ZOOD_RETURN_IF_ERROR(AddLegacyInputs(net, definition));
   for (const pb::LayerParameter& layer : net.layer()) {
     const absl::Status added = AddLayer(net, layer, definition);
@@ -106,7 +107,7 @@ absl::StatusOr<NetDefinition> Define(pb::NetParameter net) {
   return definition;
 }
 
-absl::StatusOr<NetDefinition> Define(absl::StatusOr<pb::NetParameter> net,
+absl::StatusOr<CaffeNet> Define(absl::StatusOr<pb::NetParameter> net,
                                      const std::string& where) {
   if (!net.ok()) return net.status();
   auto definition = Define(*std::move(net));
@@ -116,12 +117,12 @@ absl::StatusOr<NetDefinition> Define(absl::StatusOr<pb::NetParameter> net,
 
 }  // namespace
 
-absl::StatusOr<NetDefinition> ParseCaffeText(std::string_view prototxt, const std::string& where,
+absl::StatusOr<CaffeNet> ParseCaffeText(std::string_view prototxt, const std::string& where,
                                              const checkpoint::Limits& limits) {
   return Define(ParseCaffeSchemaText(prototxt, where, limits), where);
 }
 
-absl::StatusOr<NetDefinition> ParseCaffeModel(std::span<const std::byte> caffemodel,
+absl::StatusOr<CaffeNet> ParseCaffeModel(std::span<const std::byte> caffemodel,
                                               const std::string& where,
                                               const checkpoint::Limits& limits) {
   return Define(ParseCaffeSchemaModel(caffemodel, where, limits), where);

@@ -9,6 +9,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -31,7 +32,7 @@ struct CaffeSpatial {
 
 // Blobs: weights [num_output, in / group, kernel.height, kernel.width], then, with a bias,
 // [num_output]. Output extent: floor((in + 2 pad - (dilation (kernel - 1) + 1)) / stride) + 1.
-// Convolution, and Deconvolution, which is its transpose.
+// Convolution, DepthwiseConvolution, and Deconvolution, which is the transpose.
 struct CaffeConvolution {
   std::int64_t num_output = 0;
   bool bias_term = true;
@@ -39,7 +40,7 @@ struct CaffeConvolution {
   CaffeSpatial stride = {1, 1};
   CaffeSpatial pad = {0, 0};
   CaffeSpatial dilation = {1, 1};
-  std::int64_t group = 1;  // divides num_output
+  std::int64_t group = 1;  // divides num_output; 0: as many as channels come in, where they divide
 };
 
 // Output extent: ceil((in + 2 pad - kernel) / stride) + 1 (floor unless round_up), one less when
@@ -153,28 +154,59 @@ struct CaffeSlice {
   std::vector<std::int64_t> slice_points;  // ascending; none: equal parts, one for each top
 };
 
+struct CaffeClip {
+  float min = 0;
+  float max = 0;
+};
+
+// What a layer of data does to pictures: (pixel - mean) * scale, after a cut of crop_size x
+// crop_size from the middle.
+struct CaffeTransform {
+  std::optional<float> scale;
+  bool mirror = false;  // at random: for training
+  std::int64_t crop_size = 0;  // 0: none
+  std::vector<float> mean_values;  // one for all channels, or one for each
+  std::string mean_file;
+  std::int64_t forced_channels = 0;  // 3 or 1 where pictures are made so; 0: as they are stored
+
+  bool empty() const {
+    return !scale && !mirror && crop_size == 0 && mean_values.empty() && mean_file.empty();
+  }
+};
+
+// A layer without bottoms. Its first top holds images, the others what belongs to them; extents
+// that it does not say are 0.
+struct CaffeData {
+  CaffeTransform transform;
+  std::int64_t channels = 0;
+  std::int64_t height = 0;  // before the cut
+  std::int64_t width = 0;
+};
+
 struct CaffeLayer {
   std::string name;
   std::string type;                  // "Convolution", "Pooling", ..., or one unknown to Caffe
   std::vector<std::string> bottoms;  // names of blobs; a top equal to a bottom is computed in place
   std::vector<std::string> tops;
-  // What the type calls for; std::monostate for types without parameters (Sigmoid, TanH, AbsVal,
-  // BNLL, Split, Silence, ...) and for types that are not listed above, such as Data.
+  float loss_weight = 1;  // of its first top, where it is a loss
+  // What the type calls for; std::monostate for types without parameters (Sigmoid, TanH, ReLU6,
+  // AbsVal, BNLL, Split, Silence, ...) and for types that are not listed above.
   std::variant<std::monostate, CaffeConvolution, CaffePooling, CaffeInnerProduct, CaffeLrn,
                CaffeEltwise, CaffeConcat, CaffeBatchNorm, CaffeScale, CaffeBias, CaffeRelu,
                CaffePRelu, CaffeElu, CaffeDropout, CaffeSoftmax, CaffeFlatten, CaffePower,
-               CaffeReshape, CaffeSlice>
+               CaffeReshape, CaffeSlice, CaffeClip, CaffeData>
       parameters;
 };
 
 struct CaffeInput {
   std::string name;  // of the blob
   Shape shape;       // as stated: NCHW of an image; the batch is whatever the author tried last
+  CaffeTransform transform;
 };
 
-struct NetDefinition {
+struct CaffeNet {
   std::string name;
-  std::vector<CaffeInput> inputs;  // may be empty where a Data layer feeds the network
+  std::vector<CaffeInput> inputs;  // may be empty where a layer of data feeds the network
   std::vector<CaffeLayer>
       layers;  // in the order of the file, which is that of computation; no Input
 };
@@ -186,13 +218,13 @@ struct NetDefinition {
 // InvalidArgument, with line and column, for text that does not parse or names an unknown field;
 // InvalidArgument, with the layer's name, for parameters that make no sense; Unimplemented for the
 // V0 layers of 2013; ResourceExhausted for a definition that is too long.
-absl::StatusOr<NetDefinition> ParseCaffeText(std::string_view prototxt, const std::string& where,
+absl::StatusOr<CaffeNet> ParseCaffeText(std::string_view prototxt, const std::string& where,
                                              const checkpoint::Limits& limits = {});
 
 // The network in the bytes of a .caffemodel. Errors as above, and DataLoss for damaged bytes.
 // Weights are not looked at. A model that was trained carries the layers of training: expect a
 // Split where a blob is used twice, and a loss at the end.
-absl::StatusOr<NetDefinition> ParseCaffeModel(std::span<const std::byte> caffemodel,
+absl::StatusOr<CaffeNet> ParseCaffeModel(std::span<const std::byte> caffemodel,
                                               const std::string& where,
                                               const checkpoint::Limits& limits = {});
 

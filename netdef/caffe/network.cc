@@ -136,40 +136,40 @@ absl::StatusOr<Tensor> ReadFactor(const CaffeWeight& weight, const Blobs& blobs,
   return file.read(name);
 }
 
-absl::Status CheckInput(const NetDefinition& definition) {
-  if (definition.inputs.size() != 1) {
-    return InvalidArgument("the network '{}' has {} inputs, expected one: the image",
-                           Printable(definition.name), definition.inputs.size());
-  }
-  const CaffeInput& input = definition.inputs.front();
-  constexpr std::int64_t kLargest = 1 << 16;
-  if (input.shape.rank() != 4 || std::ranges::any_of(input.shape, [](std::int64_t extent) {
-        return extent < 1 || extent > kLargest;
-      })) {
-    return InvalidArgument("input '{}' has the shape {}, expected batch, channels, height, width",
-                           Printable(input.name), input.shape.ToString());
-  }
-  return absl::OkStatus();
-}
-
 }  // namespace
 
-CaffeNetwork::CaffeNetwork(std::string name, graph::Graph graph, std::vector<CaffeWeight> weights)
-    : name_(std::move(name)), graph_(std::move(graph)), weights_(std::move(weights)) {}
-
-absl::StatusOr<CaffeNetwork> CaffeNetwork::Build(const NetDefinition& definition) {
-  ZOOD_RETURN_IF_ERROR(CheckInput(definition));
-  const CaffeInput& input = definition.inputs.front();
-  graph::Net net({.height = static_cast<int>(input.shape[2]),
-                  .width = static_cast<int>(input.shape[3]),
-                  .channels = static_cast<int>(input.shape[1])});
+absl::StatusOr<CaffeNetwork> CaffeNetwork::Build(const CaffeNet& definition,
+                                                 const std::string& output) {
+  CaffeNetwork network;
+  network.name_ = fmt::format("the network '{}'", Printable(definition.name));
+  ZOOD_ASSIGN_OR_RETURN(network.input_, FindImageInput(definition));
+  const CaffeImageInput& input = network.input_;
+  graph::Net net({.height = static_cast<int>(input.height),
+                  .width = static_cast<int>(input.width),
+                  .channels = static_cast<int>(input.channels)});
   CaffeLayers layers(net);
-  layers.AddInput(input.name);
+  layers.AddInput(input.blob, input.beside);
   for (const CaffeLayer& layer : definition.layers) layers.Add(layer);
-  const graph::Value logits = layers.Logits();
-  ZOOD_ASSIGN_OR_RETURN(graph::Graph graph, net.Finish(logits));
-  return CaffeNetwork(fmt::format("the network '{}'", Printable(definition.name)), std::move(graph),
-                      layers.TakeWeights());
+  ZOOD_ASSIGN_OR_RETURN(const graph::Output answer, layers.Answer(output));
+  network.output_kind_ = answer.kind;
+  ZOOD_ASSIGN_OR_RETURN(network.graph_, net.Finish(answer.value));
+  network.weights_ = layers.TakeWeights();
+  return network;
+}
+
+std::string CaffeNetwork::ClassifyingLayer() const {
+  for (graph::NodeId id = graph_.logits();;) {
+    const graph::Node& node = graph_.node(id);
+    const auto* conv = std::get_if<graph::ConvOp>(&node.op);
+    const auto* product = std::get_if<graph::FullyConnectedOp>(&node.op);
+    if (conv != nullptr || product != nullptr) {
+      const std::string& variable =
+          graph_.variable(conv != nullptr ? conv->weights : product->weights).name;
+      return std::ranges::find(weights_, variable, &CaffeWeight::variable)->layer;
+    }
+    if (node.inputs.empty()) return "";
+    id = node.inputs.front();
+  }
 }
 
 absl::StatusOr<models::MappedWeights> CaffeNetwork::MapWeights(

@@ -86,6 +86,14 @@ absl::StatusOr<CaffeConvolution> Convolution(const pb::ConvolutionParameter& fro
   return to;
 }
 
+// Forks of Caffe compute one filter for each channel faster under types of their own; some files
+// leave the group out there.
+absl::StatusOr<CaffeConvolution> Depthwise(const pb::ConvolutionParameter& from) {
+  ZOOD_ASSIGN_OR_RETURN(CaffeConvolution to, Convolution(from));
+  if (!from.has_group()) to.group = 0;
+  return to;
+}
+
 // A field that is not repeated, as ResolveSpatial() wants it.
 std::span<const std::uint32_t> AtMostOne(bool has, const std::uint32_t& value) {
   return {&value, has ? std::size_t{1} : std::size_t{0}};
@@ -288,6 +296,16 @@ absl::StatusOr<CaffeSlice> Slice(const pb::SliceParameter& from, int tops) {
   return to;
 }
 
+absl::StatusOr<CaffeClip> Clip(const pb::ClipParameter& from) {
+  if (!from.has_min() || !from.has_max()) return InvalidArgument("a clip needs min and max");
+  ZOOD_RETURN_IF_ERROR(CheckFinite("min", from.min()));
+  ZOOD_RETURN_IF_ERROR(CheckFinite("max", from.max()));
+  if (from.min() > from.max()) {
+    return InvalidArgument("min {} is greater than max {}", from.min(), from.max());
+  }
+  return CaffeClip{.min = from.min(), .max = from.max()};
+}
+
 using Parameters = decltype(CaffeLayer::parameters);
 
 // Moves what a StatusOr of one kind of parameters holds into a StatusOr of all.
@@ -301,6 +319,8 @@ using Resolver = absl::StatusOr<Parameters> (*)(const pb::LayerParameter& layer)
 
 constexpr std::pair<std::string_view, Resolver> kResolvers[] = {
     {"Convolution", [](const auto& l) { return Any(Convolution(l.convolution_param())); }},
+    {"DepthwiseConvolution", [](const auto& l) { return Any(Depthwise(l.convolution_param())); }},
+    {"ConvolutionDepthwise", [](const auto& l) { return Any(Depthwise(l.convolution_param())); }},
     {"Deconvolution", [](const auto& l) { return Any(Convolution(l.convolution_param())); }},
     {"Pooling", [](const auto& l) { return Any(Pooling(l.pooling_param())); }},
     {"InnerProduct", [](const auto& l) { return Any(InnerProduct(l.inner_product_param())); }},
@@ -322,6 +342,7 @@ constexpr std::pair<std::string_view, Resolver> kResolvers[] = {
     {"Flatten", [](const auto& l) { return Any(Flatten(l.flatten_param())); }},
     {"Power", [](const auto& l) { return Any(Power(l.power_param())); }},
     {"Reshape", [](const auto& l) { return Any(Reshape(l.reshape_param())); }},
+    {"Clip", [](const auto& l) { return Any(Clip(l.clip_param())); }},
     {"Slice", [](const auto& l) { return Any(Slice(l.slice_param(), l.top_size())); }},
 };
 
@@ -333,9 +354,17 @@ absl::StatusOr<CaffeLayer> ResolveCaffeLayer(const pb::LayerParameter& layer) {
                        .bottoms = {layer.bottom().begin(), layer.bottom().end()},
                        .tops = {layer.top().begin(), layer.top().end()}};
   if (result.type.empty()) return InvalidArgument("the layer has no type");
+  if (layer.loss_weight_size() > 0) {
+    result.loss_weight = layer.loss_weight(0);
+    ZOOD_RETURN_IF_ERROR(CheckFinite("loss_weight", result.loss_weight));
+  }
   for (const auto& [type, resolve] : kResolvers) {
     if (type != result.type) continue;
     ZOOD_ASSIGN_OR_RETURN(result.parameters, resolve(layer));
+    return result;
+  }
+  if (result.bottoms.empty()) {
+    ZOOD_ASSIGN_OR_RETURN(result.parameters, ResolveCaffeData(layer));
   }
   return result;
 }

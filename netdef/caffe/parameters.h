@@ -20,6 +20,11 @@ constexpr std::int64_t kLargestCaffeNumber = std::int64_t{1} << 24;
 // parameters that make no sense.
 absl::StatusOr<CaffeLayer> ResolveCaffeLayer(const formats::caffe::LayerParameter& layer);
 
+// Of a layer that has no bottoms, whatever its type. data_layers.cc.
+absl::StatusOr<CaffeData> ResolveCaffeData(const formats::caffe::LayerParameter& layer);
+// Of any layer; empty where it has none.
+absl::StatusOr<CaffeTransform> ResolveCaffeTransform(const formats::caffe::LayerParameter& layer);
+
 template <typename T>
 std::span<const T> Values(const google::protobuf::RepeatedField<T>& field) {
   return {field.data(), static_cast<std::size_t>(field.size())};

@@ -41,6 +41,7 @@ std::optional<CaffeLayers::Blob> CaffeLayers::Make(const Current& current, const
   if (type == "Split") return current.bottoms[0];
   if (type == "Sigmoid") return Activate(current, graph::Sigmoid());
   if (type == "TanH") return Activate(current, graph::Tanh());
+  if (type == "ReLU6") return Activate(current, graph::Relu6());
   return Unsupported(
       fmt::format("layer '{}' of type {}", Printable(current.layer.name), Printable(type)));
 }
@@ -188,6 +189,15 @@ std::optional<CaffeLayers::Blob> CaffeLayers::Make(const Current& current, const
   }
   const auto scope = net_.Scope(current.layer.name);
   return Flatten(x);
+}
+
+std::optional<CaffeLayers::Blob> CaffeLayers::Make(const Current& current, const CaffeClip& p) {
+  return Activate(current, graph::Clip(p.min, p.max));
+}
+
+// Add() leaves layers of data to CaffeImageInput.
+std::optional<CaffeLayers::Blob> CaffeLayers::Make(const Current& current, const CaffeData&) {
+  return current.bottoms[0];
 }
 
 std::optional<CaffeLayers::Blob> CaffeLayers::Make(const Current& current, const CaffeSlice&) {

@@ -200,19 +200,26 @@ void UpgradeLayer(V1LayerParameter& from, LayerParameter& to) {
   to.mutable_top()->Swap(from.mutable_top());
   to.mutable_include()->Swap(from.mutable_include());
   to.mutable_exclude()->Swap(from.mutable_exclude());
+  to.mutable_loss_weight()->Swap(from.mutable_loss_weight());
 #define ZOOD_MOVE(parameter) \
   if (from.has_##parameter()) to.mutable_##parameter()->Swap(from.mutable_##parameter())
   ZOOD_MOVE(concat_param);
   ZOOD_MOVE(convolution_param);
+  ZOOD_MOVE(data_param);
   ZOOD_MOVE(dropout_param);
+  ZOOD_MOVE(dummy_data_param);
   ZOOD_MOVE(eltwise_param);
+  ZOOD_MOVE(image_data_param);
   ZOOD_MOVE(inner_product_param);
   ZOOD_MOVE(lrn_param);
+  ZOOD_MOVE(memory_data_param);
   ZOOD_MOVE(pooling_param);
   ZOOD_MOVE(power_param);
   ZOOD_MOVE(relu_param);
   ZOOD_MOVE(slice_param);
   ZOOD_MOVE(softmax_param);
+  ZOOD_MOVE(transform_param);
+  ZOOD_MOVE(window_data_param);
 #undef ZOOD_MOVE
 }
 

@@ -1,4 +1,6 @@
 // The layers of Caffe that have weights.
+#include <algorithm>
+
 #include "base/status.h"
 #include "base/text.h"
 #include "netdef/caffe/layers.h"
@@ -21,10 +23,13 @@ Size2d ToSize(const CaffeSpatial& spatial) {
 std::optional<CaffeLayers::Blob> CaffeLayers::Make(const Current& current,
                                                    const CaffeConvolution& p) {
   const std::string& name = current.layer.name;
-  if (current.layer.type != "Convolution") {
+  if (current.layer.type == "Deconvolution") {
     return Unsupported(
         fmt::format("layer '{}' of type {}", Printable(name), Printable(current.layer.type)));
   }
+  const std::int64_t channels = current.bottoms[0].value.channels();
+  const bool one_each = p.group == 0 && p.num_output % channels == 0;
+  const std::int64_t groups = one_each ? channels : std::max<std::int64_t>(p.group, 1);
   const Size2d pad = ToSize(p.pad);
   const Value value =
       net_.Conv2d(current.bottoms[0].value, static_cast<int>(p.num_output), ToSize(p.kernel),
@@ -33,7 +38,7 @@ std::optional<CaffeLayers::Blob> CaffeLayers::Make(const Current& current,
                    .padding = Padding2d{pad.height, pad.height, pad.width, pad.width},
                    .activation = nullptr,
                    .biases_initializer = p.bias_term ? graph::Zeros() : nullptr,
-                   .groups = static_cast<int>(p.group),
+                   .groups = static_cast<int>(groups),
                    .scope = name});
   AddWeight({.variable = name + "/weights", .kind = Kind::kConvolution, .layer = name});
   if (p.bias_term) AddWeight({.variable = name + "/biases", .layer = name, .blob = 1});

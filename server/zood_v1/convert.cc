@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "base/status.h"
-#include "serving/network.h"
+#include "netdef/network_spec.h"
 
 namespace zood::server {
 namespace {
@@ -131,19 +131,15 @@ absl::StatusOr<serving::ImportRequest> ToImportRequest(const v1::ImportSpec& spe
   switch (spec.network_case()) {
     case v1::ImportSpec::kZoo: {
       const v1::ZooNetwork& zoo = spec.zoo();
-      request.network = serving::ZooNetwork{.architecture = zoo.architecture(),
-                                            .args = {.num_classes = zoo.num_classes(),
-                                                     .height = zoo.height(),
-                                                     .width = zoo.width(),
-                                                     .channels = zoo.channels()}};
+      request.network = ToNetworkSpec(zoo);
       break;
     }
     case v1::ImportSpec::kCaffe:
       request.mean_file = spec.caffe().mean_file();
       if (spec.caffe().has_text()) {
-        request.network = serving::CaffeText{spec.caffe().text()};
+        request.network = netdef::CaffeSpec(spec.caffe().text());
       } else {
-        request.network = serving::CaffeFile{spec.caffe().file()};
+        request.network_file = spec.caffe().file();
       }
       break;
     case v1::ImportSpec::NETWORK_NOT_SET:
@@ -151,6 +147,7 @@ absl::StatusOr<serving::ImportRequest> ToImportRequest(const v1::ImportSpec& spe
           "the import names no network: set `zoo` to an architecture (ListArchitectures), or "
           "`caffe` to a .prototxt");
   }
+  request.network.output = spec.output();
   if (spec.has_preprocessing()) {
     ZOOD_ASSIGN_OR_RETURN(request.preprocess, ToPreprocessSpec(spec.preprocessing()));
   }
@@ -195,8 +192,29 @@ void ToProto(const serving::VersionStatus& status, v1::VersionStatus* message) {
   }
 }
 
-void ToProto(const serving::ZooNetwork& network, v1::ZooNetwork* message) {
-  message->set_architecture(network.architecture);
+v1::OutputKind ToProto(graph::OutputKind kind) {
+  switch (kind) {
+    case graph::OutputKind::kLogits:
+      return v1::LOGITS;
+    case graph::OutputKind::kIndependentLogits:
+      return v1::INDEPENDENT_LOGITS;
+    case graph::OutputKind::kProbabilities:
+      return v1::PROBABILITIES;
+    case graph::OutputKind::kIndependentProbabilities:
+      return v1::INDEPENDENT_PROBABILITIES;
+  }
+  return v1::OUTPUT_KIND_UNSPECIFIED;
+}
+
+netdef::NetworkSpec ToNetworkSpec(const v1::ZooNetwork& zoo) {
+  return netdef::ZooSpec(zoo.architecture(), {.num_classes = zoo.num_classes(),
+                                              .height = zoo.height(),
+                                              .width = zoo.width(),
+                                              .channels = zoo.channels()});
+}
+
+void ToProto(const netdef::NetworkSpec& network, v1::ZooNetwork* message) {
+  message->set_architecture(network.source);
   message->set_num_classes(network.args.num_classes);
   message->set_height(network.args.height);
   message->set_width(network.args.width);
@@ -213,14 +231,14 @@ void ToProto(const store::VersionManifest& manifest, v1::Version* version) {
   for (const auto& [name, tensor] : manifest.tensors) bytes += tensor.bytes;
   version->set_bytes(static_cast<std::int64_t>(bytes));
   version->set_num_tensors(static_cast<std::int64_t>(manifest.tensors.size()));
-  if (const auto network = serving::NetworkFromJson(manifest.network); network.ok()) {
-    if (const auto* zoo = std::get_if<serving::ZooNetwork>(&*network)) {
-      ToProto(*zoo, version->mutable_zoo());
-    } else {
-      const auto& caffe = std::get<serving::CaffeNetwork>(*network);
-      version->mutable_caffe()->set_text(caffe.prototxt);
-      version->mutable_caffe()->set_num_classes(caffe.num_classes);
+  if (const auto network = netdef::NetworkSpecFromJson(manifest.network); network.ok()) {
+    if (network->format == netdef::kZooFormat) {
+      ToProto(*network, version->mutable_zoo());
+    } else if (network->format == netdef::kCaffeFormat) {
+      version->mutable_caffe()->set_text(network->source);
+      version->mutable_caffe()->set_num_classes(network->args.num_classes);
     }
+    version->set_output(network->output);
   }
   if (const auto spec = image::PreprocessSpecFromJson(manifest.preprocess); spec.ok()) {
     ToProto(*spec, version->mutable_preprocessing());

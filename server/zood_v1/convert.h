@@ -37,7 +37,9 @@ absl::StatusOr<serving::ImportRequest> ToImportRequest(const v1::ImportSpec& spe
 
 v1::VersionState ToProto(serving::VersionState state);
 void ToProto(const serving::VersionStatus& status, v1::VersionStatus* message);
-void ToProto(const serving::ZooNetwork& network, v1::ZooNetwork* message);
+netdef::NetworkSpec ToNetworkSpec(const v1::ZooNetwork& zoo);
+void ToProto(const netdef::NetworkSpec& network, v1::ZooNetwork* message);
+v1::OutputKind ToProto(graph::OutputKind kind);
 
 // The manifest's part of a Version; the rest needs the catalogue and the manager.
 void ToProto(const store::VersionManifest& manifest, v1::Version* version);

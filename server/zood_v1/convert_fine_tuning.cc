@@ -97,12 +97,7 @@ absl::Status SetStart(const v1::JobSpec& message, jobs::JobSpec& spec) {
       return absl::OkStatus();
     }
     case v1::JobSpec::kNetwork: {
-      const v1::ZooNetwork& zoo = message.network();
-      spec.start = serving::ZooNetwork{.architecture = zoo.architecture(),
-                                       .args = {.num_classes = zoo.num_classes(),
-                                                .height = zoo.height(),
-                                                .width = zoo.width(),
-                                                .channels = zoo.channels()}};
+      spec.start = ToNetworkSpec(message.network());
       spec.update = jobs::UpdatePreset::kAll;
       return absl::OkStatus();
     }

@@ -7,9 +7,9 @@
 #include <utility>
 
 #include "base/status.h"
+#include "netdef/formats.h"
 #include "server/zood_v1/convert.h"
 #include "server/zood_v1/status.h"
-#include "serving/network.h"
 
 namespace zood::server {
 
@@ -21,7 +21,7 @@ grpc::Status ModelsService::ListArchitectures(grpc::ServerContext*,
     message->set_name(architecture->name);
     message->set_family(architecture->family);
     message->set_description(architecture->description);
-    ToProto(serving::ZooNetwork{architecture->name, architecture->defaults},
+    ToProto(netdef::ZooSpec(architecture->name, architecture->defaults),
             message->mutable_defaults());
     ToProto(architecture->preprocess(architecture->defaults), message->mutable_preprocessing());
     for (const models::Published& published : architecture->published) {
@@ -103,15 +103,15 @@ absl::StatusOr<v1::Version> ModelsService::Describe(const std::string& model,
   }
   ToProto(runtime_.manager().Status(model, manifest.version), version.mutable_status());
   // A network that this build does not know has no shape to tell of; the rest is still true.
-  const auto network = serving::NetworkFromJson(manifest.network);
+  const auto network = netdef::BuildNetwork(manifest.network, runtime_.zoo());
   if (!network.ok()) return version;
-  const auto graph = serving::BuildGraph(*network, runtime_.zoo());
-  if (!graph.ok()) return version;
+  const std::shared_ptr<const graph::Graph>& graph = (*network)->graph();
   const Shape& input = graph->input_shape();
   version.set_height(static_cast<std::int32_t>(input[1]));
   version.set_width(static_cast<std::int32_t>(input[2]));
   version.set_channels(static_cast<std::int32_t>(input[3]));
-  version.set_num_classes(static_cast<std::int32_t>(graph->node(graph->logits()).shape.back()));
+  version.set_num_classes((*network)->num_classes());
+  version.set_output_kind(ToProto((*network)->output_kind()));
   for (const auto& [name, node] : graph->end_points()) version.add_end_points(name);
   return version;
 }

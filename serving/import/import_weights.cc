@@ -9,7 +9,6 @@
 #include "checkpoint/caffe/reader.h"
 #include "checkpoint/variable_role.h"
 #include "engine/executable.h"
-#include "models/weights/name_map.h"
 
 namespace zood::serving {
 
@@ -74,8 +73,8 @@ MemoryPlan PlanMemory(const graph::Graph& graph, const checkpoint::Limits& limit
 }
 
 absl::StatusOr<TensorMap> ImportWeights(
-    const checkpoint::Reader& reader, const Network& network, const graph::Graph& graph,
-    const models::Zoo& zoo, bool prefer_moving_averages,
+    const checkpoint::Reader& reader, const netdef::NetworkDefinition& network,
+    bool prefer_moving_averages,
     const std::function<absl::Status(std::int64_t done, std::int64_t total)>& progress) {
   std::int64_t done = 0;
   ZOOD_ASSIGN_OR_RETURN(const models::WeightFile file,
@@ -83,22 +82,7 @@ absl::StatusOr<TensorMap> ImportWeights(
   const auto total = static_cast<std::int64_t>(file.variables.size());
   ZOOD_RETURN_IF_ERROR(progress(0, total));
   const std::string path = reader.files().empty() ? "the file" : reader.files().front();
-  const auto map = [&]() -> absl::StatusOr<models::MappedWeights> {
-    if (const auto* named = std::get_if<ZooNetwork>(&network)) {
-      ZOOD_ASSIGN_OR_RETURN(const models::Architecture* architecture,
-                            zoo.Find(named->architecture));
-      return models::MapWeights(*architecture, graph, reader.format(), file);
-    }
-    if (reader.format() != checkpoint::Format::kCaffe) {
-      return InvalidArgument(
-          "this is a file of {}, but a network from a .prototxt takes the weights of a .caffemodel",
-          checkpoint::Name(reader.format()));
-    }
-    ZOOD_ASSIGN_OR_RETURN(const netdef::CaffeNetwork caffe,
-                          BuildCaffe(std::get<CaffeNetwork>(network)));
-    return caffe.MapWeights(file);
-  };
-  absl::StatusOr<models::MappedWeights> mapped = map();
+  absl::StatusOr<models::MappedWeights> mapped = network.MapWeights(reader.format(), file);
   if (!mapped.ok()) {
     // The reader's own errors begin with the file.
     const bool told = std::string(mapped.status().message()).starts_with(path);
@@ -109,66 +93,14 @@ absl::StatusOr<TensorMap> ImportWeights(
   return std::move(mapped->weights);
 }
 
-namespace {
-
-// Shape [channels, height, width]. A mean image takes a megabyte.
-absl::StatusOr<Tensor> ReadMean(FileSystem& files, const std::string& path, std::int64_t channels) {
+absl::StatusOr<Tensor> ReadMean(FileSystem& files, const std::string& path) {
   constexpr std::uint64_t kMaxBytes = std::uint64_t{64} << 20;
   ZOOD_ASSIGN_OR_RETURN(const auto contents, files.Open(path));
   if (contents->bytes().size() > kMaxBytes) {
     return ResourceExhausted("{}: a mean image of {} bytes is larger than the limit of {} bytes",
                              path, contents->bytes().size(), kMaxBytes);
   }
-  ZOOD_ASSIGN_OR_RETURN(const Tensor mean, checkpoint::ReadCaffeMean(contents->bytes(), path));
-  if (mean.shape().rank() != 3 || mean.shape()[0] != channels) {
-    return InvalidArgument("{}: the mean has shape {}, but the network takes {} channels", path,
-                           mean.shape().ToString(), channels);
-  }
-  return mean;
-}
-
-image::Subtract MeanByChannel(const Tensor& mean) {
-  image::Subtract subtract;
-  const std::int64_t pixels = mean.shape()[1] * mean.shape()[2];
-  for (std::int64_t c = 0; c < mean.shape()[0]; ++c) {
-    double sum = 0;
-    for (const float value : mean.values<float>().subspan(static_cast<std::size_t>(c * pixels),
-                                                          static_cast<std::size_t>(pixels))) {
-      sum += value;
-    }
-    subtract.values.push_back(static_cast<float>(sum / static_cast<double>(pixels)));
-  }
-  return subtract;
-}
-
-}  // namespace
-
-absl::StatusOr<image::PreprocessSpec> CaffePreprocess(FileSystem& files, const graph::Graph& graph,
-                                                      const std::string& mean_path) {
-  const Shape& input = graph.input_shape();
-  const int height = static_cast<int>(input[1]), width = static_cast<int>(input[2]);
-  image::Resize resize = {
-      .height = height, .width = width, .filter = image::ResizeFilter::kPillowBilinear};
-  image::PreprocessSpec spec;
-  spec.decode = {.channels = static_cast<int>(input[3]), .dct = image::JpegDct::kInteger};
-  spec.channel_order = input[3] == 3 ? image::ChannelOrder::kBgr : image::ChannelOrder::kRgb;
-  if (mean_path.empty()) {
-    spec.steps = {resize};
-    return spec;
-  }
-  ZOOD_ASSIGN_OR_RETURN(const Tensor mean, ReadMean(files, mean_path, input[3]));
-  // The mean has the size that pictures were given before a part of them was cut out.
-  const Shape& whole = mean.shape();
-  const bool crops =
-      whole[1] >= height && whole[2] >= width && (whole[1] > height || whole[2] > width);
-  if (crops) {
-    resize.height = static_cast<int>(std::min<std::int64_t>(whole[1], image::kMaxSide));
-    resize.width = static_cast<int>(std::min<std::int64_t>(whole[2], image::kMaxSide));
-  }
-  spec.steps = {resize};
-  if (crops) spec.steps.push_back(image::CentralCrop{.height = height, .width = width});
-  spec.steps.push_back(MeanByChannel(mean));
-  return spec;
+  return checkpoint::ReadCaffeMean(contents->bytes(), path);
 }
 
 }  // namespace zood::serving

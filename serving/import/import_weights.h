@@ -12,9 +12,7 @@
 #include "checkpoint/limits.h"
 #include "checkpoint/reader.h"
 #include "graph/graph.h"
-#include "image/preprocess.h"
-#include "models/zoo.h"
-#include "serving/network.h"
+#include "netdef/network_definition.h"
 
 namespace zood::serving {
 
@@ -33,19 +31,15 @@ struct MemoryPlan {
 MemoryPlan PlanMemory(const graph::Graph& graph, const checkpoint::Limits& limits,
                       std::uint64_t left);
 
-// Every variable of `graph`, float32 and in its shape, from the file; nothing else is read.
+// Every variable of the network, float32 and in its shape, from the file; nothing else is read.
 // `progress` is told how many of the file's variables are done with, and may end it by an error.
 // InvalidArgument names the variables that are missing, have another shape, or are left over.
 absl::StatusOr<TensorMap> ImportWeights(
-    const checkpoint::Reader& reader, const Network& network, const graph::Graph& graph,
-    const models::Zoo& zoo, bool prefer_moving_averages,
+    const checkpoint::Reader& reader, const netdef::NetworkDefinition& network,
+    bool prefer_moving_averages,
     const std::function<absl::Status(std::int64_t done, std::int64_t total)>& progress);
 
-// What Caffe networks usually take: BGR (gray where the network takes one channel), 0 to 255. With
-// a mean file, as for Caffe's ImageNet networks: the whole picture resized to the mean's size, the
-// centre of it that the network takes, less the mean by channel. Without one (an empty path), or
-// where the mean is no larger than the input, the whole picture resized to the input's size.
-absl::StatusOr<image::PreprocessSpec> CaffePreprocess(FileSystem& files, const graph::Graph& graph,
-                                                      const std::string& mean_path);
+// Caffe's mean image, [channels, height, width]; it takes a megabyte.
+absl::StatusOr<Tensor> ReadMean(FileSystem& files, const std::string& path);
 
 }  // namespace zood::serving

@@ -14,6 +14,7 @@
 #include "checkpoint/reader.h"
 #include "engine/executable.h"
 #include "graph/operations.h"
+#include "netdef/formats.h"
 #include "serving/import/import_weights.h"
 #include "store/names.h"
 
@@ -133,20 +134,17 @@ class Importer::Job {
 
   absl::Status ReadNetwork() {
     weight_files_ = request_.files;
-    if (const auto* zoo = std::get_if<ZooNetwork>(&request_.network)) {
-      ZOOD_ASSIGN_OR_RETURN(network_, WithDefaults(*zoo, importer_.zoo_));
-    } else if (const auto* text = std::get_if<CaffeText>(&request_.network)) {
-      network_ = CaffeNetwork{text->text};
-    } else {
-      const std::string& name = std::get<CaffeFile>(request_.network).file;
-      ZOOD_ASSIGN_OR_RETURN(const std::string path, FindFile(request_.files, name, "network file"));
-      ZOOD_ASSIGN_OR_RETURN(const std::string prototxt, ReadText(path, "network file"));
-      network_ = CaffeNetwork{DecodeText(prototxt, path).value_or(prototxt)};
-      std::erase(weight_files_, path);
-      others_.push_back({path, "prototxt"});
+    netdef::NetworkSpec spec = request_.network;
+    std::string where = "the network";
+    if (!request_.network_file.empty()) {
+      ZOOD_ASSIGN_OR_RETURN(where, FindFile(request_.files, request_.network_file, "network file"));
+      ZOOD_ASSIGN_OR_RETURN(spec.source, ReadText(where, "network file"));
+      ZOOD_ASSIGN_OR_RETURN(spec.format, netdef::FormatOf(spec.source, where));
+      std::erase(weight_files_, where);
+      others_.push_back({where, "prototxt"});
     }
-    ZOOD_ASSIGN_OR_RETURN(graph::Graph graph, BuildGraph(network_, importer_.zoo_));
-    graph_ = std::make_shared<const graph::Graph>(std::move(graph));
+    ZOOD_ASSIGN_OR_RETURN(network_, netdef::BuildNetwork(spec, importer_.zoo_, where));
+    graph_ = network_->graph();
     const double operations = graph::CountOperations(*graph_);
     if (operations > importer_.options_.max_operations) {
       return ResourceExhausted(
@@ -157,7 +155,7 @@ class Importer::Job {
   }
 
   absl::Status ReadLabels() {
-    const auto classes = static_cast<std::size_t>(graph_->node(graph_->logits()).shape.back());
+    const auto classes = static_cast<std::size_t>(network_->num_classes());
     if (const auto* given = std::get_if<std::vector<std::string>>(&request_.labels)) {
       labels_ = *given;
     } else if (const auto* file = std::get_if<LabelFile>(&request_.labels)) {
@@ -168,7 +166,7 @@ class Importer::Job {
       std::erase(weight_files_, path);
       others_.push_back({path, "labels"});
     } else {
-      labels_ = OwnLabels(static_cast<int>(classes));
+      labels_ = network_->Labels();
       return absl::OkStatus();
     }
     if (labels_.size() != classes) {
@@ -176,23 +174,6 @@ class Importer::Job {
                              classes);
     }
     return absl::OkStatus();
-  }
-
-  // Those of the architecture; ImageNet's with or without the background class. None when they do
-  // not fit.
-  std::vector<std::string> OwnLabels(int classes) const {
-    const auto* zoo = std::get_if<ZooNetwork>(&network_);
-    if (zoo == nullptr) return {};
-    const auto architecture = importer_.zoo_.Find(zoo->architecture);
-    if (!architecture.ok()) return {};
-    using enum models::LabelSet;
-    std::vector<models::LabelSet> sets = {(*architecture)->labels};
-    if (sets.front() == kNumbers) return {};
-    if (sets.front() != kCifar10) sets = {kImageNet, kImageNetWithBackground};
-    for (const models::LabelSet set : sets) {
-      if (auto labels = models::LabelsOf(set, classes); labels.ok()) return *std::move(labels);
-    }
-    return {};
   }
 
   absl::Status FindMean() {
@@ -230,7 +211,7 @@ class Importer::Job {
     weight_paths_.assign(reader->files().begin(), reader->files().end());
     ZOOD_ASSIGN_OR_RETURN(
         weights_,
-        ImportWeights(*reader, network_, *graph_, importer_.zoo_, request_.prefer_moving_averages,
+        ImportWeights(*reader, *network_, request_.prefer_moving_averages,
                       [&](std::int64_t done, std::int64_t total) { return Read(done, total); }));
     claim_.Resize(plan.compiling_bytes);
     return graph_->CheckWeights(weights_);
@@ -239,12 +220,14 @@ class Importer::Job {
   absl::Status CheckPreprocess() {
     if (request_.preprocess) {
       preprocess_ = *request_.preprocess;
-    } else if (const auto* zoo = std::get_if<ZooNetwork>(&network_)) {
-      ZOOD_ASSIGN_OR_RETURN(const models::Architecture* architecture,
-                            importer_.zoo_.Find(zoo->architecture));
-      preprocess_ = architecture->preprocess(zoo->args);
     } else {
-      ZOOD_ASSIGN_OR_RETURN(preprocess_, CaffePreprocess(files_, *graph_, mean_path_));
+      std::optional<Tensor> mean;
+      if (!mean_path_.empty()) {
+        ZOOD_ASSIGN_OR_RETURN(mean, ReadMean(files_, mean_path_));
+      }
+      ZOOD_ASSIGN_OR_RETURN(netdef::NetworkPreprocessing own,
+                            network_->Preprocessing(mean ? &*mean : nullptr));
+      preprocess_ = std::move(own.spec);
     }
     ZOOD_ASSIGN_OR_RETURN(const Shape made, image::OutputShape(preprocess_));
     const Shape& wanted = graph_->input_shape();
@@ -267,7 +250,7 @@ class Importer::Job {
 
   absl::StatusOr<store::NewVersion> Describe() {
     store::NewVersion version{.model = request_.model,
-                              .network = ToJson(network_),
+                              .network = netdef::ToJson(network_->spec()),
                               .preprocess = image::ToJson(preprocess_),
                               .labels = labels_,
                               .tags = request_.tags,
@@ -290,7 +273,7 @@ class Importer::Job {
   const std::function<bool()>& cancelled_;
 
   // What the steps find out.
-  Network network_;
+  netdef::NetworkPtr network_;
   std::shared_ptr<const graph::Graph> graph_;
   std::vector<std::string> labels_;
   image::PreprocessSpec preprocess_;
@@ -325,18 +308,12 @@ absl::Status Importer::Check(const ImportRequest& request) const {
   for (const std::string& alias : request.aliases) {
     ZOOD_RETURN_IF_ERROR(store::CheckAlias(alias));
   }
-  if (const auto* network = std::get_if<ZooNetwork>(&request.network)) {
-    ZOOD_ASSIGN_OR_RETURN(const ZooNetwork zoo, WithDefaults(*network, zoo_));
-    return BuildGraph(zoo, zoo_).status();
+  if (!request.network_file.empty()) return absl::OkStatus();  // it is read first
+  if (request.network.source.size() > options_.max_text_bytes) {
+    return InvalidArgument("the network's description has {} bytes; {} are allowed",
+                           request.network.source.size(), options_.max_text_bytes);
   }
-  if (const auto* text = std::get_if<CaffeText>(&request.network)) {
-    if (text->text.size() > options_.max_text_bytes) {
-      return InvalidArgument("the .prototxt has {} bytes; {} are allowed", text->text.size(),
-                             options_.max_text_bytes);
-    }
-    return BuildGraph(CaffeNetwork{text->text}, zoo_).status();
-  }
-  return absl::OkStatus();
+  return netdef::BuildNetwork(request.network, zoo_).status();
 }
 
 absl::StatusOr<store::PublishedVersion> Importer::Import(FileSystem& files,

@@ -20,20 +20,12 @@
 #include "checkpoint/limits.h"
 #include "image/preprocess.h"
 #include "models/zoo.h"
+#include "netdef/network_spec.h"
 #include "serving/catalogue.h"
 #include "serving/memory_budget.h"
-#include "serving/network.h"
 #include "serving/worker_pool.h"
 
 namespace zood::serving {
-
-// A .prototxt, as text or as one of the import's files.
-struct CaffeText {
-  std::string text;
-};
-struct CaffeFile {
-  std::string file;
-};
 
 struct LabelFile {
   std::string file;
@@ -41,8 +33,11 @@ struct LabelFile {
 
 struct ImportRequest {
   std::string model;
-  // Arguments of a zoo network that are 0 take the architecture's defaults.
-  std::variant<ZooNetwork, CaffeText, CaffeFile> network;
+  // Arguments that are 0 take the network's own.
+  netdef::NetworkSpec network;
+  // The one among the import's files that describes the network; its text becomes the spec's
+  // source, and its content says the format. Empty where the spec has a source itself.
+  std::string network_file;
   std::string mean_file;  // Caffe's mean.binaryproto among the files; empty for none
   std::optional<image::PreprocessSpec> preprocess;  // instead of the network's own
   std::variant<std::monostate, std::vector<std::string>, LabelFile> labels;

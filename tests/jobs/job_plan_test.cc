@@ -1,54 +1,12 @@
-// What a job is planned from: heads, numbers of classes, and what is kept of it.
+// What a job is planned from, and what is kept of it.
 #include "jobs/job_plan.h"
 
-#include <gmock/gmock.h>
+#include <gtest/gtest.h>
 
 #include "jobs/job.h"
-#include "tests/serving/serving_fixture.h"
 
 namespace zood::jobs {
 namespace {
-
-using ::testing::ElementsAre;
-using ::testing::HasSubstr;
-
-constexpr const char* kPrototxt = R"(
-  name: "Small"
-  input: "data" input_dim: 1 input_dim: 3 input_dim: 8 input_dim: 8
-  layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
-          convolution_param { num_output: 4 kernel_size: 3 } }
-  layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }
-  layer { name: "score" type: "InnerProduct" bottom: "conv" top: "score"
-          inner_product_param { num_output: 7 } }
-  layer { name: "prob" type: "Softmax" bottom: "score" top: "prob" }
-)";
-
-TEST(JobPlanTest, TheLastLayerIsTheHead) {
-  const models::Zoo zoo = models::Zoo::Standard();
-  EXPECT_THAT(LastLayerVariables(*serving::BuildGraph(serving::SmallLeNet(), zoo)),
-              ElementsAre("LeNet/fc4/weights", "LeNet/fc4/biases"));
-  EXPECT_THAT(LastLayerVariables(*serving::BuildGraph(serving::CaffeNetwork{kPrototxt}, zoo)),
-              ElementsAre("score/weights", "score/biases"));
-}
-
-TEST(JobPlanTest, ACaffeNetworkTakesAnotherNumberOfClasses) {
-  const models::Zoo zoo = models::Zoo::Standard();
-  const auto network = serving::WithClasses(serving::CaffeNetwork{kPrototxt}, 3);
-  ASSERT_TRUE(network.ok()) << network.status();
-  const auto kept = serving::NetworkFromJson(ToJson(*network));
-  ASSERT_TRUE(kept.ok()) << kept.status();
-  EXPECT_EQ(*kept, *network);
-  const auto graph = serving::BuildGraph(*kept, zoo);
-  ASSERT_TRUE(graph.ok()) << graph.status();
-  EXPECT_EQ(graph->node(graph->logits()).shape.back(), 3);
-  EXPECT_EQ(serving::NetworkFromJson(R"({"caffe": "x", "num_classes": -1})").status().code(),
-            absl::StatusCode::kInvalidArgument);
-  const auto none = serving::WithClasses(serving::CaffeNetwork{R"(
-      input: "data" input_dim: 1 input_dim: 3 input_dim: 8 input_dim: 8
-      layer { name: "relu" type: "ReLU" bottom: "data" top: "relu" })"},
-                                         3);
-  EXPECT_THAT(std::string(none.status().message()), HasSubstr("InnerProduct"));
-}
 
 TEST(JobPlanTest, LengthsInEpochsBecomeSteps) {
   EXPECT_EQ((Length{.steps = 7}).InSteps(100), 7);

@@ -8,13 +8,13 @@
 namespace zood::netdef {
 namespace {
 
-NetDefinition Parse(const std::string& file) {
+CaffeNet Parse(const std::string& file) {
   auto net = ParseCaffeText(checkpoint::ReadWholeFile(checkpoint::DataPath("caffe/" + file)), file);
   EXPECT_TRUE(net.ok()) << net.status();
-  return net.ok() ? *std::move(net) : NetDefinition{};
+  return net.ok() ? *std::move(net) : CaffeNet{};
 }
 
-const CaffeLayer& Layer(const NetDefinition& net, const std::string& name) {
+const CaffeLayer& Layer(const CaffeNet& net, const std::string& name) {
   for (const CaffeLayer& layer : net.layers) {
     if (layer.name == name) return layer;
   }
@@ -24,14 +24,14 @@ const CaffeLayer& Layer(const NetDefinition& net, const std::string& name) {
 }
 
 template <typename T>
-T Parameters(const NetDefinition& net, const std::string& name) {
+T Parameters(const CaffeNet& net, const std::string& name) {
   const T* parameters = std::get_if<T>(&Layer(net, name).parameters);
   EXPECT_NE(parameters, nullptr) << name;
   return parameters != nullptr ? *parameters : T{};
 }
 
 TEST(CaffeNetTest, ResolvesConvolutions) {
-  const NetDefinition net = Parse("every_layer.prototxt");
+  const CaffeNet net = Parse("every_layer.prototxt");
   const auto conv = Parameters<CaffeConvolution>(net, "conv1");
   EXPECT_EQ(conv.num_output, 16);
   EXPECT_FALSE(conv.bias_term);
@@ -47,7 +47,7 @@ TEST(CaffeNetTest, ResolvesConvolutions) {
 }
 
 TEST(CaffeNetTest, ResolvesPooling) {
-  const NetDefinition net = Parse("every_layer.prototxt");
+  const CaffeNet net = Parse("every_layer.prototxt");
   const auto average = Parameters<CaffePooling>(net, "pool1");
   EXPECT_EQ(average.method, CaffePooling::Method::kAverage);
   EXPECT_EQ(average.kernel, (CaffeSpatial{3, 3}));
@@ -63,7 +63,7 @@ TEST(CaffeNetTest, ResolvesPooling) {
 }
 
 TEST(CaffeNetTest, ResolvesTheOtherLayers) {
-  const NetDefinition net = Parse("every_layer.prototxt");
+  const CaffeNet net = Parse("every_layer.prototxt");
   EXPECT_EQ(net.name, "every_layer");
   EXPECT_EQ(Parameters<CaffeBatchNorm>(net, "bn1").eps, 1e-3F);
   EXPECT_TRUE(Parameters<CaffeBatchNorm>(net, "bn1").use_global_stats);
@@ -103,12 +103,12 @@ TEST(CaffeNetTest, ResolvesTheOtherLayers) {
 }
 
 TEST(CaffeNetTest, KnowsAllFormsOfInput) {
-  const NetDefinition layer = Parse("every_layer.prototxt");
+  const CaffeNet layer = Parse("every_layer.prototxt");
   ASSERT_EQ(layer.inputs.size(), 2u);
   EXPECT_EQ(layer.inputs[0].name, "data");
   EXPECT_EQ(layer.inputs[0].shape, Shape({1, 3, 32, 24}));
   EXPECT_EQ(layer.inputs[1].shape, Shape({1, 8}));
-  const NetDefinition dims = Parse("v1.prototxt");
+  const CaffeNet dims = Parse("v1.prototxt");
   ASSERT_EQ(dims.inputs.size(), 1u);
   EXPECT_EQ(dims.inputs[0].shape, Shape({10, 3, 227, 227}));
   const auto shape = ParseCaffeText(
@@ -120,7 +120,7 @@ TEST(CaffeNetTest, KnowsAllFormsOfInput) {
 }
 
 TEST(CaffeNetTest, UpgradesV1Layers) {
-  const NetDefinition net = Parse("v1.prototxt");
+  const CaffeNet net = Parse("v1.prototxt");
   std::vector<std::string> types;
   for (const CaffeLayer& layer : net.layers) types.push_back(layer.type);
   EXPECT_EQ(types, (std::vector<std::string>{"Convolution", "ReLU", "LRN", "Pooling",

@@ -235,22 +235,5 @@ TEST_F(ClassifierTest, BadRequestsSayWhatIsWrong) {
   EXPECT_TRUE(StatusOf(Request(0)).ok()) << "and the model serves on";
 }
 
-TEST(TopKTest, OrdersCutsAndBreaksTies) {
-  const std::vector<float> logits = {1, 3, 3, 2};
-  const std::vector<ClassScore> all = TopK(logits, 100, 0);
-  ASSERT_EQ(all.size(), 4u);
-  EXPECT_EQ(all[0].index, 1);
-  EXPECT_EQ(all[1].index, 2);
-  EXPECT_EQ(all[2].index, 3);
-  double sum = 0;
-  for (const ClassScore& score : all) sum += score.probability;
-  EXPECT_NEAR(sum, 1, 1e-6);
-  EXPECT_EQ(TopK(logits, 2, 0).size(), 2u);
-  EXPECT_EQ(TopK(logits, 4, 0.3f).size(), 2u);
-  EXPECT_TRUE(TopK(logits, 4, 1).empty());
-  EXPECT_TRUE(TopK(logits, 0, 0).empty());
-  EXPECT_NEAR(TopK(std::vector<float>{1e30f, 0}, 1, 0)[0].probability, 1, 0);
-}
-
 }  // namespace
 }  // namespace zood::serving

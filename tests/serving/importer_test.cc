@@ -5,7 +5,6 @@
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
-#include <variant>
 
 #include "base/checksum.h"
 #include "base/file.h"
@@ -86,8 +85,7 @@ TEST_F(ImporterTest, AVersionSaysWhereItCameFrom) {
   }
   EXPECT_EQ(manifest->provenance.note, "for the museum");
   EXPECT_EQ(manifest->tags.at("team"), "vision");
-  const auto network = NetworkFromJson(manifest->network);
-  EXPECT_EQ(std::get<ZooNetwork>(*network), SmallLeNet());
+  EXPECT_EQ(*netdef::NetworkSpecFromJson(manifest->network), SmallLeNet());
 }
 
 TEST_F(ImporterTest, LabelsAndPreprocessingCanBeGiven) {
@@ -146,17 +144,15 @@ TEST_F(ImporterTest, BadImportsSayWhatIsWrongAndChangeNothing) {
        {kInvalidArgument},
        {"lenet12_v1.ckpt", "[1024,10]", "[1024,11]"}},
       {"unknown architecture",
-       [](auto& r) { r.network = ZooNetwork{.architecture = "lennet"}; },
+       [](auto& r) { r.network = netdef::ZooSpec("lennet"); },
        {kNotFound},
        {"lennet", "lenet"}},
       {"impossible size",
-       [](auto& r) {
-         r.network = ZooNetwork{.architecture = "inception_v3", .args = {.height = 5, .width = 5}};
-       },
+       [](auto& r) { r.network = netdef::ZooSpec("inception_v3", {.height = 5, .width = 5}); },
        {kInvalidArgument},
        {}},
       {"negative argument",
-       [](auto& r) { std::get<ZooNetwork>(r.network).args.num_classes = -3; },
+       [](auto& r) { r.network.args.num_classes = -3; },
        {kInvalidArgument},
        {"negative"}},
       {"labels",
@@ -230,7 +226,7 @@ TEST_F(ImporterTest, AnImportThatDoesNotFitInMemoryIsRefused) {
 }
 
 TEST(PlanMemoryTest, ReadersGetWhatTheNetworkCanNeed) {
-  const graph::Graph graph = *BuildGraph(SmallLeNet(), models::Zoo::Standard());
+  const graph::Graph graph = GraphOf(SmallLeNet());
   const auto [weights, execution] = engine::EstimateMemory(graph, {.batch_sizes = {1}});
   const checkpoint::Limits most;
   const MemoryPlan ample = PlanMemory(graph, most, std::uint64_t{64} << 30);
@@ -255,7 +251,7 @@ TEST(PlanMemoryTest, ReadersGetWhatTheNetworkCanNeed) {
 
 // What the network has no place for is judged by its name and shape alone.
 TEST_F(ImporterTest, OnlyWhatTheNetworkWantsIsRead) {
-  const graph::Graph graph = *BuildGraph(SmallLeNet(), zoo_);
+  const graph::Graph graph = GraphOf(SmallLeNet());
   TensorMap tensors = FilledWeights(graph);
   tensors["zz/extra"] = *Tensor::FromVector({3}, std::vector<float>{1, 2, 3});  // the last bytes
   const std::string prefix = directory_.path() + "/extra.ckpt";
@@ -284,13 +280,11 @@ TEST_F(ImporterTest, ItEndsBetweenTwoVariablesWhenTheCallerHasGone) {
 }
 
 TEST_F(ImporterTest, LabelsAreTheArchitecturesOwn) {
-  const ZooNetwork cifarnet = {
-      .architecture = "cifarnet",
-      .args = {.num_classes = 10, .height = 32, .width = 32, .channels = 3}};
+  const netdef::NetworkSpec cifarnet =
+      netdef::ZooSpec("cifarnet", {.num_classes = 10, .height = 32, .width = 32, .channels = 3});
   const std::string prefix = directory_.path() + "/cifarnet.ckpt";
-  ASSERT_TRUE(checkpoint::WriteBundle(FileSystem::Native(), prefix,
-                                      FilledWeights(*BuildGraph(cifarnet, zoo_)))
-                  .ok());
+  ASSERT_TRUE(
+      checkpoint::WriteBundle(FileSystem::Native(), prefix, FilledWeights(GraphOf(cifarnet))).ok());
   const auto published = Import({.model = "cifar", .network = cifarnet, .files = {prefix}});
   ASSERT_TRUE(published.ok()) << published.status();
   const auto manifest = runtime_->catalogue().store().GetVersion("cifar", "");
@@ -302,7 +296,7 @@ TEST_F(ImporterTest, LabelsAreTheArchitecturesOwn) {
 }
 
 TEST_F(ImporterTest, MovingAveragesArePreferredUnlessToldOtherwise) {
-  const graph::Graph graph = *BuildGraph(SmallLeNet(), zoo_);
+  const graph::Graph graph = GraphOf(SmallLeNet());
   TensorMap tensors = FilledWeights(graph);
   const TensorMap raw = tensors;
   for (const auto& [name, tensor] : raw) {
@@ -327,51 +321,15 @@ TEST_F(ImporterTest, MovingAveragesArePreferredUnlessToldOtherwise) {
 // A small text whose one picture would keep the importer for days.
 TEST_F(ImporterTest, ANetworkThatComputesForDaysIsRefused) {
   ImportRequest request = LeNetRequest();
-  request.network = CaffeText{
+  request.network = netdef::CaffeSpec(
       "input: \"data\" input_dim: 1 input_dim: 1 input_dim: 4096 input_dim: 4096 "
       "layer { name: \"p\" type: \"Pooling\" bottom: \"data\" top: \"p\" "
       "pooling_param { pool: AVE kernel_size: 4095 pad: 2047 stride: 1 } }"
       "layer { name: \"f\" type: \"InnerProduct\" bottom: \"p\" top: \"f\" "
-      "inner_product_param { num_output: 2 } }"};
+      "inner_product_param { num_output: 2 } }");
   const absl::Status status = Import(request).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
   EXPECT_NE(status.message().find("operations for one picture"), std::string::npos) << status;
-}
-
-// The file's mean has the shape [3,2,4].
-TEST_F(ImporterTest, CaffesMeanFileSaysHowPicturesAreCut) {
-  const std::string mean = std::string(ZOOD_TEST_DATA) + "/caffe/mean.binaryproto";
-  const auto spec_for = [](int height, int width, const std::string& mean_path) {
-    graph::Net net({.height = height, .width = width, .channels = 3});
-    const graph::Graph graph = *net.Finish(net.Flatten(net.input()));
-    const auto spec = CaffePreprocess(FileSystem::Native(), graph, mean_path);
-    EXPECT_TRUE(spec.ok()) << spec.status();
-    EXPECT_EQ(spec->channel_order, image::ChannelOrder::kBgr);
-    EXPECT_EQ(*image::OutputShape(*spec), (Shape{height, width, 3}));
-    return *spec;
-  };
-  constexpr auto kFilter = image::ResizeFilter::kPillowBilinear;
-  const std::vector<image::PreprocessStep> whole = {
-      image::Resize{.height = 2, .width = 3, .filter = kFilter}};
-  EXPECT_EQ(spec_for(2, 3, "").steps, whole);
-  const image::PreprocessSpec cut = spec_for(2, 3, mean);
-  ASSERT_EQ(cut.steps.size(), 3u);
-  EXPECT_EQ(cut.steps[0],
-            image::PreprocessStep(image::Resize{.height = 2, .width = 4, .filter = kFilter}));
-  EXPECT_EQ(cut.steps[1], image::PreprocessStep(image::CentralCrop{.height = 2, .width = 3}));
-  EXPECT_EQ(std::get<image::Subtract>(cut.steps[2]).values.size(), 3u);
-  // An input that is larger than the mean takes the whole picture.
-  EXPECT_EQ(spec_for(4, 5, mean).steps.size(), 2u);
-  EXPECT_EQ(spec_for(2, 4, mean).steps.size(), 2u);
-}
-
-TEST_F(ImporterTest, NetworksSurviveTheirJson) {
-  const Network caffe = CaffeNetwork{"name: \"x\"\nlayer { }"};
-  EXPECT_EQ(*NetworkFromJson(ToJson(caffe)), caffe);
-  for (const char* bad : {"", "[]", "{}", "{\"zoo\": 3}", "{\"zoo\": \"lenet\"}",
-                          "{\"zoo\":\"lenet\",\"num_classes\":\"10\"}", "{\"caffe\":null}"}) {
-    EXPECT_EQ(NetworkFromJson(bad).status().code(), absl::StatusCode::kInvalidArgument) << bad;
-  }
 }
 
 }  // namespace

@@ -39,7 +39,7 @@ TEST_F(IsolationTest, ResNetAnswersWhileVggComesAndGoes) {
   runtime::Runtime& serving = **runtime;
   for (const auto& [model, architecture] :
        {std::pair("vgg", "vgg_19"), std::pair("resnet", "resnet_v1_50")}) {
-    PublishFilled(serving.catalogue(), model, *WithDefaults({.architecture = architecture}, zoo_));
+    PublishFilled(serving.catalogue(), model, netdef::ZooSpec(architecture));
   }
   const std::vector<float> zeros(224 * 224 * 3);
   const std::string bytes(reinterpret_cast<const char*>(zeros.data()), zeros.size() * 4);

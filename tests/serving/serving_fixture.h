@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "models/zoo.h"
+#include "netdef/formats.h"
 #include "runtime/runtime.h"
-#include "serving/network.h"
 #include "tests/support/oracle_fill.h"
 
 namespace zood::serving {
@@ -45,23 +45,28 @@ inline TensorMap FilledWeights(const graph::Graph& graph) {
   return weights;
 }
 
-inline ZooNetwork SmallLeNet(int classes = 10) {
-  return {.architecture = "lenet",
-          .args = {.num_classes = classes, .height = 12, .width = 12, .channels = 1}};
+inline netdef::NetworkSpec SmallLeNet(int classes = 10) {
+  return netdef::ZooSpec("lenet",
+                         {.num_classes = classes, .height = 12, .width = 12, .channels = 1});
+}
+
+// One definition of the standard zoo, for the graph's sake.
+inline graph::Graph GraphOf(const netdef::NetworkSpec& network) {
+  const models::Zoo zoo = models::Zoo::Standard();
+  return *(*netdef::BuildNetwork(network, zoo))->graph();
 }
 
 // A version of `network` filled by the generator; gives its number.
 inline std::int64_t PublishFilled(Catalogue& catalogue, const std::string& model,
-                                  const ZooNetwork& network,
+                                  const netdef::NetworkSpec& network,
                                   std::vector<std::string> aliases = {}) {
   const models::Zoo zoo = models::Zoo::Standard();
-  const graph::Graph graph = *BuildGraph(network, zoo);
-  const store::NewVersion version{
-      .model = model,
-      .network = ToJson(network),
-      .preprocess = image::ToJson((*zoo.Find(network.architecture))->preprocess(network.args)),
-      .aliases = std::move(aliases)};
-  const auto published = catalogue.Publish(version, FilledWeights(graph));
+  const netdef::NetworkPtr built = *netdef::BuildNetwork(network, zoo);
+  const store::NewVersion version{.model = model,
+                                  .network = netdef::ToJson(built->spec()),
+                                  .preprocess = image::ToJson(built->Preprocessing(nullptr)->spec),
+                                  .aliases = std::move(aliases)};
+  const auto published = catalogue.Publish(version, FilledWeights(*built->graph()));
   EXPECT_TRUE(published.ok()) << published.status();
   return published.ok() ? published->version : 0;
 }

@@ -21,9 +21,10 @@ struct Term {
 template <typename Function>
 class ElementwiseLoss final : public Loss {
  public:
-  ElementwiseLoss(std::string name, Function function)
-      : name_(std::move(name)), function_(std::move(function)) {}
+  ElementwiseLoss(std::string name, Function function, graph::OutputKind kind)
+      : name_(std::move(name)), function_(std::move(function)), kind_(kind) {}
   std::string name() const override { return name_; }
+  graph::OutputKind output_kind() const override { return kind_; }
 
  private:
   double Evaluate(const LossInput& input, std::span<float> gradient) const override {
@@ -43,11 +44,13 @@ class ElementwiseLoss final : public Loss {
 
   const std::string name_;
   const Function function_;
+  const graph::OutputKind kind_;
 };
 
 template <typename Function>
-LossPtr Elementwise(std::string name, Function function) {
-  return std::make_shared<ElementwiseLoss<Function>>(std::move(name), std::move(function));
+LossPtr Elementwise(std::string name, Function function,
+                    graph::OutputKind kind = graph::OutputKind::kLogits) {
+  return std::make_shared<ElementwiseLoss<Function>>(std::move(name), std::move(function), kind);
 }
 
 class SoftmaxLoss final : public Loss {
@@ -133,13 +136,14 @@ absl::StatusOr<LossPtr> SigmoidCrossEntropy(float label_smoothing) {
   ZOOD_RETURN_IF_ERROR(
       CheckOption("sigmoid cross entropy", "label_smoothing", label_smoothing, kFraction));
   const double smoothing = label_smoothing;
-  return Elementwise("sigmoid_cross_entropy", [smoothing](double logit, double target) -> Term {
+  const auto function = [smoothing](double logit, double target) -> Term {
     const double smoothed = target * (1 - smoothing) + 0.5 * smoothing;
     // The exponential of what is never positive: no overflow, whatever the logit.
     const double small = std::exp(-std::abs(logit));
     const double sigmoid = (logit >= 0 ? 1 : small) / (1 + small);
     return {std::max(logit, 0.0) - logit * smoothed + std::log1p(small), sigmoid - smoothed};
-  });
+  };
+  return Elementwise("sigmoid_cross_entropy", function, graph::OutputKind::kIndependentLogits);
 }
 
 LossPtr SquaredError() {

@@ -11,6 +11,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "graph/output.h"
 
 namespace zood::train {
 
@@ -34,6 +35,9 @@ class Loss {
  public:
   virtual ~Loss() = default;
   virtual std::string name() const = 0;
+
+  // What logits are once they were trained with it: how probabilities are to be made of them.
+  virtual graph::OutputKind output_kind() const { return graph::OutputKind::kLogits; }
 
   // The loss of the batch, a mean; `gradient` (as long as `logits`) becomes its derivative with
   // respect to each logit. InvalidArgument where sizes disagree, the batch is empty, or a label is

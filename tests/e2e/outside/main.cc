@@ -13,8 +13,8 @@
 #include "image/preprocess.h"
 #include "image/presets.h"
 #include "models/zoo.h"
+#include "netdef/formats.h"
 #include "runtime/runtime.h"
-#include "serving/network.h"
 
 namespace {
 
@@ -109,16 +109,17 @@ int main(int argc, char** argv) {
   zood::serving::Observer observer;
   auto runtime = Must(zood::runtime::Runtime::Open({.data_dir = directory}, zoo, observer), "open");
 
-  const zood::serving::Network network = zood::serving::ZooNetwork{
-      .architecture = "colour_net", .args = {.num_classes = 3, .height = 8, .width = 8}};
-  const auto graph = Must(zood::serving::BuildGraph(network, zoo), "build");
+  const auto network = Must(
+      zood::netdef::BuildNetwork(
+          zood::netdef::ZooSpec("colour_net", {.num_classes = 3, .height = 8, .width = 8}), zoo),
+      "build");
   Must(runtime->catalogue().Publish(
            {.model = "colours",
-            .network = zood::serving::ToJson(network),
+            .network = zood::netdef::ToJson(network->spec()),
             .preprocess = zood::image::ToJson(zood::image::InceptionEval(8)),
             .labels = {"red", "green", "blue"},
             .aliases = {"stable"}},
-           InitialWeights(graph)),
+           InitialWeights(*network->graph())),
        "publish");
 
   // An image of one colour, as the network sees it: green.

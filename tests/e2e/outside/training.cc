@@ -13,8 +13,8 @@
 #include "graph/net.h"
 #include "image/presets.h"
 #include "models/zoo.h"
+#include "netdef/formats.h"
 #include "runtime/runtime.h"
-#include "serving/network.h"
 #include "train/math/loss.h"
 #include "train/math/optimizer.h"
 #include "train/restore.h"
@@ -140,11 +140,13 @@ int main(int argc, char** argv) {
   std::filesystem::remove_all(directory);
   zood::models::Zoo zoo = zood::models::Zoo::Standard();
   if (!zoo.Add(StripeNet()).ok()) return 1;
-  const zood::serving::Network network = zood::serving::ZooNetwork{
-      .architecture = "stripe_net",
-      .args = {.num_classes = 3, .height = kSide, .width = kSide, .channels = 1}};
-  const auto graph = std::make_shared<const zood::graph::Graph>(
-      Must(zood::serving::BuildGraph(network, zoo), "build"));
+  const auto network = Must(
+      zood::netdef::BuildNetwork(
+          zood::netdef::ZooSpec("stripe_net",
+                                {.num_classes = 3, .height = kSide, .width = kSide, .channels = 1}),
+          zoo),
+      "build");
+  const auto graph = network->graph();
   const auto spec = zood::image::LenetEval(kSide);
 
   auto restored = Must(zood::train::Restore(*graph, {.seed = 1}), "initialise");
@@ -168,7 +170,7 @@ int main(int argc, char** argv) {
   zood::serving::Observer observer;
   auto runtime = Must(zood::runtime::Runtime::Open({.data_dir = directory}, zoo, observer), "open");
   Must(runtime->catalogue().Publish({.model = "stripes",
-                                     .network = zood::serving::ToJson(network),
+                                     .network = zood::netdef::ToJson(network->spec()),
                                      .preprocess = zood::image::ToJson(spec),
                                      .labels = dataset->classes,
                                      .aliases = {"stable"}},

@@ -18,7 +18,7 @@
 #include "engine/executable.h"
 #include "image/preprocess.h"
 #include "models/zoo.h"
-#include "serving/network.h"
+#include "netdef/network_spec.h"
 #include "serving/servable.h"
 #include "serving/version_loader.h"
 #include "store/store.h"
@@ -63,12 +63,12 @@ void Publish(const Golden& golden, const std::string& root) {
   ExpectVariables(golden, *weights);
   const auto store = store::Store::Open(FileSystem::Native(), root);
   ASSERT_TRUE(store.ok()) << store.status();
-  const serving::ZooNetwork network = {.architecture = golden.model, .args = golden.args};
+  const netdef::NetworkSpec network = netdef::ZooSpec(golden.model, golden.args);
   const auto architecture = TheZoo().Find(golden.model);
   ASSERT_TRUE(architecture.ok()) << architecture.status();
   const auto published =
       (*store)->Publish({.model = "golden",
-                         .network = serving::ToJson(network),
+                         .network = netdef::ToJson(network),
                          .preprocess = image::ToJson((*architecture)->preprocess(golden.args))},
                         *weights);
   ASSERT_TRUE(published.ok()) << published.status();

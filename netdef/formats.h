@@ -1,0 +1,49 @@
+// From a NetworkSpec, or a file that describes a network, to its definition.
+//
+// Formats of descriptions are a table. Each has its parser and layers in a folder of its own and
+// gives the same NetworkDefinition as the others; adding one is adding a line.
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "absl/status/statusor.h"
+#include "models/zoo.h"
+#include "netdef/network_definition.h"
+#include "netdef/network_spec.h"
+
+namespace zood::netdef {
+
+struct DescriptionFormat {
+  std::string_view name;   // of NetworkSpec::format: "caffe"
+  std::string_view title;  // for people: "Caffe's .prototxt"
+  // Whether a file that begins so may be one; looks at no more than a few kilobytes.
+  bool (*matches)(std::string_view file);
+  // Errors say `where`.
+  absl::StatusOr<NetworkPtr> (*build)(const NetworkSpec& spec, const std::string& where);
+};
+std::span<const DescriptionFormat> DescriptionFormats();
+
+// The name of the format of a file, told by its content. InvalidArgument, listing the formats,
+// for a file of none.
+absl::StatusOr<std::string> FormatOf(std::string_view file, const std::string& where);
+
+// The network that `spec` says; members of its arguments that are 0 take the defaults, also in the
+// definition's spec. `zoo` outlives it. `where` is what messages call a description.
+//
+// NotFound for an architecture that `zoo` does not have; InvalidArgument, naming the layer, for
+// arguments or a description from which no network can be built, and for outputs among which one
+// must be chosen; Unimplemented, naming all of them, for layers that zood does not have, and for a
+// format that this build does not know.
+absl::StatusOr<NetworkPtr> BuildNetwork(const NetworkSpec& spec, const models::Zoo& zoo,
+                                        const std::string& where = "the network");
+// The same of the stored form.
+absl::StatusOr<NetworkPtr> BuildNetwork(const std::string& json, const models::Zoo& zoo);
+
+// `base` for other classes: with `num_classes` outputs, above 0, of `kind`. InvalidArgument for a
+// network without a layer that could have them, or one that answers no logits to train.
+absl::StatusOr<NetworkPtr> WithClasses(const NetworkDefinition& base, int num_classes,
+                                       graph::OutputKind kind, const models::Zoo& zoo);
+
+}  // namespace zood::netdef

@@ -1,0 +1,42 @@
+// How a version says which network it is: all that it takes to build it again.
+//
+// The store keeps it as JSON, the source under the name of its format:
+//   {"zoo": "resnet_v1_50", "num_classes": 1000, "height": 224, "width": 224, "channels": 3}
+//   {"caffe": "name: \"ResNet\" layer { ... }"}
+// "num_classes" of a description stands for that of its head, instead of the source's own;
+// "output" for the name of what it answers, and "output_kind" for what its numbers are.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "graph/output.h"
+#include "models/zoo.h"
+
+namespace zood::netdef {
+
+inline constexpr char kZooFormat[] = "zoo";
+inline constexpr char kCaffeFormat[] = "caffe";
+
+struct NetworkSpec {
+  std::string format;  // kZooFormat, or a name of DescriptionFormats()
+  std::string source;  // the architecture's name, or the description itself
+  // Members that are 0 are as the source says. A description fixes its input itself: only
+  // num_classes is for it.
+  models::NetworkArgs args;
+  std::string output;                            // empty: the only one that there is
+  std::optional<graph::OutputKind> output_kind;  // nothing: as the source says
+
+  friend bool operator==(const NetworkSpec&, const NetworkSpec&) = default;
+};
+
+NetworkSpec ZooSpec(std::string architecture, models::NetworkArgs args = {});
+NetworkSpec CaffeSpec(std::string prototxt);
+
+std::string ToJson(const NetworkSpec& spec);
+// InvalidArgument when `json` is not what ToJson() writes; the format may be one that only another
+// build knows.
+absl::StatusOr<NetworkSpec> NetworkSpecFromJson(const std::string& json);
+
+}  // namespace zood::netdef
