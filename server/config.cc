@@ -6,8 +6,10 @@
 #include <cctype>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <limits>
 #include <set>
+#include <string_view>
 #include <thread>
 
 namespace zood::server {
@@ -55,7 +57,15 @@ class Group {
   const std::string title_;
 };
 
-const CLI::AsSizeValue kBytes(/*kb_is_1000=*/false);
+// "6GiB", "512 MB", "1048576": CLI11 alone takes a minus sign, and wraps around.
+const CLI::Validator kBytes(
+    [](std::string& text) {
+      if (text.empty() || text.find_first_not_of("0123456789") == 0) {
+        return "'" + text + "' is no size; expected bytes, or a number with a unit, like 6GiB";
+      }
+      return CLI::AsSizeValue(/*kb_is_1000=*/false)(text);
+    },
+    "SIZE");
 
 void AddListening(CLI::App& app, ServeConfig& config) {
   Group group(app, "Listening");
@@ -181,10 +191,22 @@ void ReadEnvironment(CLI::App& app) {
   }
 }
 
+// Editors of some systems begin a file with U+FEFF in UTF-8, which would be part of the first name.
+void PassByteOrderMark(std::istream& file) {
+  char mark[3];
+  if (!file.read(mark, 3) || std::string_view(mark, 3) != "\xEF\xBB\xBF") {
+    file.clear();
+    file.seekg(0);
+  }
+}
+
 // CLI11 reads files for an application's options only, not for a command's.
 void ReadConfigFile(CLI::App& app, const ServeConfig& config) {
   if (config.config_file.empty()) return;
-  for (const CLI::ConfigItem& item : CLI::ConfigBase().from_file(config.config_file)) {
+  std::ifstream file(config.config_file);
+  if (!file) throw CLI::FileError::Missing(config.config_file);
+  PassByteOrderMark(file);
+  for (const CLI::ConfigItem& item : CLI::ConfigBase().from_config(file)) {
     CLI::Option* option = app.get_option_no_throw("--" + item.name);
     if (option == nullptr || !item.parents.empty()) {
       throw CLI::ConfigError("'" + config.config_file + "': there is no option '" +

@@ -1,12 +1,9 @@
 #include "serving/memory_budget.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
-
-#include <algorithm>
-#include <fstream>
 #include <utility>
 
+#include "base/machine_memory.h"
 #include "base/status.h"
 
 namespace zood::serving {
@@ -64,17 +61,7 @@ std::uint64_t MemoryBudget::left() const {
   return used_ < total_ ? total_ - used_ : 0;
 }
 
-std::uint64_t DefaultMemoryBudget() {
-  auto bytes = static_cast<std::uint64_t>(sysconf(_SC_PHYS_PAGES)) *
-               static_cast<std::uint64_t>(sysconf(_SC_PAGE_SIZE));
-  // Control groups, version 2 and 1. Where there is no limit the file says "max" or a huge number.
-  for (const char* path :
-       {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"}) {
-    std::ifstream file(path);
-    if (std::uint64_t limit = 0; file >> limit) bytes = std::min(bytes, limit);
-  }
-  return bytes / 5 * 4;
-}
+std::uint64_t DefaultMemoryBudget() { return MachineMemory() / 5 * 4; }
 
 std::string FormatBytes(std::uint64_t bytes) {
   constexpr double kKiB = 1024;

@@ -100,5 +100,22 @@ TEST_F(ConfigTest, SizesHaveUnits) {
   EXPECT_EQ(config.server.runtime.classifier.max_bytes_under_way, std::uint64_t{2} << 30);
 }
 
+TEST_F(ConfigTest, SizesAreNotNegative) {
+  for (const char* option : {"--memory-budget", "--max-request-memory", "--max-message-bytes",
+                             "--max-image-bytes", "--max-upload-bytes", "--max-image-pixels"}) {
+    for (const char* wrong : {"-1", "-1GiB", "+1", "", "GiB", "99999999999999999999", "1XiB"}) {
+      EXPECT_THROW(Read({option, wrong}), CLI::ParseError) << option << " '" << wrong << "'";
+    }
+  }
+  EXPECT_EQ(Read({"--memory-budget", "6 GiB"}).server.runtime.memory_budget,
+            std::uint64_t{6} << 30);
+}
+
+TEST_F(ConfigTest, AFileMayBeginWithAByteOrderMark) {
+  EXPECT_EQ(Read({}, "\xEF\xBB\xBFport = 1234\n").server.port, 1234);
+  EXPECT_EQ(Read({}, "port = 1234\n").server.port, 1234);
+  EXPECT_EQ(Read({}, "\n").server.port, Read({}).server.port);
+}
+
 }  // namespace
 }  // namespace zood::server
