@@ -12,32 +12,7 @@
 namespace zood::client {
 namespace {
 
-// A request is a message: well below the daemon's limit of one, which is 64 MiB unless set.
-constexpr std::size_t kRequestBytes = std::size_t{16} << 20;
-constexpr int kRequestImages = 32;
 constexpr int kReconnectMilliseconds = 2000;
-
-v1::ClassifyRequest MakeRequest(const v1::ModelSpec& model, const ClassifyOptions& options) {
-  v1::ClassifyRequest request;
-  *request.mutable_model() = model;
-  request.set_top_k(options.top_k);
-  request.set_threshold(options.threshold);
-  request.set_logits(options.logits);
-  for (const std::string& name : options.end_points) request.add_end_points(name);
-  return request;
-}
-
-absl::StatusOr<std::string> ReadImage(const std::string& path) {
-  ZOOD_ASSIGN_OR_RETURN(const auto contents, FileSystem::Native().Open(path));
-  const auto bytes = contents->bytes();
-  return std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-}
-
-// Whether the daemon may take fewer images where it refused several: its limits of images
-// (--max-images-per-request) and bytes (--max-message-bytes) are its operator's.
-bool MayBeTooMany(const absl::Status& status) {
-  return absl::IsResourceExhausted(status) || absl::IsInvalidArgument(status);
-}
 
 }  // namespace
 
@@ -115,56 +90,6 @@ const std::string& Client::address() const { return connection_->options.address
 absl::StatusOr<v1::ClassifyResponse> Client::Classify(const v1::ClassifyRequest& request) {
   return connection_->Call(*connection_->classifier, &v1::Classifier::Stub::Classify, request,
                            connection_->options.call_timeout);
-}
-
-absl::StatusOr<v1::ClassifyResponse> Client::ClassifyBytes(const v1::ModelSpec& model,
-                                                           const std::vector<std::string>& images,
-                                                           const ClassifyOptions& options) {
-  v1::ClassifyRequest request = MakeRequest(model, options);
-  for (const std::string& image : images) request.add_images()->set_encoded(image);
-  return Classify(request);
-}
-
-absl::StatusOr<v1::ClassifyResponse> Client::ClassifyFiles(const v1::ModelSpec& model,
-                                                           const std::vector<std::string>& paths,
-                                                           const ClassifyOptions& options,
-                                                           const ClassifyProgressFn& progress) {
-  if (paths.empty()) return InvalidArgument("there is no image to classify");
-  for (const std::string& path : paths) {
-    ZOOD_RETURN_IF_ERROR(FileSystem::Native().Open(path).status());
-  }
-  v1::ClassifyResponse all;
-  v1::ModelSpec pinned = model;
-  int most = kRequestImages;
-  for (std::size_t next = 0; next < paths.size();) {
-    v1::ClassifyRequest request = MakeRequest(pinned, options);
-    const std::size_t first = next;
-    for (std::size_t bytes = 0;
-         next < paths.size() && bytes < kRequestBytes && request.images_size() < most; ++next) {
-      ZOOD_ASSIGN_OR_RETURN(std::string image, ReadImage(paths[next]));
-      bytes += image.size();
-      request.add_images()->set_encoded(std::move(image));
-    }
-    const std::span<const std::string> sent(paths.data() + first, next - first);
-    absl::StatusOr<v1::ClassifyResponse> answer = Classify(request);
-    if (!answer.ok()) {
-      const absl::Status named = NameImage(answer.status(), sent);
-      if (named != answer.status() || !MayBeTooMany(named)) return named;
-      if (sent.size() == 1) return paths.size() == 1 ? named : Annotate(named, sent.front());
-      most = static_cast<int>(sent.size() / 2);
-      next = first;
-      continue;
-    }
-    // An alias may move between two requests; the results shall be those of one version.
-    pinned.set_version(answer->model().version());
-    *all.mutable_model() = answer->model();
-    for (v1::ImageResult& result : *answer->mutable_results())
-      *all.add_results() = std::move(result);
-    all.set_total_ms(all.total_ms() + answer->total_ms());
-    if (progress)
-      progress(static_cast<std::int64_t>(next), static_cast<std::int64_t>(paths.size()));
-  }
-  return all;
 }
 
 absl::StatusOr<v1::ListArchitecturesResponse> Client::ListArchitectures() {

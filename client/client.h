@@ -47,6 +47,8 @@ struct ClassifyOptions {
   float threshold = 0;                  // classes less probable than this are left out
   std::vector<std::string> end_points;  // intermediate results to answer too
   bool logits = false;
+  // An image that cannot be read or classified costs the others nothing: its result holds `error`.
+  bool outcome_per_image = false;
 };
 
 // A file of an upload: where it is, and what the daemon shall call it.
@@ -102,7 +104,8 @@ class Client {
   // Any number of files, in as many requests as it takes and the daemon's limits allow; the results
   // are in the order of `paths`, and total_ms is the sum of the requests'. `progress` is called
   // after each request. NotFound, before anything is sent, for a file that cannot be read; the
-  // daemon's error about an image names its file.
+  // daemon's error about an image names its file. With options.outcome_per_image both are the
+  // outcome of that file, and so is a refusal of a request that holds it alone.
   absl::StatusOr<v1::ClassifyResponse> ClassifyFiles(const v1::ModelSpec& model,
                                                      const std::vector<std::string>& paths,
                                                      const ClassifyOptions& options = {},

@@ -31,7 +31,8 @@ struct Client::Connection {
   absl::Status Outcome(const grpc::Status& status) const {
     const bool broken = status.error_code() == grpc::StatusCode::UNAVAILABLE &&
                         channel->GetState(false) != GRPC_CHANNEL_READY;
-    return broken ? Unreachable(options.address, status.error_message()) : FromGrpc(status);
+    return broken ? Unreachable(options.address, status.error_message())
+                  : FromGrpc(status, options.max_answer_bytes);
   }
 
   void SetDeadline(grpc::ClientContext& context, std::chrono::milliseconds timeout) const {

@@ -10,8 +10,12 @@
 
 namespace zood::client {
 
-// The same code and message.
-absl::Status FromGrpc(const grpc::Status& status);
+// The same code and message. What gRPC says of a message over a limit becomes a message that names
+// the limit and who can raise it; `max_answer_bytes` is this client's own.
+absl::Status FromGrpc(const grpc::Status& status, int max_answer_bytes = 0);
+
+// Whether the daemon refused a request for its size.
+bool IsTooLarge(const absl::Status& status);
 
 // The error for a daemon at `address` that cannot be reached; says what to do. `cause` may be
 // empty.

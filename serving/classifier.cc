@@ -15,8 +15,25 @@ namespace {
 // What a message spends on a class, an image or an end point beside what it says of them.
 constexpr std::uint64_t kMessageOverhead = 64;
 
-std::uint64_t SizeOf(const dataset::ImageSource& image) {
-  return std::visit([](const auto& source) -> std::uint64_t { return source.bytes.size(); }, image);
+// Of an error of one image: its text is cut to this.
+constexpr std::size_t kMaxErrorBytes = 1024;
+
+std::uint64_t SizeOf(const absl::StatusOr<dataset::ImageSource>& image) {
+  if (!image.ok()) return 0;
+  return std::visit([](const auto& source) -> std::uint64_t { return source.bytes.size(); },
+                    *image);
+}
+
+// How many classes an answer can hold. Where probabilities sum up to 1, at most 1 / threshold of
+// them reach the threshold; one more for the rounding.
+std::uint64_t MaxClasses(const ClassifyRequest& request, const Servable& servable) {
+  const auto most = std::min(static_cast<std::uint64_t>(servable.num_classes()),
+                             static_cast<std::uint64_t>(request.top_k));
+  const bool exclusive = servable.output_kind() == graph::OutputKind::kLogits ||
+                         servable.output_kind() == graph::OutputKind::kProbabilities;
+  const double reaching =
+      exclusive && request.threshold > 0 ? 1.0 / request.threshold + 1 : HUGE_VAL;
+  return reaching < static_cast<double>(most) ? static_cast<std::uint64_t>(reaching) : most;
 }
 
 // Of one image, where `batched` has a batch extent in front.
@@ -32,13 +49,11 @@ std::uint64_t FloatBytes(const Shape& batched) {
 absl::StatusOr<std::uint64_t> AnswerBytes(const ClassifyRequest& request,
                                           const Servable& servable) {
   const auto classes = static_cast<std::uint64_t>(servable.num_classes());
-  std::uint64_t answered = std::min(classes, static_cast<std::uint64_t>(request.top_k));
-  if (request.threshold > 0) {  // probabilities sum up to 1
-    answered = std::min(answered, static_cast<std::uint64_t>(1 / request.threshold) + 1);
-  }
-  std::uint64_t bytes = kMessageOverhead +
-                        answered * (kMessageOverhead / 2 + servable.longest_label()) +
-                        (request.logits ? classes * sizeof(float) : 0);
+  std::uint64_t bytes =
+      kMessageOverhead +
+      MaxClasses(request, servable) * (kMessageOverhead / 2 + servable.longest_label()) +
+      (request.logits ? classes * sizeof(float) : 0) +
+      (request.outcome_per_image ? kMaxErrorBytes : 0);
   const graph::Graph& graph = servable.graph();
   for (const std::string& name : request.end_points) {
     ZOOD_ASSIGN_OR_RETURN(const auto node, graph.EndPoint(name));
@@ -79,7 +94,9 @@ class Classifier::Call : public std::enable_shared_from_this<Classifier::Call> {
  private:
   class Task;
 
-  void FailImage(const absl::Status& status);
+  // One image has no answer. An error of the image itself is its outcome, where the caller asked
+  // for one of each; any other fails the request.
+  void ImageUnanswered(std::size_t index, const absl::Status& status, bool of_the_image);
   void ImageDone();
   void Answer();
 
@@ -189,33 +206,37 @@ void Classifier::Call::Begin(absl::StatusOr<std::shared_ptr<Program>> program) {
 }
 
 void Classifier::Call::Prepare(std::size_t index) {
-  absl::Status status = StillWanted();
-  if (status.ok()) {
-    absl::StatusOr<std::vector<float>> input =
-        PrepareImage(request_.images[index], *servable_, classifier_.options_.image_limits,
-                     result_.images[index].prepare);
-    if (input.ok()) {
-      program_->queue().Push(std::make_unique<Task>(shared_from_this(), index, *std::move(input)),
-                             request_.priority);
-      return;
-    }
-    status = Annotate(input.status(), fmt::format("image {}", index));
+  const absl::Status wanted = StillWanted();
+  const absl::StatusOr<dataset::ImageSource>& image = request_.images[index];
+  absl::StatusOr<std::vector<float>> input = absl::UnknownError("");
+  if (!wanted.ok()) {
+    input = wanted;
+  } else if (!image.ok()) {
+    input = image.status();
+  } else {
+    input = PrepareImage(*image, *servable_, classifier_.options_.image_limits,
+                         result_.images[index].prepare);
+  }
+  if (input.ok()) {
+    program_->queue().Push(std::make_unique<Task>(shared_from_this(), index, *std::move(input)),
+                           request_.priority);
+    return;
   }
   program_->queue().Release(1);
-  FailImage(status);
+  ImageUnanswered(index, input.status(), /*of_the_image=*/wanted.ok());
 }
 
 void Classifier::Call::Computed(std::size_t index, const absl::StatusOr<BatchOutput>& output,
                                 int row, const BatchRecord& record) {
-  if (!output.ok()) return FailImage(output.status());
+  if (!output.ok()) return ImageUnanswered(index, output.status(), /*of_the_image=*/false);
   ImageResult& image = result_.images[index];
   const auto classes = static_cast<std::size_t>(servable_->num_classes());
   const auto logits = output->logits.subspan(static_cast<std::size_t>(row) * classes, classes);
   if (!std::ranges::all_of(logits, [](float x) { return std::isfinite(x); })) {
-    return FailImage(
-        InvalidArgument("image {}: the network's answer is not finite; its "
-                        "input is out of any sensible range",
-                        index));
+    return ImageUnanswered(index,
+                           InvalidArgument("the network's answer is not finite; its input is out "
+                                           "of any sensible range"),
+                           /*of_the_image=*/true);
   }
   image.classes = TopK(logits, servable_->output_kind(), request_.top_k, request_.threshold);
   for (ClassScore& score : image.classes) score.label = servable_->Label(score.index);
@@ -243,10 +264,18 @@ void Classifier::Call::Computed(std::size_t index, const absl::StatusOr<BatchOut
   ImageDone();
 }
 
-void Classifier::Call::FailImage(const absl::Status& status) {
+void Classifier::Call::ImageUnanswered(std::size_t index, const absl::Status& status,
+                                       bool of_the_image) {
+  if (of_the_image && request_.outcome_per_image) {
+    std::string message(status.message().substr(0, kMaxErrorBytes));
+    result_.images[index].error = absl::Status(status.code(), message);
+    return ImageDone();
+  }
   {
     MutexLock lock(mutex_);
-    if (error_.ok()) error_ = status;
+    if (error_.ok()) {
+      error_ = of_the_image ? Annotate(status, fmt::format("image {}", index)) : status;
+    }
   }
   failed_ = true;
   ImageDone();
@@ -313,6 +342,9 @@ absl::Status Classifier::Check(const ClassifyRequest& request) const {
   if (!(request.threshold >= 0 && request.threshold <= 1)) {
     return InvalidArgument("the threshold is {}; it must be in [0, 1]", request.threshold);
   }
+  for (std::size_t i = 0; i < request.images.size() && !request.outcome_per_image; ++i) {
+    ZOOD_RETURN_IF_ERROR(Annotate(request.images[i].status(), fmt::format("image {}", i)));
+  }
   return absl::OkStatus();
 }
 
@@ -337,7 +369,7 @@ void Classifier::Classify(ClassifyRequest request, Done done) {
   absl::Status status = Check(request);
   const ModelRef model = request.model;
   std::uint64_t bytes = 0;
-  for (const dataset::ImageSource& image : request.images) bytes += SizeOf(image);
+  for (const auto& image : request.images) bytes += SizeOf(image);
   auto call = std::make_shared<Call>(*this, std::move(request), std::move(done));
   if (status.ok()) status = call->Admit(bytes);
   if (!status.ok()) return call->Fail(status);

@@ -25,11 +25,16 @@ namespace zood::serving {
 
 struct ClassifyRequest {
   ModelRef model;
-  std::vector<dataset::ImageSource> images;  // what they view lives until the request is done
-  int top_k = 5;                             // 0: none; more than there are: all
+  // What they view lives until the request is done. An error stands for an image that could not be
+  // read: it is that image's outcome.
+  std::vector<absl::StatusOr<dataset::ImageSource>> images;
+  int top_k = 5;  // 0: none; more than there are: all
   float threshold = 0;
   std::vector<std::string> end_points;
   bool logits = false;
+  // An image that cannot be classified costs the others nothing: ImageResult::error says why.
+  // Otherwise the first such image fails the request.
+  bool outcome_per_image = false;
 
   Priority priority = Priority::kInteractive;
   Clock::time_point deadline = Clock::time_point::max();
@@ -39,6 +44,7 @@ struct ClassifyRequest {
 };
 
 struct ImageResult {
+  absl::Status error;               // see ClassifyRequest::outcome_per_image
   std::vector<ClassScore> classes;  // most probable first; equal ones by index
   std::vector<float> logits;        // when asked for
   std::vector<Tensor> end_points;   // as asked for, without a batch extent
@@ -55,7 +61,7 @@ struct ClassifyResult {
   std::vector<ImageResult> images;
   double total_ms = 0;
   // What request and answer count for in ClassifierOptions::max_bytes_under_way. To be kept as long
-  // as a copy of the answer waits for somebody.
+  // as a copy of the answer is in memory, in whatever form.
   std::shared_ptr<const void> memory;
 };
 

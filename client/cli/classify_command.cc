@@ -34,8 +34,11 @@ std::string Describe(const v1::ClassifyResponse& answer, const std::vector<std::
                {"PROBABILITY", Table::Align::kRight},
                {"TIME", Table::Align::kRight}});
   double compute = 0;
+  int answered = 0;
   for (int i = 0; i < answer.results_size(); ++i) {
     const v1::ImageResult& result = answer.results(i);
+    if (result.has_error()) continue;
+    ++answered;
     compute += result.timing().compute_ms() / std::max(1, result.batch_size());
     std::string photo = photos[static_cast<std::size_t>(i)];
     std::string time = FormatMilliseconds(Milliseconds(result.timing()));
@@ -55,9 +58,37 @@ std::string Describe(const v1::ClassifyResponse& answer, const std::vector<std::
     }
   }
   return text + fmt::format("\n{} by {}, version {}, in {} ({} computing)\n",
-                            FormatCount(answer.results_size(), "image"), answer.model().model(),
+                            FormatCount(answered, "image"), answer.model().model(),
                             answer.model().version(), FormatMilliseconds(answer.total_ms()),
                             FormatMilliseconds(compute));
+}
+
+// Prints what was answered. An error, after naming the others on standard error, when an image has
+// no answer.
+absl::Status Report(const Session& session, const v1::ClassifyResponse& answer,
+                    const std::vector<std::string>& photos) {
+  if (answer.results_size() != static_cast<int>(photos.size())) {
+    return Internal("the daemon answered {} results for {} images", answer.results_size(),
+                    photos.size());
+  }
+  std::vector<absl::Status> errors;
+  for (int i = 0; i < answer.results_size(); ++i) {
+    if (!answer.results(i).has_error()) continue;
+    const v1::Error& error = answer.results(i).error();
+    const std::string& photo = photos[static_cast<std::size_t>(i)];
+    const std::string prefix = error.message().find(photo) == std::string::npos ? photo + ": " : "";
+    errors.emplace_back(static_cast<absl::StatusCode>(error.code()), prefix + error.message());
+  }
+  if (session.json || errors.size() < photos.size()) {
+    Print(session, answer, Describe(answer, photos));
+  }
+  if (errors.empty()) return absl::OkStatus();
+  if (errors.size() == 1) return errors.front();
+  std::fflush(stdout);
+  for (const absl::Status& error : errors) {
+    fmt::print(stderr, "zoo: {}\n", Printable(std::string(error.message())));
+  }
+  return InvalidArgument("{} of {} images have no answer", errors.size(), photos.size());
 }
 
 // Of standard input, which is read up to a limit: more is no photo.
@@ -78,8 +109,7 @@ absl::Status ClassifyInput(const Options& options, const v1::ModelSpec& model, S
   ZOOD_ASSIGN_OR_RETURN(const std::string image, ReadInput());
   const auto answer = session.client.ClassifyBytes(model, {image}, options.classify);
   if (!answer.ok()) return NameImage(answer.status(), std::vector<std::string>{"standard input"});
-  Print(session, *answer, Describe(*answer, {"(standard input)"}));
-  return absl::OkStatus();
+  return Report(session, *answer, {"standard input"});
 }
 
 absl::Status Classify(const Options& options, Session& session) {
@@ -98,15 +128,18 @@ absl::Status Classify(const Options& options, Session& session) {
     ZOOD_ASSIGN_OR_RETURN(
         answer, session.client.ClassifyFiles(model, options.photos, options.classify, report));
   }
-  Print(session, answer, Describe(answer, options.photos));
-  return absl::OkStatus();
+  return Report(session, answer, options.photos);
 }
 
 }  // namespace
 
 void AddClassifyCommand(CLI::App& app, Invocation& invocation) {
-  CLI::App* command = app.add_subcommand("classify", "What is in photos (JPEG, PNG, BMP)");
+  CLI::App* command = app.add_subcommand(
+      "classify",
+      "What is in photos (JPEG, PNG, BMP). One that cannot be classified is named, "
+      "with exit code 1; the others are answered all the same");
   const auto options = std::make_shared<Options>();
+  options->classify.outcome_per_image = true;
   command->add_option("model", options->model, "The model")->required()->check(IsModelSpec());
   command->add_option("photo", options->photos, "Image files, or - for standard input")->required();
   command->add_option("-k,--top", options->classify.top_k, "Classes to print for each image")

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/mutex.h"
+#include "server/zood_v1/classify_reactor.h"
 #include "serving/classifier.h"
 #include "zood/v1/classifier.grpc.pb.h"
 
@@ -16,7 +17,12 @@ namespace zood::server {
 // In gRPC's callback form: a request holds no thread while its images are decoded, wait and are
 // computed, so hundreds of clients cost hundreds of small objects. The other services, which are
 // called seldom, are in the blocking form.
-class ClassifierService final : public v1::Classifier::CallbackService {
+//
+// Messages come and go as bytes (message_bytes.h): what a request and its answer count for in the
+// memory of requests under way is given back when the answer's bytes have gone.
+class ClassifierService final
+    : public v1::Classifier::WithRawCallbackMethod_Classify<
+          v1::Classifier::WithRawCallbackMethod_ClassifyStream<v1::Classifier::Service>> {
  public:
   // `classifier` outlives the service.
   explicit ClassifierService(serving::Classifier& classifier) : classifier_(classifier) {}
@@ -27,19 +33,17 @@ class ClassifierService final : public v1::Classifier::CallbackService {
   void Drain();
 
   grpc::ServerUnaryReactor* Classify(grpc::CallbackServerContext* context,
-                                     const v1::ClassifyRequest* request,
-                                     v1::ClassifyResponse* response) override;
+                                     const grpc::ByteBuffer* request,
+                                     grpc::ByteBuffer* response) override;
 
-  grpc::ServerBidiReactor<v1::ClassifyStreamRequest, v1::ClassifyStreamResponse>* ClassifyStream(
+  grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* ClassifyStream(
       grpc::CallbackServerContext* context) override;
 
  private:
-  class StreamReactor;
-
   serving::Classifier& classifier_;
   std::atomic<bool> draining_ = false;
   Mutex mutex_;
-  std::vector<std::weak_ptr<StreamReactor>> streams_ ABSL_GUARDED_BY(mutex_);  // some have ended
+  std::vector<std::weak_ptr<ClassifyReactor>> streams_ ABSL_GUARDED_BY(mutex_);  // some have ended
 };
 
 }  // namespace zood::server

@@ -31,6 +31,7 @@ void ToProto(const Tensor& tensor, v1::Tensor* message) {
 
 void ToProto(const serving::ImageResult& result, const v1::ClassifyRequest& request,
              v1::ImageResult* message) {
+  if (!result.error.ok()) return server::ToProto(result.error, message->mutable_error());
   for (const serving::ClassScore& score : result.classes) {
     v1::Class* entry = message->add_classes();
     entry->set_index(score.index);
@@ -103,15 +104,17 @@ absl::StatusOr<dataset::ImageSource> ToImageSource(const v1::Image& image) {
 absl::StatusOr<serving::ClassifyRequest> ToClassifyRequest(const v1::ClassifyRequest& request) {
   serving::ClassifyRequest result{.top_k = request.top_k() == 0 ? 5 : request.top_k(),
                                   .threshold = request.threshold(),
-                                  .logits = request.logits()};
+                                  .logits = request.logits(),
+                                  .outcome_per_image = request.outcome_per_image()};
   ZOOD_ASSIGN_OR_RETURN(result.model, ToModelRef(request.model()));
   result.end_points.assign(request.end_points().begin(), request.end_points().end());
-  for (int i = 0; i < request.images_size(); ++i) {
-    absl::StatusOr<dataset::ImageSource> image = ToImageSource(request.images(i));
-    if (!image.ok()) return Annotate(image.status(), fmt::format("image {}", i));
-    result.images.push_back(*std::move(image));
-  }
+  for (const v1::Image& image : request.images()) result.images.push_back(ToImageSource(image));
   return result;
+}
+
+void ToProto(const absl::Status& status, v1::Error* message) {
+  message->set_code(static_cast<int>(status.code()));
+  message->set_message(std::string(status.message()));
 }
 
 void ToProto(const serving::ClassifyResult& result, const v1::ClassifyRequest& request,

@@ -24,7 +24,10 @@ absl::StatusOr<serving::ModelRef> ToModelRef(const v1::ModelSpec& spec);
 // Views `image`, which must live as long as the result is used.
 absl::StatusOr<dataset::ImageSource> ToImageSource(const v1::Image& image);
 
-// Views `request`. Deadline and cancellation are left to the caller.
+void ToProto(const absl::Status& status, v1::Error* message);
+
+// Views `request`. An image that is no image of any form is an error in the result's `images`.
+// Deadline and cancellation are left to the caller.
 absl::StatusOr<serving::ClassifyRequest> ToClassifyRequest(const v1::ClassifyRequest& request);
 void ToProto(const serving::ClassifyResult& result, const v1::ClassifyRequest& request,
              v1::ClassifyResponse* response);

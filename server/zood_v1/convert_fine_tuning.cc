@@ -319,11 +319,6 @@ void ToProto(const jobs::AliasMove& move, v1::AliasMove* message) {
 }
 
 // Not in a namespace of their own: they would hide the others of their name.
-static void ToProto(const absl::Status& error, v1::Error* message) {
-  message->set_code(error.raw_code());
-  message->set_message(std::string(error.message()));
-}
-
 static void ToProto(const jobs::JobEvaluation& evaluation, v1::JobEvaluation* message) {
   message->set_step(evaluation.step);
   message->set_split(ToProto(evaluation.split));

@@ -45,9 +45,15 @@ class FakeClassifier : public v1::Classifier::Service {
                           max_images)};
     }
     if (request->ByteSizeLong() > static_cast<std::size_t>(max_bytes)) {
-      return {grpc::StatusCode::RESOURCE_EXHAUSTED, "Received message larger than max"};
+      return {grpc::StatusCode::RESOURCE_EXHAUSTED,
+              fmt::format("Received message larger than max ({} vs. {})", request->ByteSizeLong(),
+                          max_bytes)};
     }
     for (int i = 0; i < request->images_size(); ++i) {
+      if (request->images(i).encoded() == "broken" && request->outcome_per_image()) {
+        response->add_results()->mutable_error()->set_message("no JPEG");
+        continue;
+      }
       if (request->images(i).encoded() == "broken") {
         return {grpc::StatusCode::INVALID_ARGUMENT, fmt::format("image {}: no JPEG", i)};
       }
@@ -215,6 +221,28 @@ TEST_F(ServicesTest, ErrorsAboutImagesNameTheFile) {
   classifier_.max_images = 0;
   EXPECT_THAT(std::string(ClassifyFiles(paths).status().message()),
               HasSubstr("0.jpg: the request holds 1 images; 0 are allowed"));
+}
+
+// Files that are damaged, missing, and too large for a request of their own, in several requests.
+TEST_F(ServicesTest, EachFileHasAnOutcomeWhereThatIsAskedFor) {
+  std::vector<std::string> paths = Photos(40);
+  classifier_.max_bytes = 1000;
+  std::ofstream(paths[3]) << "broken";
+  std::ofstream(paths[9]) << std::string(2000, 'x');
+  std::filesystem::remove(paths[35]);
+  const auto answer =
+      client_->ClassifyFiles(*ParseModelSpec("lenet"), paths, {.outcome_per_image = true});
+  ASSERT_TRUE(answer.ok()) << answer.status();
+  ASSERT_EQ(answer->results_size(), 40);
+  for (int i = 0; i < 40; ++i) {
+    const bool bad = i == 3 || i == 9 || i == 35;
+    ASSERT_EQ(answer->results(i).has_error(), bad) << i;
+    if (!bad) {
+      EXPECT_EQ(answer->results(i).classes(0).label(), fmt::format("{}", i));
+    }
+  }
+  EXPECT_THAT(answer->results(9).error().message(), HasSubstr("--max-message-bytes"));
+  EXPECT_THAT(answer->results(35).error().message(), HasSubstr("35.jpg"));
 }
 
 TEST_F(ServicesTest, ManyRequestsOverOneCall) {

@@ -1,5 +1,6 @@
 #include "client/status.h"
 
+#include <gmock/gmock.h>
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 
@@ -13,11 +14,32 @@
 namespace zood::client {
 namespace {
 
+using testing::HasSubstr;
+
 TEST(StatusTest, GrpcErrorsKeepTheirCodeAndWords) {
   const absl::Status status = FromGrpc(grpc::Status(grpc::StatusCode::NOT_FOUND, "no model 'x'"));
   EXPECT_EQ(status.code(), absl::StatusCode::kNotFound);
   EXPECT_EQ(std::string(status.message()), "no model 'x'");
   EXPECT_TRUE(FromGrpc(grpc::Status::OK).ok());
+}
+
+TEST(StatusTest, LimitsOfMessagesNameWhoCanRaiseThem) {
+  using enum grpc::StatusCode;
+  const auto text = [](const std::string& said) {
+    return std::string(FromGrpc({RESOURCE_EXHAUSTED, said}, 4194304).message());
+  };
+  const absl::Status request = FromGrpc(
+      {RESOURCE_EXHAUSTED, "Received message larger than max (84934656 vs. 67108864)"}, 4194304);
+  EXPECT_TRUE(IsTooLarge(request));
+  EXPECT_THAT(std::string(request.message()), HasSubstr("the request has 84934656 bytes"));
+  EXPECT_THAT(std::string(request.message()), HasSubstr("67108864"));
+  EXPECT_THAT(std::string(request.message()), HasSubstr("--max-message-bytes"));
+  EXPECT_THAT(text("Received message larger than max (5000000 vs. 4194304)"),
+              HasSubstr("ClientOptions::max_answer_bytes"));
+  EXPECT_THAT(text("Sent message larger than max (70000000 vs. 67108864)"),
+              HasSubstr("the answer has 70000000 bytes and the daemon sends at most 67108864"));
+  EXPECT_EQ(text("Received message larger than max"), "Received message larger than max");
+  EXPECT_EQ(text("the queue is full"), "the queue is full");
 }
 
 TEST(StatusTest, ExitCodes) {

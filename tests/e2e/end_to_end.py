@@ -329,6 +329,17 @@ class EndToEnd(unittest.TestCase):
         said = self.zoo("classify", "lenet", *[self.photo] * 40, broken, code=1)
         self.assertIn(f"zoo: {broken}: ", said)
         self.assertNotIn("image ", said)
+        # Bad ones among good ones: the good ones are answered, the bad ones named.
+        gone = self.root / "gone.png"
+        done = subprocess.run([ZOO, "classify", "lenet", self.photo, broken, self.photo, gone],
+                              env=self.environment, capture_output=True, text=True)
+        self.assertEqual(done.returncode, 1)
+        self.assertEqual(done.stdout.count(str(self.photo)), 2)
+        self.assertIn("2 images by lenet", done.stdout)
+        for bad in (broken, gone):
+            self.assertIn(str(bad), done.stderr)
+            self.assertNotIn(str(bad), done.stdout)
+        self.assertIn("2 of 4 images have no answer", done.stderr)
         with open(broken, "rb") as photo:
             self.assertIn("zoo: standard input: ", self.zoo("classify", "lenet", "-", code=1,
                                                             stdin=photo))

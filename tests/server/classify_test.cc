@@ -1,3 +1,5 @@
+#include <grpcpp/generic/generic_stub.h>
+
 #include <atomic>
 #include <cmath>
 #include <cstring>
@@ -291,6 +293,155 @@ TEST_F(ServerTest, BadClassifyRequestsSayWhatIsWrong) {
     EXPECT_THAT(status.error_message(), HasSubstr(c.words)) << c.name;
   }
   EXPECT_TRUE(Classify(Request("digits", 0)).ok());
+}
+
+TEST_F(ServerTest, EachImageHasAnOutcomeWhereTheCallerAsksForIt) {
+  ASSERT_NO_FATAL_FAILURE(Start());
+  ASSERT_NO_FATAL_FAILURE(ImportLeNet());
+  v1::ClassifyRequest request = Request("digits", 0);
+  request.add_images()->set_encoded("\xff\xd8\xff no JPEG");
+  request.add_images();  // of no form at all
+  AddPicture(request.add_images(), 1);
+  request.mutable_images(3)->mutable_pixels()->set_dtype(v1::DATA_TYPE_FLOAT32);
+  AddPicture(request.add_images(), 1);
+  EXPECT_THAT(Classify(request).error_message(), HasSubstr("image "));
+  request.set_outcome_per_image(true);
+  v1::ClassifyResponse response;
+  const grpc::Status status = Classify(request, &response);
+  ASSERT_TRUE(status.ok()) << status.error_message();
+  ASSERT_EQ(response.results_size(), 5);
+  for (const int i : {1, 2, 3}) {
+    EXPECT_EQ(response.results(i).error().code(), grpc::StatusCode::INVALID_ARGUMENT) << i;
+    EXPECT_EQ(response.results(i).classes_size(), 0) << i;
+  }
+  for (const int i : {0, 4}) {
+    EXPECT_FALSE(response.results(i).has_error()) << i;
+    EXPECT_EQ(response.results(i).classes_size(), 5) << i;
+  }
+}
+
+// A call of the classifier as bytes, so that they can be no message.
+class RawCallTest : public ServerTest {
+ protected:
+  void SetUp() override {
+    ASSERT_NO_FATAL_FAILURE(Start());
+    ASSERT_NO_FATAL_FAILURE(ImportLeNet());
+  }
+
+  struct Outcome {
+    grpc::Status status;
+    std::set<std::string> answered;
+  };
+
+  // Sends the messages, then says that there are no more.
+  Outcome Stream(const std::vector<std::string>& messages) {
+    grpc::GenericStub stub(channel_);
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(100));
+    RawCall call(stub, context, "/zood.v1.Classifier/ClassifyStream");
+    for (const std::string& message : messages) {
+      if (!call.Write(message)) break;
+    }
+    call.WritesDone();
+    Outcome outcome;
+    for (std::string bytes; call.Read(bytes);) {
+      v1::ClassifyStreamResponse response;
+      EXPECT_TRUE(response.ParseFromString(bytes));
+      EXPECT_TRUE(response.has_response()) << response.error().message();
+      outcome.answered.insert(response.id());
+    }
+    outcome.status = call.Finish();
+    return outcome;
+  }
+
+  // Blocks where gRPC has a queue of events.
+  class RawCall {
+   public:
+    RawCall(grpc::GenericStub& stub, grpc::ClientContext& context, const std::string& method)
+        : stream_(stub.PrepareCall(&context, method, &queue_)) {
+      stream_->StartCall(this);
+      Next();
+    }
+    bool Write(const std::string& message) {
+      const grpc::Slice slice(message);
+      stream_->Write(grpc::ByteBuffer(&slice, 1), this);
+      return Next();
+    }
+    void WritesDone() {
+      stream_->WritesDone(this);
+      Next();
+    }
+    bool Read(std::string& message) {
+      grpc::ByteBuffer buffer;
+      stream_->Read(&buffer, this);
+      std::vector<grpc::Slice> slices;
+      if (!Next() || !buffer.Dump(&slices).ok()) return false;
+      message.clear();
+      for (const grpc::Slice& slice : slices) message.append(slice.begin(), slice.end());
+      return true;
+    }
+    grpc::Status Finish() {
+      grpc::Status status;
+      stream_->Finish(&status, this);
+      Next();
+      return status;
+    }
+
+   private:
+    bool Next() {
+      void* tag = nullptr;
+      bool ok = false;
+      return queue_.Next(&tag, &ok) && ok;
+    }
+
+    grpc::CompletionQueue queue_;
+    std::unique_ptr<grpc::GenericClientAsyncReaderWriter> stream_;
+  };
+};
+
+// At every place in the stream, by every kind of damage: an error after what was read before it is
+// answered, never the success of a stream that lacks something.
+TEST_F(RawCallTest, AMessageThatCannotBeParsedEndsTheStreamWithAnError) {
+  std::vector<std::string> good;
+  for (int i = 0; i < 4; ++i) {
+    v1::ClassifyStreamRequest request;
+    request.set_id(std::to_string(i));
+    *request.mutable_request() = Request("digits", i);
+    good.push_back(request.SerializeAsString());
+  }
+  EXPECT_TRUE(Stream(good).status.ok());
+  EXPECT_EQ(Stream(good).answered.size(), 4u);
+  const std::vector<std::pair<const char*, std::function<std::string(std::string)>>> damages = {
+      {"cut inside a length", [](std::string) { return std::string("\x12\xff"); }},
+      {"cut inside a value", [](std::string m) { return m.substr(0, m.size() / 2); }},
+      {"its last byte missing", [](std::string m) { return m.substr(0, m.size() - 1); }},
+      {"a name in Latin-1", [](std::string m) { return m + "\x0a\x03t\xe9l"; }},
+      {"a tag of no field", [](std::string m) { return m + std::string(1, '\0'); }},
+      {"a group that does not end", [](std::string m) { return m + "\x1b"; }},
+  };
+  for (const auto& [name, damage] : damages) {
+    for (std::size_t at = 0; at < good.size(); ++at) {
+      std::vector<std::string> messages = good;
+      messages[at] = damage(good[at]);
+      const Outcome outcome = Stream(messages);
+      EXPECT_EQ(outcome.status.error_code(), grpc::StatusCode::INVALID_ARGUMENT)
+          << name << " at " << at << ": " << outcome.status.error_message();
+      EXPECT_THAT(outcome.status.error_message(), HasSubstr("ClassifyStreamRequest")) << name;
+      EXPECT_EQ(outcome.answered.size(), at) << name;
+    }
+  }
+  EXPECT_TRUE(Stream(good).status.ok()) << "and the service serves on";
+}
+
+TEST_F(RawCallTest, ARequestThatCannotBeParsedIsAnError) {
+  for (const std::string bytes : {"\xff", "\x12\xff", "\x0a\x03\x0a\x01\xe9"}) {
+    grpc::GenericStub stub(channel_);
+    grpc::ClientContext context;
+    RawCall call(stub, context, "/zood.v1.Classifier/Classify");
+    call.Write(bytes);
+    call.WritesDone();
+    EXPECT_EQ(call.Finish().error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  }
 }
 
 // Requests that wait in the queue, because another place in it is reserved for an image that does

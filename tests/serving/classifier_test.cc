@@ -235,5 +235,68 @@ TEST_F(ClassifierTest, BadRequestsSayWhatIsWrong) {
   EXPECT_TRUE(StatusOf(Request(0)).ok()) << "and the model serves on";
 }
 
+// One image of each kind that has no answer, among good ones.
+TEST_F(ClassifierTest, AnImageWithoutAnAnswerCostsTheOthersNothing) {
+  const std::string nan(12 * 12 * 4, '\xff');
+  const auto good = [&](std::size_t i) { return SmallImage(pictures_[i]); };
+  ClassifyRequest request = Request(0);
+  request.outcome_per_image = true;
+  request.images = {good(0),
+                    dataset::EncodedImage{"GIF89a"},
+                    good(1),
+                    dataset::EncodedImage{""},
+                    dataset::PixelImage{"abc", Shape{12, 12, 1}},
+                    dataset::NetworkInput{nan, Shape{12, 12, 1}},
+                    dataset::NetworkInput{nan, Shape{12, 12, 3}},
+                    absl::InvalidArgumentError("the image is empty"),
+                    good(2)};
+  const auto result = runtime_->classifier().ClassifyAndWait(request);
+  ASSERT_TRUE(result.ok()) << result.status();
+  ASSERT_EQ(result->images.size(), request.images.size());
+  for (const std::size_t i : {std::size_t{0}, std::size_t{2}, std::size_t{8}}) {
+    EXPECT_TRUE(result->images[i].error.ok()) << i << result->images[i].error;
+    EXPECT_EQ(result->images[i].classes.size(), 5u) << i;
+  }
+  EXPECT_EQ(result->images[2].logits,
+            runtime_->classifier().ClassifyAndWait(Request(1))->images[0].logits);
+  for (const std::size_t i : {1, 3, 4, 5, 6, 7}) {
+    EXPECT_EQ(result->images[i].error.code(), absl::StatusCode::kInvalidArgument) << i;
+    EXPECT_FALSE(result->images[i].error.message().empty()) << i;
+    EXPECT_TRUE(result->images[i].classes.empty()) << i;
+  }
+  EXPECT_EQ(result->images[7].error.message(), "the image is empty");
+
+  request.images.assign(2, dataset::EncodedImage{"%PDF-1.7"});
+  const auto none = runtime_->classifier().ClassifyAndWait(request);
+  ASSERT_TRUE(none.ok()) << none.status();
+  EXPECT_FALSE(none->images[1].error.ok());
+  // What is wrong with the request stays an error of the request.
+  request.end_points = {"nonsense"};
+  EXPECT_EQ(StatusOf(request).code(), absl::StatusCode::kNotFound);
+  request.end_points.clear();
+  request.cancelled = [] { return true; };
+  EXPECT_EQ(StatusOf(request).code(), absl::StatusCode::kCancelled);
+}
+
+// However small the threshold, the answer's bound counts every class that may reach it.
+TEST_F(ClassifierTest, ATinyThresholdBoundsNoAnswer) {
+  runtime::RuntimeOptions options = Options();
+  options.classifier.max_answer_bytes = 512;  // ten classes have more
+  runtime_.reset();
+  ASSERT_NO_FATAL_FAILURE(Open(std::move(options)));
+  ClassifyRequest request = Request(0);
+  request.logits = false;
+  request.top_k = 10;
+  const std::size_t each = 64 + 10 * 32;
+  request.images.assign(512 / each + 1, SmallImage(pictures_[0]));
+  for (const float threshold : {0.0f, 1e-20f, 1e-38f, std::numeric_limits<float>::denorm_min(),
+                                std::numeric_limits<float>::min(), 1e-7f}) {
+    request.threshold = threshold;
+    EXPECT_EQ(StatusOf(request).code(), absl::StatusCode::kInvalidArgument) << threshold;
+  }
+  request.threshold = 0.5f;  // three classes at most
+  EXPECT_TRUE(StatusOf(request).ok()) << StatusOf(request);
+}
+
 }  // namespace
 }  // namespace zood::serving
