@@ -8,8 +8,9 @@
 #include <utility>
 
 #include "base/status.h"
+#include "engine/inference/implementation.h"
 #include "engine/inference/program.h"
-#include "engine/kernels/lifetime_plan.h"
+#include "engine/kernels/dnnl_problem.h"
 #include "engine/threads.h"
 
 namespace zood::engine {
@@ -26,7 +27,7 @@ class CompiledExecutable final : public Executable {
   std::size_t weight_bytes() const override { return packed_->bytes(); }
   std::size_t execution_bytes() const override {
     std::size_t bytes = 0;
-    for (const Program& program : programs_) bytes = std::max(bytes, program.arena_bytes());
+    for (const Program& program : programs_) bytes = std::max(bytes, program.tape().bytes());
     return bytes;
   }
 
@@ -52,38 +53,37 @@ class ArenaExecution final : public Execution {
       : executable_(std::move(executable)), stream_(CpuEngine()) {}
 
   absl::Status Allocate() {
-    const std::size_t bytes = RoundUpToAlignment(executable_->execution_bytes());
+    const std::size_t bytes = std::max(executable_->execution_bytes(), kArenaAlignment);
     arena_.reset(static_cast<std::byte*>(std::aligned_alloc(kArenaAlignment, bytes)));
     if (arena_ == nullptr) return ResourceExhausted("no memory for an arena of {} bytes", bytes);
     std::memset(arena_.get(), 0, bytes);
     for (const Program& program : executable_->programs_) {
-      bound_.push_back(program.Bind(arena_.get()));
+      memory_.push_back(program.tape().Locate(arena_.get()));
+      ZOOD_ASSIGN_OR_RETURN(std::vector<BoundStep> steps, program.tape().Bind(memory_.back()));
+      bound_.push_back(std::move(steps));
     }
     return absl::OkStatus();
   }
 
   std::span<float> input(int batch) override {
-    const Program& program = ProgramFor(batch);
-    return {program.ValueAt(executable_->graph().input(), arena_.get()),
-            Elements(executable_->graph().input(), batch)};
+    return Floats(IndexFor(batch), executable_->graph().input(), batch);
   }
 
   absl::Status Run(int batch) override {
-    const Graph& graph = executable_->graph();
     if (batch < 1 || batch > executable_->max_batch()) {
       return InvalidArgument("a batch of {}; compiled for 1 to {}", batch,
                              executable_->max_batch());
     }
     const ThreadScope threads(executable_->options_.threads);
     const std::size_t which = IndexFor(batch);
-    const Program& program = executable_->programs_[which];
     // Images that nobody asked for must not be garbage: infinities are slow.
-    float* images = program.ValueAt(graph.input(), arena_.get());
-    std::fill(images + Elements(graph.input(), batch),
-              images + Elements(graph.input(), program.batch()), 0.0f);
-    for (const Program::BoundStep& step : bound_[which]) ZOOD_RETURN_IF_ERROR(step(stream_));
+    const std::span<float> images =
+        Floats(which, executable_->graph().input(), executable_->programs_[which].batch());
+    std::ranges::fill(images.subspan(input(batch).size()), 0.0f);
+    const StepContext context{.stream = stream_};
+    for (const BoundStep& step : bound_[which]) ZOOD_RETURN_IF_ERROR(step(context));
     last_batch_ = batch;
-    last_program_ = &program;
+    last_program_ = which;
     return absl::OkStatus();
   }
 
@@ -94,20 +94,20 @@ class ArenaExecution final : public Execution {
     ZOOD_RETURN_IF_ERROR(Run(batch));
     const ThreadScope threads(executable_->options_.threads);
     const std::size_t which = IndexFor(batch);
-    const Program& program = executable_->programs_[which];
-    const auto& steps = executable_->lowered_.steps;
+    const std::span<const TapeStep> steps = executable_->programs_[which].tape().steps();
+    const StepContext context{.stream = stream_};
     std::vector<StepTime> times(steps.size());
     for (std::size_t i = 0; i < steps.size(); ++i) {
       times[i] = {.name = executable_->graph().node(steps[i].node).name,
-                  .operation = Describe(executable_->graph(), steps[i]),
-                  .implementation = program.Implementation(i),
+                  .operation = steps[i].operation,
+                  .implementation = steps[i].implementation,
                   .milliseconds = 1e9,
-                  .gflop = program.Gflop(i)};
+                  .gflop = steps[i].gflop};
     }
     for (int repetition = 0; repetition < repetitions; ++repetition) {
       for (std::size_t i = 0; i < steps.size(); ++i) {
         const auto start = std::chrono::steady_clock::now();
-        ZOOD_RETURN_IF_ERROR(bound_[which][i](stream_));
+        ZOOD_RETURN_IF_ERROR(bound_[which][i](context));
         const std::chrono::duration<double, std::milli> took =
             std::chrono::steady_clock::now() - start;
         times[i].milliseconds = std::min(times[i].milliseconds, took.count());
@@ -121,24 +121,30 @@ class ArenaExecution final : public Execution {
     const auto& sizes = executable_->options_.batch_sizes;
     return static_cast<std::size_t>(std::ranges::lower_bound(sizes, batch) - sizes.begin());
   }
-  const Program& ProgramFor(int batch) const { return executable_->programs_[IndexFor(batch)]; }
 
-  std::size_t Elements(NodeId node, int batch) const {
-    return ElementsPerImage(executable_->graph(), node) * static_cast<std::size_t>(batch);
+  // The value of `node` for the first `batch` images, as the program `which` leaves it; without
+  // gaps.
+  std::span<float> Floats(std::size_t which, NodeId node, int batch) const {
+    const Program& program = executable_->programs_[which];
+    const Place& place = program.PlaceOf(node);
+    const auto images = static_cast<std::size_t>(program.batch());
+    return {memory_[which][place].Row<float>(0),
+            place.elements() / images * static_cast<std::size_t>(batch)};
   }
 
   std::span<const float> Result(std::size_t index) const {
-    if (last_program_ == nullptr) return {};
-    const NodeId node = executable_->lowered_.results[index];
-    return {last_program_->ValueAt(node, arena_.get()), Elements(node, last_batch_)};
+    if (last_batch_ == 0) return {};
+    return Floats(last_program_, executable_->lowered_.results[index], last_batch_);
   }
 
   std::shared_ptr<const CompiledExecutable> executable_;
   dnnl::stream stream_;
   std::unique_ptr<std::byte, FreeDeleter> arena_;
-  std::vector<std::vector<Program::BoundStep>> bound_;  // by program
-  const Program* last_program_ = nullptr;
-  int last_batch_ = 0;
+  // By program.
+  std::vector<Memory> memory_;
+  std::vector<std::vector<BoundStep>> bound_;
+  std::size_t last_program_ = 0;
+  int last_batch_ = 0;  // 0: there was no run
 };
 
 absl::Status CheckOptions(const CompileOptions& options) {
@@ -148,7 +154,15 @@ absl::Status CheckOptions(const CompileOptions& options) {
     return InvalidArgument("batch sizes must be ascending, between 1 and {}", kMaxBatch);
   }
   if (options.threads < 0) return InvalidArgument("{} threads", options.threads);
-  return absl::OkStatus();
+  switch (options.precision) {
+    case Precision::kFloat32:
+      return absl::OkStatus();
+    case Precision::kFastFloat32:
+    case Precision::kBfloat16:
+    case Precision::kInt8:
+      return Unimplemented("networks are computed in float32 only");
+  }
+  return InvalidArgument("no precision {}", static_cast<int>(options.precision));
 }
 
 absl::StatusOr<std::vector<NodeId>> Results(const Graph& graph, const CompileOptions& options) {
@@ -176,11 +190,14 @@ absl::StatusOr<std::shared_ptr<const Executable>> Executable::Compile(
                             ? static_cast<const CompiledExecutable*>(share_with)->packed_
                             : std::make_shared<PackedWeights>();
   const ThreadScope threads(options.threads);
+  const ProgramSource source{.graph = *executable->graph_,
+                             .lowered = executable->lowered_,
+                             .precision = options.precision,
+                             .implementations = StandardImplementations()};
   // The largest batch chooses the layouts; the others take them where they can.
   for (auto batch = options.batch_sizes.rbegin(); batch != options.batch_sizes.rend(); ++batch) {
-    ZOOD_ASSIGN_OR_RETURN(
-        Program program, Program::Create(*executable->graph_, executable->lowered_, *batch, weights,
-                                         *executable->packed_));
+    ZOOD_ASSIGN_OR_RETURN(Program program,
+                          Program::Create(source, *batch, weights, *executable->packed_));
     executable->programs_.push_back(std::move(program));
   }
   std::ranges::reverse(executable->programs_);
@@ -202,10 +219,17 @@ MemoryEstimate EstimateMemory(const Graph& graph, const CompileOptions& options)
         static_cast<std::size_t>(variable.shape.num_elements()) * sizeof(float);
   }
   const auto results = Results(graph, options);
-  if (!results.ok() || options.batch_sizes.empty()) return estimate;
-  // Primitives' scratch memory is small beside the activations.
-  estimate.execution_bytes =
-      PlanArena(graph, Lower(graph, *results), options.batch_sizes.back(), 0).bytes;
+  if (!results.ok() || !CheckOptions(options).ok()) return estimate;
+  const ThreadScope threads(options.threads);
+  const LoweredGraph lowered = Lower(graph, *results);
+  const ProgramSource source{.graph = graph,
+                             .lowered = lowered,
+                             .precision = options.precision,
+                             .implementations = StandardImplementations()};
+  for (const int batch : options.batch_sizes) {
+    estimate.execution_bytes =
+        std::max(estimate.execution_bytes, Program::ArenaBytes(source, batch));
+  }
   return estimate;
 }
 

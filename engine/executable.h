@@ -21,6 +21,14 @@
 
 namespace zood::engine {
 
+// What values and weights are computed in. What is not float32 is not there yet.
+enum class Precision {
+  kFloat32,      // exact: products and sums of float32
+  kFastFloat32,  // float32 by algorithms that round more
+  kBfloat16,
+  kInt8,
+};
+
 struct CompileOptions {
   // Sorted, without repetition, each at least 1. A run of n images uses the smallest that holds n.
   std::vector<int> batch_sizes = {1};
@@ -28,6 +36,7 @@ struct CompileOptions {
   std::vector<std::string> end_points;
   // Compute threads of one run; 0 means one for each core.
   int threads = 0;
+  Precision precision = Precision::kFloat32;
 };
 
 // What the profile of one step says; see Execution::Profile().
@@ -43,8 +52,8 @@ struct StepTime {
 class Executable {
  public:
   // InvalidArgument when `weights` does not fit the graph (see Graph::CheckWeights), when a batch
-  // size is not sound, or when an end point does not exist. `share_with`, if given, must have been
-  // compiled from the same graph and weights.
+  // size is not sound, or when an end point does not exist; Unimplemented for a precision other
+  // than float32. `share_with`, if given, must have been compiled from the same graph and weights.
   static absl::StatusOr<std::shared_ptr<const Executable>> Compile(
       std::shared_ptr<const graph::Graph> graph, const TensorMap& weights,
       const CompileOptions& options, const Executable* share_with = nullptr);
@@ -62,6 +71,7 @@ class Executable {
 };
 
 // An estimate, made before anything is allocated, of what Compile() will hold, and each Execution.
+// It plans the arena as Compile() does.
 struct MemoryEstimate {
   std::size_t weight_bytes = 0;
   std::size_t execution_bytes = 0;

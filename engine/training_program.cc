@@ -52,20 +52,20 @@ class TapeProgram final : public TrainingProgram {
 
   std::span<float> input() override { return SpanOf(compiled_.input); }
   std::span<float> variable(VariableId id) override {
-    return {(*memory_)[compiled_.variables[Index(id)]], ElementsOf(id)};
+    return {memory_->At<float>(compiled_.variables[Index(id)]), ElementsOf(id)};
   }
   std::span<float> gradient(VariableId id) override {
-    const BufferId buffer = compiled_.gradients[Index(id)];
-    if (buffer == -1) return {};
-    return {(*memory_)[buffer], ElementsOf(id)};
+    const ValueId value = compiled_.gradients[Index(id)];
+    if (value == -1) return {};
+    return {memory_->At<float>(value), ElementsOf(id)};
   }
   std::span<const float> logits() const override { return SpanOf(compiled_.logits); }
   std::span<const float> aux_logits() const override { return SpanOf(compiled_.aux_logits); }
   std::vector<float> value(graph::NodeId id) const override {
-    if (compiled_.values.empty() || compiled_.values[Index(id)].buffer == -1) return {};
+    if (compiled_.values.empty() || compiled_.values[Index(id)].value == -1) return {};
     const Place& place = compiled_.values[Index(id)];
     std::vector<float> dense(place.elements());
-    Copy((*memory_)[place], {dense.data(), place.rows, place.channels, place.channels});
+    Copy((*memory_)[place], DenseView(dense.data(), place.rows, place.channels));
     return dense;
   }
   std::span<float> logits_gradient() override { return SpanOf(compiled_.logits_gradient); }
@@ -90,7 +90,7 @@ class TapeProgram final : public TrainingProgram {
   void UpdateMovingStatistics() override {
     if (!has_statistics_) return;
     for (const MovingUpdate& update : compiled_.moving) {
-      const float* const batch = (*memory_)[update.batch_statistics];
+      const float* const batch = memory_->At<float>(update.batch_statistics);
       Move(update.moving_mean, batch, 1, update);
       Move(update.moving_variance, batch + update.channels, update.variance_factor, update);
     }
@@ -112,7 +112,7 @@ class TapeProgram final : public TrainingProgram {
     return static_cast<std::size_t>(graph_->variable(id).shape.num_elements());
   }
   std::span<float> SpanOf(const Place& place) const {
-    return {(*memory_)[place].data, place.elements()};
+    return {(*memory_)[place].Row<float>(0), place.elements()};
   }
   std::span<float> SpanOf(const std::optional<Place>& place) const {
     return place ? SpanOf(*place) : std::span<float>();
@@ -143,9 +143,9 @@ class TapeProgram final : public TrainingProgram {
                       .gflop = step.gflop});
   }
 
-  void Move(BufferId moving, const float* batch, float factor, const MovingUpdate& update) {
+  void Move(ValueId moving, const float* batch, float factor, const MovingUpdate& update) {
     if (moving == -1) return;
-    float* const values = (*memory_)[moving];
+    float* const values = memory_->At<float>(moving);
     const float rate = 1 - update.decay;
     for (std::size_t c = 0; c < update.channels; ++c) {
       values[c] -= (values[c] - batch[c] * factor) * rate;
@@ -158,7 +158,7 @@ class TapeProgram final : public TrainingProgram {
   dnnl::stream stream_;
   std::unique_ptr<std::byte, FreeDeleter> block_;
   std::optional<Memory> memory_;
-  std::vector<BoundTrainingStep> steps_;
+  std::vector<BoundStep> steps_;
   std::uint64_t dropout_seed_ = 0;
   bool has_activations_ = false;
   bool has_statistics_ = false;

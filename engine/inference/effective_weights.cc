@@ -74,6 +74,21 @@ Affine ComposeAffine(const Graph& graph, const std::vector<NodeId>& nodes, const
   return total;
 }
 
+WeightsForm FormOf(const Graph& graph, const WeightsRef& ref) {
+  const graph::Op& op = graph.node(ref.node).op;
+  const std::int64_t in = graph.node(graph.node(ref.node).inputs.front()).shape.back();
+  const auto* conv = std::get_if<ConvOp>(&op);
+  if (conv == nullptr) {
+    const auto& fc = std::get<FullyConnectedOp>(op);
+    return {.shape = {1, 1, in, fc.out_features}, .has_biases = fc.biases || !ref.affine.empty()};
+  }
+  const ConvOp& last = ref.pointwise ? std::get<ConvOp>(graph.node(*ref.pointwise).op) : *conv;
+  const int groups = ref.pointwise ? 1 : conv->groups;
+  return {.shape = {conv->kernel.height, conv->kernel.width, in / groups, last.out_channels},
+          .groups = groups,
+          .has_biases = last.biases || !ref.affine.empty()};
+}
+
 EffectiveWeights Fold(const Graph& graph, const WeightsRef& ref, const TensorMap& weights) {
   const graph::Op& op = graph.node(ref.node).op;
   const auto* conv = std::get_if<ConvOp>(&op);
@@ -85,13 +100,7 @@ EffectiveWeights Fold(const Graph& graph, const WeightsRef& ref, const TensorMap
       static_cast<std::size_t>(last != nullptr ? last->out_channels : fc->out_features);
 
   EffectiveWeights result;
-  result.groups = ref.pointwise || conv == nullptr ? 1 : conv->groups;
-  Shape shape = {1, 1, own.shape()[0], static_cast<std::int64_t>(out)};
-  if (conv != nullptr) {
-    const std::int64_t in = graph.node(graph.node(ref.node).inputs.front()).shape.back();
-    shape = {conv->kernel.height, conv->kernel.width, in / result.groups,
-             static_cast<std::int64_t>(out)};
-  }
+  Shape shape = FormOf(graph, ref).shape;
   const Affine affine = ComposeAffine(graph, ref.affine, weights, out);
   std::vector<double> biases(out, 0.0);
   if (bias) {

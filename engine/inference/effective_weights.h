@@ -26,10 +26,17 @@ Affine ComposeAffine(const graph::Graph& graph, const std::vector<NodeId>& nodes
 struct EffectiveWeights {
   // [height, width, in / groups, out], row-major; the store's own memory where nothing was folded.
   Tensor weights;
-  int groups = 1;
   // [out]; empty when there are none.
   std::vector<float> biases;
 };
+
+// The form of a step's effective weights, which does not depend on their values.
+struct WeightsForm {
+  Shape shape;  // as EffectiveWeights::weights
+  int groups = 1;
+  bool has_biases = false;
+};
+WeightsForm FormOf(const graph::Graph& graph, const WeightsRef& ref);
 
 // `weights` must have passed Graph::CheckWeights.
 EffectiveWeights Fold(const graph::Graph& graph, const WeightsRef& ref, const TensorMap& weights);

@@ -1,70 +1,51 @@
-// The steps of a graph for one batch size, with every primitive made and every value placed.
+// The steps of a graph for one batch size, with an implementation chosen for each and every value
+// placed.
 #pragma once
 
 #include <cstddef>
-#include <functional>
-#include <memory>
-#include <optional>
-#include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "base/tensor.h"
-#include "engine/inference/arena.h"
-#include "engine/inference/dnnl_layer.h"
+#include "engine/inference/implementation.h"
 #include "engine/inference/lowering.h"
-#include "engine/kernels/kernels.h"
+#include "engine/inference/packed_weights.h"
+#include "engine/tape/tape.h"
 #include "graph/graph.h"
 
 namespace zood::engine {
 
-// Immutable after Create(); `graph`, `lowered` and `packed` must outlive it.
+// What a program is written from. All of it outlives the program.
+struct ProgramSource {
+  const graph::Graph& graph;
+  const LoweredGraph& lowered;  // of `graph`
+  Precision precision = Precision::kFloat32;
+  const Implementations& implementations;
+};
+
+// Immutable.
 class Program {
  public:
-  static absl::StatusOr<Program> Create(const graph::Graph& graph, const LoweredGraph& lowered,
-                                        int batch, const TensorMap& weights, PackedWeights& packed);
+  // With kernels and their weights, which `packed` keeps. Internal where no implementation computes
+  // a step, or one refuses.
+  static absl::StatusOr<Program> Create(const ProgramSource& source, int batch,
+                                        const TensorMap& weights, PackedWeights& packed);
+
+  // Bytes of the arena of such a program, told without making it. Of a step that no implementation
+  // computes it counts the values alone.
+  static std::size_t ArenaBytes(const ProgramSource& source, int batch);
 
   int batch() const { return batch_; }
-  std::size_t arena_bytes() const { return arena_.bytes; }
-  std::size_t step_count() const { return lowered_->steps.size(); }
-
-  // A step with its memory: what one execution calls. Allocates nothing when called.
-  using BoundStep = std::function<absl::Status(dnnl::stream&)>;
-  std::vector<BoundStep> Bind(std::byte* arena) const;
-
-  // Where a node's value is in `arena`.
-  float* ValueAt(NodeId node, std::byte* arena) const;
-
-  std::string Implementation(std::size_t step) const;
-  // Floating-point operations of a step, in 10^9; a multiply-add counts two.
-  double Gflop(std::size_t step) const;
+  const Tape& tape() const { return tape_; }
+  // Of a node whose value exists, in the node's own shape.
+  const Place& PlaceOf(NodeId node) const { return places_[static_cast<std::size_t>(node)]; }
 
  private:
-  // The affine map of a batch norm that could not be folded.
-  struct ScaleAndShift {
-    std::vector<float> scale, shift;
-  };
+  friend class ProgramWriter;
 
-  class LoopBinder;
-
-  Program() = default;
-  BoundStep BindStep(std::size_t index, std::byte* arena) const;
-  BoundStep BindLayer(std::size_t index, std::byte* arena) const;
-  BoundStep BindPool(const Step& step, const graph::PoolOp& op, std::byte* arena) const;
-  BoundStep BindConcat(const Step& step, std::byte* arena) const;
-  View ViewOf(NodeId node, std::byte* arena) const;
-  MapSize SizeOfMap(NodeId node) const;
-
-  const graph::Graph* graph_ = nullptr;
-  const LoweredGraph* lowered_ = nullptr;
   int batch_ = 0;
-  ArenaPlan arena_;
-  std::size_t scratch_bytes_ = 0;
-  // By step; empty where the step is of another kind.
-  std::vector<std::optional<DnnlLayer>> layers_;
-  std::vector<ScaleAndShift> affines_;
-  std::vector<std::span<const float>> slopes_;
-  std::vector<Tensor> owners_;
+  Tape tape_;
+  std::vector<Place> places_;  // by NodeId
 };
 
 }  // namespace zood::engine

@@ -188,28 +188,28 @@ std::optional<Gate> Gate::Of(const graph::Eltwise& activation) {
 
 void Moments(View x, float* scratch, float* mean, float* variance) {
   // Distances from the first row, which lies within a few deviations of the mean: no cancellation.
+  const float* const first_row = x.Row<float>(0);
   double* const sums = TotalsIn(scratch, x.channels);
   double* const squares = sums + x.channels;
   SumOverRows(
       x.pixels, x.channels, scratch,
       [&](std::size_t row, std::size_t rows, const Partial& partial) {
-        MomentRows(x.data + row * x.stride, x.stride, rows, x.data, partial.float_first,
-                   partial.float_second, x.channels);
+        MomentRows(x.Row<float>(row), x.stride / sizeof(float), rows, first_row,
+                   partial.float_first, partial.float_second, x.channels);
       },
       sums, squares);
   const auto count = static_cast<double>(x.pixels);
   for (std::size_t c = 0; c < x.channels; ++c) {
     const double distance = sums[c] / count;
-    mean[c] = static_cast<float>(static_cast<double>(x.data[c]) + distance);
+    mean[c] = static_cast<float>(static_cast<double>(first_row[c]) + distance);
     variance[c] = static_cast<float>(std::max(squares[c] / count - distance * distance, 0.0));
   }
 }
 
 void Normalize(View x, const ChannelAffine& affine, View y) {
   const auto row = affine.gate.slope == 0 ? NormalizeRow : NormalizeLeakyRow;
-  ForPixels(x.pixels, x.channels, [&](std::size_t at) {
-    row(x.data + at * x.stride, affine, y.data + at * y.stride, x.channels);
-  });
+  ForPixels(x.pixels, x.channels,
+            [&](std::size_t at) { row(x.Row<float>(at), affine, y.Row<float>(at), x.channels); });
 }
 
 void NormalizeSums(View x, std::span<const View> dy, const ChannelAffine& affine, float* scratch,
@@ -218,12 +218,12 @@ void NormalizeSums(View x, std::span<const View> dy, const ChannelAffine& affine
       x.pixels, x.channels, scratch,
       [&](std::size_t first, std::size_t rows, const Partial& partial) {
         for (std::size_t row = first; row < first + rows; ++row) {
-          const float* const in = x.data + row * x.stride;
-          const float* const one = dy[0].data + row * dy[0].stride;
+          const float* const in = x.Row<float>(row);
+          const float* const one = dy[0].Row<float>(row);
           if (dy.size() == 1) {
             SumsRow(in, one, affine, partial.float_first, partial.float_second, x.channels);
           } else {
-            SumsRowOfTwo(in, one, dy[1].data + row * dy[1].stride, affine, partial.float_first,
+            SumsRowOfTwo(in, one, dy[1].Row<float>(row), affine, partial.float_first,
                          partial.float_second, x.channels);
           }
         }
@@ -234,13 +234,13 @@ void NormalizeSums(View x, std::span<const View> dy, const ChannelAffine& affine
 void NormalizeGradient(View x, std::span<const View> dy, const ChannelAffine& affine,
                        const float* a, const float* b, View dx) {
   ForPixels(x.pixels, x.channels, [&](std::size_t at) {
-    const float* const in = x.data + at * x.stride;
-    const float* const one = dy[0].data + at * dy[0].stride;
-    float* const to = dx.data + at * dx.stride;
+    const float* const in = x.Row<float>(at);
+    const float* const one = dy[0].Row<float>(at);
+    float* const to = dx.Row<float>(at);
     if (dy.size() == 1) {
       GradientRow(in, one, affine, a, b, to, x.channels);
     } else {
-      GradientRowOfTwo(in, one, dy[1].data + at * dy[1].stride, affine, a, b, to, x.channels);
+      GradientRowOfTwo(in, one, dy[1].Row<float>(at), affine, a, b, to, x.channels);
     }
   });
 }
@@ -250,7 +250,7 @@ void SumRows(View x, float* scratch, float* sum) {
   SumOverRows(
       x.pixels, x.channels, scratch,
       [&](std::size_t row, std::size_t rows, const Partial& partial) {
-        AddRows(x.data + row * x.stride, x.stride, rows, partial.float_first, x.channels);
+        AddRows(x.Row<float>(row), x.stride / sizeof(float), rows, partial.float_first, x.channels);
       },
       totals, nullptr);
   std::transform(totals, totals + x.channels, sum,
@@ -263,8 +263,8 @@ void SumNegativeProducts(View x, View dy, float* scratch, float* sum) {
       x.pixels, x.channels, scratch,
       [&](std::size_t first, std::size_t rows, const Partial& partial) {
         for (std::size_t row = first; row < first + rows; ++row) {
-          AddNegativeProducts(x.data + row * x.stride, dy.data + row * dy.stride,
-                              partial.float_first, x.channels);
+          AddNegativeProducts(x.Row<float>(row), dy.Row<float>(row), partial.float_first,
+                              x.channels);
         }
       },
       totals, nullptr);

@@ -144,7 +144,7 @@ void GatherFromWindows(const graph::PoolOp& op, MapSize y_size, View dx, MapSize
   ForPixels(dx.pixels, dx.channels * 4, [&](std::size_t at) {
     const std::size_t pixel = at % (x_size.height * x_size.width);
     const std::size_t image = at / (x_size.height * x_size.width);
-    float* const to = dx.data + at * dx.stride;
+    float* const to = dx.Row<float>(at);
     std::fill_n(to, dx.channels, 0.0f);
     const Covering rows = WindowsOver(pixel / x_size.width, op.stride.height, op.kernel.height,
                                       op.padding.top, y_size.height);
@@ -171,18 +171,17 @@ float NegativePower(float x, float beta) {
 
 void Add(std::span<const View> inputs, View y) {
   ForPixels(y.pixels, y.channels, [&](std::size_t at) {
-    float* const to = y.data + at * y.stride;
-    AddRow(inputs[0].data + at * inputs[0].stride, inputs[1].data + at * inputs[1].stride, to,
-           y.channels);
+    float* const to = y.Row<float>(at);
+    AddRow(inputs[0].Row<float>(at), inputs[1].Row<float>(at), to, y.channels);
     for (const View& more : inputs.subspan(2)) {
-      AddRowInto(more.data + at * more.stride, to, y.channels);
+      AddRowInto(more.Row<float>(at), to, y.channels);
     }
   });
 }
 
 void Multiply(View x, float factor, View y) {
   ForPixels(x.pixels, x.channels, [&](std::size_t at) {
-    MultiplyRow(x.data + at * x.stride, factor, y.data + at * y.stride, x.channels);
+    MultiplyRow(x.Row<float>(at), factor, y.Row<float>(at), x.channels);
   });
 }
 
@@ -205,15 +204,15 @@ void ActivationGradient(const Eltwise& activation, View y, std::span<const View>
   const bool relu_of_sum =
       dy.size() == 2 && activation.kind == Eltwise::Kind::kRelu && activation.alpha == 0;
   ForPixels(y.pixels, y.channels, [&](std::size_t at) {
-    const float* const result = y.data + at * y.stride;
-    const float* const one = dy[0].data + at * dy[0].stride;
-    float* const to = dx.data + at * dx.stride;
+    const float* const result = y.Row<float>(at);
+    const float* const one = dy[0].Row<float>(at);
+    float* const to = dx.Row<float>(at);
     if (relu_of_sum) {
-      ReluGradientOfSumRow(result, one, dy[1].data + at * dy[1].stride, to, y.channels);
+      ReluGradientOfSumRow(result, one, dy[1].Row<float>(at), to, y.channels);
       return;
     }
     if (dy.size() == 2) {
-      AddRow(one, dy[1].data + at * dy[1].stride, to, y.channels);
+      AddRow(one, dy[1].Row<float>(at), to, y.channels);
     } else if (to != one) {
       std::memcpy(to, one, y.channels * sizeof(float));
     }
@@ -223,16 +222,15 @@ void ActivationGradient(const Eltwise& activation, View y, std::span<const View>
 
 void ActivationGradient(const graph::Activation& activation, View x, View y, View dy, View dx) {
   ForPixels(x.pixels, x.channels, [&](std::size_t at) {
-    activation.Backward({x.data + at * x.stride, x.channels}, {y.data + at * y.stride, y.channels},
-                        {dy.data + at * dy.stride, dy.channels},
-                        {dx.data + at * dx.stride, dx.channels});
+    activation.Backward({x.Row<float>(at), x.channels}, {y.Row<float>(at), y.channels},
+                        {dy.Row<float>(at), dy.channels}, {dx.Row<float>(at), dx.channels});
   });
 }
 
 void PreluGradient(std::span<const float> slope, View x, View dy, View dx) {
   ForPixels(x.pixels, x.channels, [&](std::size_t at) {
-    PreluGradientRow(x.data + at * x.stride, slope.data(), dy.data + at * dy.stride,
-                     dx.data + at * dx.stride, x.channels);
+    PreluGradientRow(x.Row<float>(at), slope.data(), dy.Row<float>(at), dx.Row<float>(at),
+                     x.channels);
   });
 }
 
@@ -242,14 +240,13 @@ void MaxPoolWithIndex(const graph::PoolOp& op, View x, MapSize x_size, View y, M
     const Window rows = RowsAt(op, at / y_size.width % y_size.height, x_size.height);
     const Window columns = ColumnsAt(op, at % y_size.width, x_size.width);
     const std::size_t image = at / y_size.width / y_size.height;
-    float* const to = y.data + at * y.stride;
+    float* const to = y.Row<float>(at);
     std::int32_t* const chosen = index + at * y.channels;
     bool first = true;
     for (std::size_t row = rows.begin; row < rows.end; ++row) {
       for (std::size_t column = columns.begin; column < columns.end; ++column) {
         const std::size_t position = row * x_size.width + column;
-        const float* const from =
-            x.data + (image * x_size.height * x_size.width + position) * x.stride;
+        const float* const from = x.Row<float>(image * x_size.height * x_size.width + position);
         if (first) {
           std::memcpy(to, from, y.channels * sizeof(float));
           std::fill_n(chosen, y.channels, static_cast<std::int32_t>(position));
@@ -267,7 +264,7 @@ void MaxPoolGradient(const graph::PoolOp& op, const std::int32_t* index, View dy
   GatherFromWindows(op, y_size, dx, x_size,
                     [&](float* to, std::size_t pixel, std::size_t, std::size_t, std::size_t out) {
                       AddWhereIndexIs(index + out * dy.channels, static_cast<std::int32_t>(pixel),
-                                      dy.data + out * dy.stride, to, dy.channels);
+                                      dy.Row<float>(out), to, dy.channels);
                     });
 }
 
@@ -277,7 +274,7 @@ void AveragePoolGradient(const graph::PoolOp& op, View dy, MapSize y_size, View 
       op, y_size, dx, x_size,
       [&](float* to, std::size_t, std::size_t row, std::size_t column, std::size_t out) {
         AddQuotientInto(
-            dy.data + out * dy.stride,
+            dy.Row<float>(out),
             DivisorOf(op, RowsAt(op, row, x_size.height), ColumnsAt(op, column, x_size.width)), to,
             dy.channels);
       });
@@ -302,9 +299,9 @@ void LrnGradient(const graph::LrnOp& op, View x, View dy, float* scratch, View d
   ForEach(kLrnParts, x.pixels * x.channels * (2 * radius + 1), [&](std::size_t part) {
     float* const terms = scratch + part * 2 * x.channels;
     for (std::size_t at = part; at < x.pixels; at += kLrnParts) {
-      const float* const in = x.data + at * x.stride;
-      const float* const out = dy.data + at * dy.stride;
-      float* const to = dx.data + at * dx.stride;
+      const float* const in = x.Row<float>(at);
+      const float* const out = dy.Row<float>(at);
+      float* const to = dx.Row<float>(at);
       float* const powers = terms + x.channels;
       for (std::size_t c = 0; c < x.channels; ++c) {
         const float s =
@@ -322,32 +319,32 @@ void LrnGradient(const graph::LrnOp& op, View x, View dy, float* scratch, View d
 
 void SoftmaxGradient(View y, View dy, View dx) {
   ForPixels(y.pixels, y.channels, [&](std::size_t at) {
-    const float* const result = y.data + at * y.stride;
-    const float* const out = dy.data + at * dy.stride;
+    const float* const result = y.Row<float>(at);
+    const float* const out = dy.Row<float>(at);
     double mean = 0;
     for (std::size_t c = 0; c < y.channels; ++c) mean += static_cast<double>(result[c]) * out[c];
-    SoftmaxGradientRow(result, out, static_cast<float>(mean), dx.data + at * dx.stride, y.channels);
+    SoftmaxGradientRow(result, out, static_cast<float>(mean), dx.Row<float>(at), y.channels);
   });
 }
 
 void ProductGradient(std::span<const View> inputs, std::size_t which, View dy, View dx) {
   ForPixels(dx.pixels, dx.channels, [&](std::size_t at) {
-    float* const to = dx.data + at * dx.stride;
-    std::memmove(to, dy.data + at * dy.stride, dx.channels * sizeof(float));
+    float* const to = dx.Row<float>(at);
+    std::memmove(to, dy.Row<float>(at), dx.channels * sizeof(float));
     for (std::size_t i = 0; i < inputs.size(); ++i) {
-      if (i != which) MultiplyRowInto(inputs[i].data + at * inputs[i].stride, to, dx.channels);
+      if (i != which) MultiplyRowInto(inputs[i].Row<float>(at), to, dx.channels);
     }
   });
 }
 
 void MaximumGradient(std::span<const View> inputs, std::size_t which, View dy, View dx) {
   ForPixels(dx.pixels, dx.channels, [&](std::size_t at) {
-    float* const to = dx.data + at * dx.stride;
-    std::memmove(to, dy.data + at * dy.stride, dx.channels * sizeof(float));
-    const float* const own = inputs[which].data + at * inputs[which].stride;
+    float* const to = dx.Row<float>(at);
+    std::memmove(to, dy.Row<float>(at), dx.channels * sizeof(float));
+    const float* const own = inputs[which].Row<float>(at);
     for (std::size_t i = 0; i < inputs.size(); ++i) {
       if (i == which) continue;
-      const float* const other = inputs[i].data + at * inputs[i].stride;
+      const float* const other = inputs[i].Row<float>(at);
       if (i < which) {
         KeepWhereBelow(other, own, to, dx.channels);
       } else {
@@ -360,8 +357,8 @@ void MaximumGradient(std::span<const View> inputs, std::size_t which, View dy, V
 void Dropout(View x, std::uint64_t key, float keep, View y) {
   const std::uint64_t threshold = DropoutThreshold(keep);
   ForPixels(x.pixels, x.channels * 4, [&](std::size_t at) {
-    DropoutRow(x.data + at * x.stride, key, at * x.channels, threshold, 1 / keep,
-               y.data + at * y.stride, x.channels);
+    DropoutRow(x.Row<float>(at), key, at * x.channels, threshold, 1 / keep, y.Row<float>(at),
+               x.channels);
   });
 }
 

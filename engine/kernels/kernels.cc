@@ -104,12 +104,12 @@ void Pool(const graph::PoolOp& op, MapSize x_size, MapSize y_size, std::size_t c
 void MaxPool(const graph::PoolOp& op, View x, MapSize x_size, View y, MapSize y_size) {
   Pool(op, x_size, y_size, x.channels,
        [&](std::size_t at, std::size_t image, const Window& rows, const Window& columns) {
-         float* to = y.data + at * y.stride;
+         float* to = y.Row<float>(at);
          bool first = true;
          for (std::size_t row = rows.begin; row < rows.end; ++row) {
            const std::size_t line = (image * x_size.height + row) * x_size.width;
            for (std::size_t column = columns.begin; column < columns.end; ++column) {
-             const float* from = x.data + (line + column) * x.stride;
+             const float* from = x.Row<float>(line + column);
              if (first) {
                std::memcpy(to, from, x.channels * sizeof(float));
                first = false;
@@ -124,12 +124,12 @@ void MaxPool(const graph::PoolOp& op, View x, MapSize x_size, View y, MapSize y_
 void AveragePool(const graph::PoolOp& op, View x, MapSize x_size, View y, MapSize y_size) {
   Pool(op, x_size, y_size, x.channels,
        [&](std::size_t at, std::size_t image, const Window& rows, const Window& columns) {
-         float* to = y.data + at * y.stride;
+         float* to = y.Row<float>(at);
          std::fill_n(to, x.channels, 0.0f);
          for (std::size_t row = rows.begin; row < rows.end; ++row) {
            const std::size_t line = (image * x_size.height + row) * x_size.width;
            for (std::size_t column = columns.begin; column < columns.end; ++column) {
-             AddInto(x.data + (line + column) * x.stride, to, x.channels);
+             AddInto(x.Row<float>(line + column), to, x.channels);
            }
          }
          DivideBy(DivisorOf(op, rows, columns), to, x.channels);
@@ -139,8 +139,8 @@ void AveragePool(const graph::PoolOp& op, View x, MapSize x_size, View y, MapSiz
 void ScaleShift(View x, std::span<const float> scale, std::span<const float> shift,
                 std::span<const Eltwise> activations, View y) {
   ForPixels(x.pixels, x.channels, [&](std::size_t at) {
-    float* to = y.data + at * y.stride;
-    ScaleShiftRow(x.data + at * x.stride, scale.data(), shift.data(), to, x.channels);
+    float* to = y.Row<float>(at);
+    ScaleShiftRow(x.Row<float>(at), scale.data(), shift.data(), to, x.channels);
     ActivateRow(activations, to, x.channels);
   });
 }
@@ -148,8 +148,8 @@ void ScaleShift(View x, std::span<const float> scale, std::span<const float> shi
 void Lrn(const graph::LrnOp& op, View x, View y) {
   const auto radius = static_cast<std::size_t>(op.radius);
   ForPixels(x.pixels, x.channels * (2 * radius + 1), [&](std::size_t at) {
-    const float* from = x.data + at * x.stride;
-    float* to = y.data + at * y.stride;
+    const float* from = x.Row<float>(at);
+    float* to = y.Row<float>(at);
     for (std::size_t c = 0; c < x.channels; ++c) {
       const std::size_t begin = c > radius ? c - radius : 0;
       const std::size_t end = std::min(c + radius + 1, x.channels);
@@ -162,14 +162,14 @@ void Lrn(const graph::LrnOp& op, View x, View y) {
 
 void Prelu(std::span<const float> slope, View x, View y) {
   ForPixels(x.pixels, x.channels, [&](std::size_t at) {
-    PreluRow(x.data + at * x.stride, slope.data(), y.data + at * y.stride, x.channels);
+    PreluRow(x.Row<float>(at), slope.data(), y.Row<float>(at), x.channels);
   });
 }
 
 void Softmax(View x, View y) {
   ForPixels(x.pixels, x.channels * 16, [&](std::size_t at) {
-    const float* from = x.data + at * x.stride;
-    float* to = y.data + at * y.stride;
+    const float* from = x.Row<float>(at);
+    float* to = y.Row<float>(at);
     const float largest = *std::max_element(from, from + x.channels);
     double sum = 0;
     for (std::size_t c = 0; c < x.channels; ++c) {
@@ -182,15 +182,15 @@ void Softmax(View x, View y) {
 
 void Copy(View x, View y) {
   ForPixels(x.pixels, x.channels, [&](std::size_t at) {
-    std::memcpy(y.data + at * y.stride, x.data + at * x.stride, x.channels * sizeof(float));
+    std::memcpy(y.Row<float>(at), x.Row<float>(at), x.channels * sizeof(float));
   });
 }
 
 void PadChannels(View x, std::size_t before, View y) {
   ForPixels(y.pixels, y.channels, [&](std::size_t at) {
-    float* to = y.data + at * y.stride;
+    float* to = y.Row<float>(at);
     std::fill_n(to, before, 0.0f);
-    std::memcpy(to + before, x.data + at * x.stride, x.channels * sizeof(float));
+    std::memcpy(to + before, x.Row<float>(at), x.channels * sizeof(float));
     std::fill(to + before + x.channels, to + y.channels, 0.0f);
   });
 }
@@ -198,11 +198,11 @@ void PadChannels(View x, std::size_t before, View y) {
 void Combine(const EltwiseOp& op, std::span<const View> inputs,
              std::span<const Eltwise> activations, View y) {
   ForPixels(y.pixels, y.channels, [&](std::size_t at) {
-    float* to = y.data + at * y.stride;
+    float* to = y.Row<float>(at);
     const float first = op.kind == EltwiseOp::Kind::kSum ? op.coefficients[0] : 1.0f;
-    ScaleRow(inputs[0].data + at * inputs[0].stride, first, to, y.channels);
+    ScaleRow(inputs[0].Row<float>(at), first, to, y.channels);
     for (std::size_t i = 1; i < inputs.size(); ++i) {
-      const float* from = inputs[i].data + at * inputs[i].stride;
+      const float* from = inputs[i].Row<float>(at);
       switch (op.kind) {
         case EltwiseOp::Kind::kSum:
           AddScaledInto(from, op.coefficients[i], to, y.channels);
@@ -221,15 +221,15 @@ void Combine(const EltwiseOp& op, std::span<const View> inputs,
 
 void Activate(std::span<const Eltwise> activations, View x, View y) {
   ForPixels(x.pixels, x.channels, [&](std::size_t at) {
-    float* to = y.data + at * y.stride;
-    std::memmove(to, x.data + at * x.stride, x.channels * sizeof(float));
+    float* to = y.Row<float>(at);
+    std::memmove(to, x.Row<float>(at), x.channels * sizeof(float));
     ActivateRow(activations, to, x.channels);
   });
 }
 
 void Activate(const graph::Activation& activation, View x, View y) {
   ForPixels(x.pixels, x.channels, [&](std::size_t at) {
-    activation.Forward({x.data + at * x.stride, x.channels}, {y.data + at * y.stride, y.channels});
+    activation.Forward({x.Row<float>(at), x.channels}, {y.Row<float>(at), y.channels});
   });
 }
 

@@ -1,31 +1,17 @@
 // The engine's own loops, for what oneDNN has no primitive, or none that writes with a stride.
 //
-// Maps are NHWC. A View's `stride` is the distance in floats between one pixel's channels and the
-// next pixel's. Each kernel is compiled for several instruction sets and chosen at run time; each
-// runs on the calling OpenMP team's threads.
+// All compute on views of float32 (view.h). Each kernel is compiled for several instruction sets
+// and chosen at run time; each runs on the calling OpenMP team's threads.
 #pragma once
 
 #include <cstddef>
 #include <span>
 #include <vector>
 
+#include "engine/kernels/view.h"
 #include "graph/op.h"
 
 namespace zood::engine {
-
-struct View {
-  float* data = nullptr;
-  std::size_t pixels = 0;  // batch * height * width
-  std::size_t channels = 0;
-  std::size_t stride = 0;
-};
-
-// The extents of a feature map, beside its View.
-struct MapSize {
-  std::size_t batch = 0;
-  std::size_t height = 0;
-  std::size_t width = 0;
-};
 
 void MaxPool(const graph::PoolOp& op, View x, MapSize x_size, View y, MapSize y_size);
 void AveragePool(const graph::PoolOp& op, View x, MapSize x_size, View y, MapSize y_size);

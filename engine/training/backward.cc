@@ -9,29 +9,30 @@ namespace zood::engine {
 
 void TrainingCompiler::ZeroGradientsWithoutSteps() {
   std::vector<bool> read = graph_.VariablesNeededBy(results_);
-  std::vector<BufferId> idle;
+  std::vector<ValueId> idle;
   for (std::size_t i = 0; i < read.size(); ++i) {
     if (!read[i] && compiled_.gradients[i] != -1) idle.push_back(compiled_.gradients[i]);
   }
   if (idle.empty()) return;
   std::vector<std::size_t> sizes;
-  for (const BufferId id : idle) sizes.push_back(compiled_.tape.SizeOf(id));
+  for (const ValueId id : idle) sizes.push_back(compiled_.tape.TypeOf(id).elements());
   AddKernel(graph_.input(), "Zero", idle, [=](const Memory& memory) {
     std::vector<std::span<float>> zeros;
-    for (std::size_t i = 0; i < idle.size(); ++i) zeros.emplace_back(memory[idle[i]], sizes[i]);
+    for (std::size_t i = 0; i < idle.size(); ++i)
+      zeros.emplace_back(memory.At<float>(idle[i]), sizes[i]);
     return [=](const StepContext&) {
       for (const std::span<float> gradient : zeros) std::ranges::fill(gradient, 0.0f);
     };
   });
 }
 
-std::vector<std::pair<BufferId, BufferId>> TrainingCompiler::OverOneOf(
-    const std::vector<Place>& read, const Place& written) {
-  std::vector<std::pair<BufferId, BufferId>> pairs;
+std::vector<std::pair<ValueId, ValueId>> TrainingCompiler::OverOneOf(const std::vector<Place>& read,
+                                                                     const Place& written) {
+  std::vector<std::pair<ValueId, ValueId>> pairs;
   for (const Place& place : read) {
-    const auto times = std::ranges::count(read, place.buffer, &Place::buffer);
+    const auto times = std::ranges::count(read, place.value, &Place::value);
     if (times == 1 && place.is_dense() && place.offset == 0) {
-      pairs.emplace_back(place.buffer, written.buffer);
+      pairs.emplace_back(place.value, written.value);
     }
   }
   return pairs;
@@ -45,7 +46,7 @@ std::vector<Place> TrainingCompiler::GradientOf(NodeId id, std::size_t most) {
   const Place sum = NewPlaceLike(id);
   std::vector<Place> first_two(summands.begin(), summands.begin() + 2);
   const bool repeated = std::ranges::any_of(summands.begin() + 2, summands.end(), [&](auto& more) {
-    return std::ranges::count(first_two, more.buffer, &Place::buffer) > 0;
+    return std::ranges::count(first_two, more.value, &Place::value) > 0;
   });
   if (repeated) first_two.clear();
   AddKernel(
@@ -65,7 +66,7 @@ std::vector<Place> TrainingCompiler::GradientOf(NodeId id, std::size_t most) {
 Place TrainingCompiler::Dense(NodeId id, const Place& place) {
   if (place.is_dense()) return place;
   const Place dense = NewPlaceLike(id);
-  AddKernel(id, "Copy of a gradient", {place.buffer, dense.buffer}, [=](const Memory& memory) {
+  AddKernel(id, "Copy of a gradient", {place.value, dense.value}, [=](const Memory& memory) {
     const View from = memory[place], to = memory[dense];
     return [=](const StepContext&) { Copy(from, to); };
   });
@@ -75,8 +76,8 @@ Place TrainingCompiler::Dense(NodeId id, const Place& place) {
 Place TrainingCompiler::ActivationGradientStep(NodeId id, const graph::Eltwise& activation,
                                                const Place& y, const std::vector<Place>& dy) {
   const Place dx = NewPlaceLike(id);
-  std::vector<BufferId> touched = Touched(dy, dx);
-  touched.push_back(y.buffer);
+  std::vector<ValueId> touched = Touched(dy, dx);
+  touched.push_back(y.value);
   AddKernel(
       id, "Activation, gradient", std::move(touched),
       [=](const Memory& memory) {
@@ -114,16 +115,17 @@ void TrainingCompiler::BackwardLayer(NodeId id, VariableId weights,
                                      std::optional<VariableId> biases) {
   const Place dy = Dense(id, GradientBeforeActivation(id));
   const Place x = PlaceOf(InputOf(id));
-  if (const BufferId gradient = GradientBuffer(biases); gradient != -1) {
-    const BufferId scratch = compiled_.tape.AddTransient(ChannelScratchFloats(dy.channels));
-    AddKernel(id, "Biases, gradient", {dy.buffer, scratch}, [=](const Memory& memory) {
+  if (const ValueId gradient = GradientBuffer(biases); gradient != -1) {
+    const ValueId scratch =
+        compiled_.tape.AddTransient(ValueType::Floats(ChannelScratchFloats(dy.channels)));
+    AddKernel(id, "Biases, gradient", {dy.value, scratch}, [=](const Memory& memory) {
       const View from = memory[dy];
-      float *const sums = memory[scratch], *const to = memory[gradient];
+      float *const sums = memory.At<float>(scratch), *const to = memory.At<float>(gradient);
       return [=](const StepContext&) { SumRows(from, sums, to); };
     });
   }
   const TrainingLayer layer(graph_, id, options_.batch);
-  if (const BufferId gradient = GradientBuffer(weights); gradient != -1) {
+  if (const ValueId gradient = GradientBuffer(weights); gradient != -1) {
     layer.AddWeightsGradient(compiled_.tape, x, dy, gradient);
   }
   if (!Learns(InputOf(id))) return;
@@ -184,32 +186,33 @@ void TrainingCompiler::BackwardNormalize(NodeId id, std::optional<VariableId> ga
   const Place x = PlaceOf(input);
   const std::vector<Place> dy = GradientOf(OutputOf(id), 2);
   const Place dx = Learns(input) ? NewPlaceLike(input) : Place();
-  const BufferId scratch = compiled_.tape.AddTransient(ChannelScratchFloats(x.channels));
-  const BufferId totals = compiled_.tape.AddTransient(6 * x.channels);
-  const BufferId gamma_gradient = GradientBuffer(gamma), beta_gradient = GradientBuffer(beta);
-  std::vector<BufferId> touched = Touched(dy, x);
+  const ValueId scratch =
+      compiled_.tape.AddTransient(ValueType::Floats(ChannelScratchFloats(x.channels)));
+  const ValueId totals = compiled_.tape.AddTransient(ValueType::Floats(6 * x.channels));
+  const ValueId gamma_gradient = GradientBuffer(gamma), beta_gradient = GradientBuffer(beta);
+  std::vector<ValueId> touched = Touched(dy, x);
   touched.insert(touched.end(), {scratch, totals});
-  if (dx.buffer != -1) touched.push_back(dx.buffer);
+  if (dx.value != -1) touched.push_back(dx.value);
   AddKernel(
       id, std::string(OpName(NodeAt(id).op)) + ", gradient", std::move(touched),
       [=](const Memory& memory) {
-        const auto address = [&memory](BufferId buffer) {
-          return buffer == -1 ? nullptr : memory[buffer];
+        const auto address = [&memory](ValueId value) {
+          return value == -1 ? nullptr : memory.At<float>(value);
         };
         NormalizeBackward step{.x = memory[x],
-                               .dx = dx.buffer == -1 ? View() : memory[dx],
+                               .dx = dx.value == -1 ? View() : memory[dx],
                                .affine = arrays.Affine(memory),
                                .inverse_deviation = arrays.InverseDeviation(memory),
                                .from_batch = arrays.from_batch,
-                               .scratch = memory[scratch],
-                               .totals = memory[totals],
+                               .scratch = memory.At<float>(scratch),
+                               .totals = memory.At<float>(totals),
                                .gamma_gradient = address(gamma_gradient),
                                .beta_gradient = address(beta_gradient)};
         for (const Place& place : dy) step.dy.push_back(memory[place]);
         return [step = std::move(step)](const StepContext&) { step.Run(); };
       },
-      dx.buffer == -1 ? std::vector<std::pair<BufferId, BufferId>>() : OverOneOf(dy, dx));
-  if (dx.buffer != -1) Contribute(input, dx);
+      dx.value == -1 ? std::vector<std::pair<ValueId, ValueId>>() : OverOneOf(dy, dx));
+  if (dx.value != -1) Contribute(input, dx);
 }
 
 void TrainingCompiler::Backward(NodeId id, const graph::ActivationOp& op) {
@@ -222,7 +225,7 @@ void TrainingCompiler::Backward(NodeId id, const graph::ActivationOp& op) {
   }
   const Place dy = GradientOf(id), dx = NewPlaceLike(input);
   const graph::Activation* const function = op.function.get();
-  AddKernel(id, "Activation, gradient", {x.buffer, y.buffer, dy.buffer, dx.buffer},
+  AddKernel(id, "Activation, gradient", {x.value, y.value, dy.value, dx.value},
             [=](const Memory& memory) {
               const View in = memory[x], out = memory[y], from = memory[dy], to = memory[dx];
               return [=](const StepContext&) { ActivationGradient(*function, in, out, from, to); };
@@ -233,21 +236,21 @@ void TrainingCompiler::Backward(NodeId id, const graph::ActivationOp& op) {
 void TrainingCompiler::Backward(NodeId id, const graph::PreluOp& op) {
   const NodeId input = InputOf(id);
   const Place x = PlaceOf(input), dy = GradientOf(id);
-  if (const BufferId gradient = GradientBuffer(op.slope); gradient != -1) {
-    const BufferId scratch = compiled_.tape.AddTransient(ChannelScratchFloats(x.channels));
-    AddKernel(id, "Prelu, slope gradient", {x.buffer, dy.buffer, scratch},
-              [=](const Memory& memory) {
-                const View in = memory[x], from = memory[dy];
-                float *const sums = memory[scratch], *const to = memory[gradient];
-                return [=](const StepContext&) { SumNegativeProducts(in, from, sums, to); };
-              });
+  if (const ValueId gradient = GradientBuffer(op.slope); gradient != -1) {
+    const ValueId scratch =
+        compiled_.tape.AddTransient(ValueType::Floats(ChannelScratchFloats(x.channels)));
+    AddKernel(id, "Prelu, slope gradient", {x.value, dy.value, scratch}, [=](const Memory& memory) {
+      const View in = memory[x], from = memory[dy];
+      float *const sums = memory.At<float>(scratch), *const to = memory.At<float>(gradient);
+      return [=](const StepContext&) { SumNegativeProducts(in, from, sums, to); };
+    });
   }
   if (!Learns(input)) return;
   const Place dx = NewPlaceLike(input);
-  const BufferId slope = VariableBuffer(op.slope);
-  AddKernel(id, "Prelu, gradient", {x.buffer, dy.buffer, dx.buffer}, [=](const Memory& memory) {
+  const ValueId slope = VariableBuffer(op.slope);
+  AddKernel(id, "Prelu, gradient", {x.value, dy.value, dx.value}, [=](const Memory& memory) {
     const View in = memory[x], from = memory[dy], to = memory[dx];
-    const std::span<const float> slopes(memory[slope], in.channels);
+    const std::span<const float> slopes(memory.At<float>(slope), in.channels);
     return [=](const StepContext&) { PreluGradient(slopes, in, from, to); };
   });
   Contribute(input, dx);
@@ -260,19 +263,17 @@ void TrainingCompiler::Backward(NodeId id, const graph::PoolOp& op) {
   Contribute(input, dx);
   switch (op.kind) {
     case graph::PoolOp::Kind::kAverage:
-      AddKernel(
-          id, "AveragePool, gradient", {dy.buffer, dx.buffer}, [=, &op](const Memory& memory) {
-            const View from = memory[dy], to = memory[dx];
-            return
-                [=, &op](const StepContext&) { AveragePoolGradient(op, from, y_size, to, x_size); };
-          });
+      AddKernel(id, "AveragePool, gradient", {dy.value, dx.value}, [=, &op](const Memory& memory) {
+        const View from = memory[dy], to = memory[dx];
+        return [=, &op](const StepContext&) { AveragePoolGradient(op, from, y_size, to, x_size); };
+      });
       break;
     case graph::PoolOp::Kind::kMax:
-      const BufferId index = pool_index_[Index(id)];
-      AddKernel(id, "MaxPool, gradient", {dy.buffer, dx.buffer, index},
+      const ValueId index = pool_index_[Index(id)];
+      AddKernel(id, "MaxPool, gradient", {dy.value, dx.value, index},
                 [=, &op](const Memory& memory) {
                   const View from = memory[dy], to = memory[dx];
-                  const auto* const chosen = reinterpret_cast<const std::int32_t*>(memory[index]);
+                  const auto* const chosen = memory.At<const std::int32_t>(index);
                   return [=, &op](const StepContext&) {
                     MaxPoolGradient(op, chosen, from, y_size, to, x_size);
                   };
@@ -284,11 +285,12 @@ void TrainingCompiler::Backward(NodeId id, const graph::PoolOp& op) {
 void TrainingCompiler::Backward(NodeId id, const graph::LrnOp& op) {
   const NodeId input = InputOf(id);
   const Place x = PlaceOf(input), dy = GradientOf(id), dx = NewPlaceLike(input);
-  const BufferId scratch = compiled_.tape.AddTransient(LrnScratchFloats(x.channels));
-  AddKernel(id, "Lrn, gradient", {x.buffer, dy.buffer, dx.buffer, scratch},
+  const ValueId scratch =
+      compiled_.tape.AddTransient(ValueType::Floats(LrnScratchFloats(x.channels)));
+  AddKernel(id, "Lrn, gradient", {x.value, dy.value, dx.value, scratch},
             [=, &op](const Memory& memory) {
               const View in = memory[x], from = memory[dy], to = memory[dx];
-              float* const terms = memory[scratch];
+              float* const terms = memory.At<float>(scratch);
               return [=, &op](const StepContext&) { LrnGradient(op, in, from, terms, to); };
             });
   Contribute(input, dx);
@@ -316,7 +318,7 @@ void TrainingCompiler::Backward(NodeId id, const graph::EltwiseOp& op) {
 Place TrainingCompiler::SummandGradient(NodeId id, float coefficient, const Place& dy) {
   if (coefficient == 1) return dy;
   const Place dx = NewPlaceLike(id);
-  AddKernel(id, "Eltwise, gradient", {dy.buffer, dx.buffer}, [=](const Memory& memory) {
+  AddKernel(id, "Eltwise, gradient", {dy.value, dx.value}, [=](const Memory& memory) {
     const View from = memory[dy], to = memory[dx];
     return [=](const StepContext&) { Multiply(from, coefficient, to); };
   });
@@ -328,8 +330,8 @@ Place TrainingCompiler::SelectedGradient(NodeId id, InputGradient gradient, std:
   const Place dx = NewPlaceLike(id);
   std::vector<Place> inputs;
   for (NodeId input : NodeAt(id).inputs) inputs.push_back(PlaceOf(input));
-  std::vector<BufferId> touched = Touched(inputs, dx);
-  touched.push_back(dy.buffer);
+  std::vector<ValueId> touched = Touched(inputs, dx);
+  touched.push_back(dy.value);
   AddKernel(id, "Eltwise, gradient", std::move(touched), [=](const Memory& memory) {
     std::vector<View> in;
     for (const Place& place : inputs) in.push_back(memory[place]);
@@ -340,19 +342,16 @@ Place TrainingCompiler::SelectedGradient(NodeId id, InputGradient gradient, std:
 }
 
 void TrainingCompiler::Backward(NodeId id, const graph::ConcatOp&) {
-  Place part = GradientOf(id);
+  const Place dy = GradientOf(id);
+  std::size_t first = 0;
   for (NodeId input : NodeAt(id).inputs) {
-    part.channels = ChannelsOf(input);
-    if (Learns(input)) Contribute(input, part);
-    part.offset += part.channels;
+    if (Learns(input)) Contribute(input, dy.Channels(first, ChannelsOf(input)));
+    first += ChannelsOf(input);
   }
 }
 
 void TrainingCompiler::Backward(NodeId id, const graph::ChannelPadOp& op) {
-  Place part = GradientOf(id);
-  part.offset += Index(op.before);
-  part.channels = ChannelsOf(InputOf(id));
-  Contribute(InputOf(id), part);
+  Contribute(InputOf(id), GradientOf(id).Channels(Index(op.before), ChannelsOf(InputOf(id))));
 }
 
 void TrainingCompiler::Backward(NodeId id, const graph::DropoutOp& op) {
@@ -366,15 +365,12 @@ void TrainingCompiler::Backward(NodeId id, const graph::DropoutOp& op) {
 }
 
 void TrainingCompiler::Backward(NodeId id, const graph::ReshapeOp&) {
-  Place gradient = Dense(id, GradientOf(id));
-  gradient.rows = RowsOf(InputOf(id));
-  gradient.stride = gradient.channels = ChannelsOf(InputOf(id));
-  Contribute(InputOf(id), gradient);
+  Contribute(InputOf(id), Dense(id, GradientOf(id)).InRowsOf(ChannelsOf(InputOf(id))));
 }
 
 void TrainingCompiler::Backward(NodeId id, const graph::SoftmaxOp&) {
   const Place y = PlaceOf(id), dy = GradientOf(id), dx = NewPlaceLike(id);
-  AddKernel(id, "Softmax, gradient", {y.buffer, dy.buffer, dx.buffer}, [=](const Memory& memory) {
+  AddKernel(id, "Softmax, gradient", {y.value, dy.value, dx.value}, [=](const Memory& memory) {
     const View result = memory[y], from = memory[dy], to = memory[dx];
     return [=](const StepContext&) { SoftmaxGradient(result, from, to); };
   });

@@ -15,7 +15,7 @@
 
 #include "absl/status/statusor.h"
 #include "engine/kernels/channel_kernels.h"
-#include "engine/training/tape.h"
+#include "engine/tape/tape.h"
 #include "engine/training_program.h"
 #include "graph/graph.h"
 
@@ -26,9 +26,9 @@ using graph::VariableId;
 
 // What UpdateMovingStatistics() does for one batch norm.
 struct MovingUpdate {
-  BufferId moving_mean = -1;  // -1 where it may not change
-  BufferId moving_variance = -1;
-  BufferId batch_statistics = -1;  // means, then biased variances
+  ValueId moving_mean = -1;  // -1 where it may not change
+  ValueId moving_variance = -1;
+  ValueId batch_statistics = -1;  // means, then biased variances
   float decay = 0;
   float variance_factor = 1;  // n / (n - 1) for maps
   std::size_t channels = 0;
@@ -39,8 +39,8 @@ struct CompiledTraining {
   std::size_t forward_steps = 0;  // the first of the tape's steps
   Place input, logits, logits_gradient;
   std::optional<Place> aux_logits, aux_logits_gradient;
-  std::vector<BufferId> variables;  // by VariableId
-  std::vector<BufferId> gradients;  // by VariableId; -1 where there is none
+  std::vector<ValueId> variables;  // by VariableId
+  std::vector<ValueId> gradients;  // by VariableId; -1 where there is none
   std::vector<MovingUpdate> moving;
   std::vector<Place> values;  // by NodeId, where they are kept
 };
@@ -57,7 +57,7 @@ class TrainingCompiler {
   CompiledTraining Run();
 
  private:
-  // Forward, in training_forward.cc.
+  // Forward, in forward.cc.
   void FindUsers();
   void FindWhatLearns();
   void AddVariables();
@@ -85,7 +85,7 @@ class TrainingCompiler {
   void AddDropout(NodeId id, const graph::DropoutOp& op, const Place& x, const Place& y);
   void KeepResults();
 
-  // Backward, in training_backward.cc. Each adds what the node at `id` contributes to the gradients
+  // Backward, in backward.cc. Each adds what the node at `id` contributes to the gradients
   // of its inputs and of its variables.
   void Backward(NodeId id);
   void Backward(NodeId id, const graph::InputOp& op);
@@ -122,26 +122,26 @@ class TrainingCompiler {
   // Of input `which` of a product or a maximum.
   using InputGradient = void (*)(std::span<const View>, std::size_t, View, View);
   Place SelectedGradient(NodeId id, InputGradient gradient, std::size_t which, const Place& dy);
-  // What may be written over: those of `read` that are whole buffers and occur once.
-  static std::vector<std::pair<BufferId, BufferId>> OverOneOf(const std::vector<Place>& read,
-                                                              const Place& written);
+  // What may be written over: those of `read` that are whole values and occur once.
+  static std::vector<std::pair<ValueId, ValueId>> OverOneOf(const std::vector<Place>& read,
+                                                            const Place& written);
 
   // A step of the engine's own: `make(memory)` gives a function of StepContext.
   template <typename Make>
-  void AddKernel(NodeId id, const std::string& operation, std::vector<BufferId> touched, Make make,
-                 std::vector<std::pair<BufferId, BufferId>> in_place = {});
+  void AddKernel(NodeId id, const std::string& operation, std::vector<ValueId> touched, Make make,
+                 std::vector<std::pair<ValueId, ValueId>> in_place = {});
 
-  // What a batch norm or scale normalises with, one element a channel, in one buffer: mean,
+  // What a batch norm or scale normalises with, one element a channel, in one value: mean,
   // variance, 1 / deviation, scale, shift.
   struct NormalizeArrays {
     static constexpr std::size_t kCount = 5;
-    BufferId buffer = -1;
+    ValueId value = -1;
     std::size_t channels = 0;
     bool from_batch = false;  // mean and variance are the batch's
     Gate gate;
 
     const float* Array(const Memory& memory, std::size_t index) const {
-      return memory[buffer] + index * channels;
+      return memory.At<float>(value) + index * channels;
     }
     const float* InverseDeviation(const Memory& memory) const { return Array(memory, 2); }
     ChannelAffine Affine(const Memory& memory) const {
@@ -150,14 +150,14 @@ class TrainingCompiler {
   };
   // The variables of a batch norm, or of a scale, which has neither mean nor variance; -1: none.
   struct NormalizeVariables {
-    BufferId mean = -1;
-    BufferId variance = -1;
-    BufferId gamma = -1;
-    BufferId beta = -1;
+    ValueId mean = -1;
+    ValueId variance = -1;
+    ValueId gamma = -1;
+    ValueId beta = -1;
     double epsilon = 0;
   };
   void AddNormalize(NodeId id, const NormalizeVariables& variables);
-  static std::vector<BufferId> Touched(const std::vector<Place>& places, const Place& one);
+  static std::vector<ValueId> Touched(const std::vector<Place>& places, const Place& one);
 
   static std::size_t Index(int id) { return static_cast<std::size_t>(id); }
   const graph::Node& NodeAt(NodeId id) const { return graph_.node(id); }
@@ -168,11 +168,14 @@ class TrainingCompiler {
   std::size_t RowsOf(NodeId id) const;
   std::size_t ChannelsOf(NodeId id) const;
   MapSize SizeOfMap(NodeId id) const;
-  Place NewPlaceLike(NodeId id) { return compiled_.tape.AddPlace(RowsOf(id), ChannelsOf(id)); }
-  BufferId VariableBuffer(std::optional<VariableId> id) const {
+  Place NewPlaceLike(NodeId id) { return compiled_.tape.AddPlace(TypeOf(id)); }
+  ValueType TypeOf(NodeId id) const {
+    return {.shape = NodeAt(id).shape.WithBatch(options_.batch)};
+  }
+  ValueId VariableBuffer(std::optional<VariableId> id) const {
     return id ? compiled_.variables[Index(*id)] : -1;
   }
-  BufferId GradientBuffer(std::optional<VariableId> id) const {
+  ValueId GradientBuffer(std::optional<VariableId> id) const {
     return id ? compiled_.gradients[Index(*id)] : -1;
   }
   bool Learns(NodeId id) const { return learns_[Index(id)]; }
@@ -198,26 +201,26 @@ class TrainingCompiler {
   std::vector<Inside> inside_;  // where a value is part of a concatenation's
   std::vector<Place> places_;
   std::vector<NormalizeArrays> arrays_;
-  std::vector<BufferId> pool_index_;
+  std::vector<ValueId> pool_index_;
   std::vector<std::vector<Place>> contributions_;
 };
 
-inline std::vector<BufferId> TrainingCompiler::Touched(const std::vector<Place>& places,
-                                                       const Place& one) {
-  std::vector<BufferId> touched = {one.buffer};
-  for (const Place& place : places) touched.push_back(place.buffer);
+inline std::vector<ValueId> TrainingCompiler::Touched(const std::vector<Place>& places,
+                                                      const Place& one) {
+  std::vector<ValueId> touched = {one.value};
+  for (const Place& place : places) touched.push_back(place.value);
   return touched;
 }
 
 template <typename Make>
 void TrainingCompiler::AddKernel(NodeId id, const std::string& operation,
-                                 std::vector<BufferId> touched, Make make,
-                                 std::vector<std::pair<BufferId, BufferId>> in_place) {
+                                 std::vector<ValueId> touched, Make make,
+                                 std::vector<std::pair<ValueId, ValueId>> in_place) {
   compiled_.tape.Add({.node = id,
                       .operation = operation,
                       .touched = std::move(touched),
                       .in_place = std::move(in_place),
-                      .bind = [make = std::move(make)](const Memory& memory) -> BoundTrainingStep {
+                      .bind = [make = std::move(make)](const Memory& memory) -> BoundStep {
                         return [run = make(memory)](const StepContext& context) {
                           run(context);
                           return absl::OkStatus();

@@ -58,8 +58,8 @@ CompiledTraining TrainingCompiler::Run() {
   compiled_.forward_steps = compiled_.tape.steps().size();
   compiled_.input = PlaceOf(graph_.input());
   const auto add_gradient = [this](NodeId id) {
-    Place gradient = PlaceOf(id);
-    gradient.buffer = compiled_.tape.AddPersistent(gradient.elements());
+    const ValueId value = compiled_.tape.AddPersistent(TypeOf(id));
+    const Place gradient = Place::Whole(value, compiled_.tape.TypeOf(value));
     Contribute(id, gradient);
     return gradient;
   };
@@ -100,24 +100,24 @@ void TrainingCompiler::FindWhatLearns() {
 void TrainingCompiler::AddVariables() {
   for (std::size_t i = 0; i < graph_.variables().size(); ++i) {
     const graph::Variable& variable = graph_.variables()[i];
-    const auto elements = static_cast<std::size_t>(variable.shape.num_elements());
-    compiled_.variables.push_back(compiled_.tape.AddPersistent(elements));
+    compiled_.variables.push_back(compiled_.tape.AddPersistent({.shape = variable.shape}));
     const bool has_gradient = variable.trainable && options_.updated[i];
-    compiled_.gradients.push_back(has_gradient ? compiled_.tape.AddPersistent(elements) : -1);
+    compiled_.gradients.push_back(
+        has_gradient ? compiled_.tape.AddPersistent({.shape = variable.shape}) : -1);
   }
 }
 
 void TrainingCompiler::KeepResults() {
   // Results outlive the backward pass, and images wait for the next step.
-  std::vector<BufferId> kept = {compiled_.input.buffer, compiled_.logits.buffer};
-  if (compiled_.aux_logits) kept.push_back(compiled_.aux_logits->buffer);
+  std::vector<ValueId> kept = {compiled_.input.value, compiled_.logits.value};
+  if (compiled_.aux_logits) kept.push_back(compiled_.aux_logits->value);
   if (options_.keep_values) {
     compiled_.values = places_;
     for (const Place& place : places_) {
-      if (place.buffer != -1) kept.push_back(place.buffer);
+      if (place.value != -1) kept.push_back(place.value);
     }
   }
-  for (const BufferId id : kept) compiled_.tape.Keep(id);
+  for (const ValueId id : kept) compiled_.tape.Keep(id);
 }
 
 void TrainingCompiler::FuseActivations() {
@@ -175,11 +175,9 @@ void TrainingCompiler::PlaceConcatenations() {
 // The place that the value at `id` is to be written to.
 Place TrainingCompiler::PlaceFor(NodeId id) {
   Place& place = places_[Index(id)];
-  if (place.buffer != -1) return place;
+  if (place.value != -1) return place;
   if (const Inside inside = inside_[Index(id)]; inside.concat != -1) {
-    place = PlaceFor(inside.concat);
-    place.offset += inside.channel;
-    place.channels = ChannelsOf(id);
+    place = PlaceFor(inside.concat).Channels(inside.channel, ChannelsOf(id));
   } else {
     place = NewPlaceLike(id);
   }
@@ -191,8 +189,7 @@ std::size_t TrainingCompiler::ChannelsOf(NodeId id) const {
 }
 
 std::size_t TrainingCompiler::RowsOf(NodeId id) const {
-  return static_cast<std::size_t>(NodeAt(id).shape.WithBatch(options_.batch).num_elements()) /
-         ChannelsOf(id);
+  return TypeOf(id).elements() / ChannelsOf(id);
 }
 
 MapSize TrainingCompiler::SizeOfMap(NodeId id) const {
@@ -229,8 +226,8 @@ void TrainingCompiler::Forward(NodeId id, const graph::BatchNormOp& op) {
   NormalizeArrays& arrays = arrays_[Index(id)];
   arrays.from_batch =
       options_.updated[Index(op.moving_mean)] || options_.updated[Index(op.moving_variance)];
-  const BufferId mean = VariableBuffer(op.moving_mean);
-  const BufferId variance = VariableBuffer(op.moving_variance);
+  const ValueId mean = VariableBuffer(op.moving_mean);
+  const ValueId variance = VariableBuffer(op.moving_variance);
   AddNormalize(id, {mean, variance, VariableBuffer(op.gamma), VariableBuffer(op.beta), op.epsilon});
   if (!arrays.from_batch) return;
   const auto rows = static_cast<float>(RowsOf(id));
@@ -238,7 +235,7 @@ void TrainingCompiler::Forward(NodeId id, const graph::BatchNormOp& op) {
   compiled_.moving.push_back(
       {.moving_mean = options_.updated[Index(op.moving_mean)] ? mean : -1,
        .moving_variance = options_.updated[Index(op.moving_variance)] ? variance : -1,
-       .batch_statistics = arrays.buffer,
+       .batch_statistics = arrays.value,
        .decay = options_.batch_norm_decay.value_or(op.decay),
        .variance_factor = unbiased ? rows / (rows - 1) : 1,
        .channels = arrays.channels});
@@ -273,24 +270,25 @@ void PrepareArrays(float* arrays, std::size_t channels, const float* gamma, cons
 void TrainingCompiler::AddNormalize(NodeId id, const NormalizeVariables& variables) {
   NormalizeArrays& arrays = arrays_[Index(id)];
   arrays.channels = ChannelsOf(id);
-  arrays.buffer = compiled_.tape.AddPersistent(NormalizeArrays::kCount * arrays.channels);
+  arrays.value =
+      compiled_.tape.AddPersistent(ValueType::Floats(NormalizeArrays::kCount * arrays.channels));
   if (activation_[Index(id)]) arrays.gate = *Gate::Of(*activation_[Index(id)]);
   const Place x = PlaceOf(InputOf(id));
   const Place y = PlaceFor(OutputOf(id));
-  std::vector<BufferId> touched = {x.buffer, y.buffer};
-  BufferId scratch = -1;
+  std::vector<ValueId> touched = {x.value, y.value};
+  ValueId scratch = -1;
   if (arrays.from_batch) {
-    scratch = compiled_.tape.AddTransient(ChannelScratchFloats(x.channels));
+    scratch = compiled_.tape.AddTransient(ValueType::Floats(ChannelScratchFloats(x.channels)));
     touched.push_back(scratch);
   }
-  const auto address = [](const Memory& memory, BufferId buffer) {
-    return buffer == -1 ? nullptr : memory[buffer];
+  const auto address = [](const Memory& memory, ValueId value) {
+    return value == -1 ? nullptr : memory.At<float>(value);
   };
   const std::string name =
       std::string(OpName(NodeAt(id).op)) + (activation_[Index(id)] ? " + Activation" : "");
   AddKernel(id, name, std::move(touched), [=](const Memory& memory) {
     const View in = memory[x], out = memory[y];
-    float* const own = memory[arrays.buffer];
+    float* const own = memory.At<float>(arrays.value);
     float* const sums = address(memory, scratch);
     const float* const mean = address(memory, variables.mean);
     const float* const variance = address(memory, variables.variance);
@@ -314,7 +312,7 @@ void TrainingCompiler::Forward(NodeId id, const graph::ActivationOp& op) {
   const Place x = PlaceOf(InputOf(id)), y = PlaceFor(id);
   const auto kernel = op.function->kernel();
   const graph::Activation* const function = op.function.get();
-  AddKernel(id, "Activation", {x.buffer, y.buffer}, [=](const Memory& memory) {
+  AddKernel(id, "Activation", {x.value, y.value}, [=](const Memory& memory) {
     const View in = memory[x], out = memory[y];
     return [=](const StepContext&) {
       kernel ? Activate(std::span(&*kernel, 1), in, out) : Activate(*function, in, out);
@@ -324,10 +322,10 @@ void TrainingCompiler::Forward(NodeId id, const graph::ActivationOp& op) {
 
 void TrainingCompiler::Forward(NodeId id, const graph::PreluOp& op) {
   const Place x = PlaceOf(InputOf(id)), y = PlaceFor(id);
-  const BufferId slope = VariableBuffer(op.slope);
-  AddKernel(id, "Prelu", {x.buffer, y.buffer}, [=](const Memory& memory) {
+  const ValueId slope = VariableBuffer(op.slope);
+  AddKernel(id, "Prelu", {x.value, y.value}, [=](const Memory& memory) {
     const View in = memory[x], out = memory[y];
-    const std::span<const float> slopes(memory[slope], in.channels);
+    const std::span<const float> slopes(memory.At<float>(slope), in.channels);
     return [=](const StepContext&) { Prelu(slopes, in, out); };
   });
 }
@@ -337,17 +335,18 @@ void TrainingCompiler::Forward(NodeId id, const graph::PoolOp& op) {
   const MapSize x_size = SizeOfMap(InputOf(id)), y_size = SizeOfMap(id);
   switch (op.kind) {
     case graph::PoolOp::Kind::kAverage:
-      AddKernel(id, "AveragePool", {x.buffer, y.buffer}, [=, &op](const Memory& memory) {
+      AddKernel(id, "AveragePool", {x.value, y.value}, [=, &op](const Memory& memory) {
         const View in = memory[x], out = memory[y];
         return [=, &op](const StepContext&) { AveragePool(op, in, x_size, out, y_size); };
       });
       break;
     case graph::PoolOp::Kind::kMax:
-      const BufferId index = compiled_.tape.AddTransient(y.elements());
+      const ValueId index =
+          compiled_.tape.AddTransient({.shape = TypeOf(id).shape, .dtype = DType::kInt32});
       pool_index_[Index(id)] = index;
-      AddKernel(id, "MaxPool", {x.buffer, y.buffer, index}, [=, &op](const Memory& memory) {
+      AddKernel(id, "MaxPool", {x.value, y.value, index}, [=, &op](const Memory& memory) {
         const View in = memory[x], out = memory[y];
-        auto* const chosen = reinterpret_cast<std::int32_t*>(memory[index]);
+        auto* const chosen = memory.At<std::int32_t>(index);
         return
             [=, &op](const StepContext&) { MaxPoolWithIndex(op, in, x_size, out, y_size, chosen); };
       });
@@ -357,7 +356,7 @@ void TrainingCompiler::Forward(NodeId id, const graph::PoolOp& op) {
 
 void TrainingCompiler::Forward(NodeId id, const graph::LrnOp& op) {
   const Place x = PlaceOf(InputOf(id)), y = PlaceFor(id);
-  AddKernel(id, "Lrn", {x.buffer, y.buffer}, [=, &op](const Memory& memory) {
+  AddKernel(id, "Lrn", {x.value, y.value}, [=, &op](const Memory& memory) {
     const View in = memory[x], out = memory[y];
     return [=, &op](const StepContext&) { Lrn(op, in, out); };
   });
@@ -380,24 +379,24 @@ void TrainingCompiler::Forward(NodeId id, const graph::EltwiseOp& op) {
 
 void TrainingCompiler::Forward(NodeId id, const graph::ConcatOp&) {
   const Place y = PlaceFor(id);
-  Place part = y;
+  std::size_t first = 0;
   for (NodeId input : NodeAt(id).inputs) {
-    part.channels = ChannelsOf(input);
+    const Place part = y.Channels(first, ChannelsOf(input));
+    first += ChannelsOf(input);
     if (inside_[Index(input)].concat == -1) {
       const Place x = PlaceOf(input);
-      AddKernel(id, "Concat", {x.buffer, part.buffer}, [=](const Memory& memory) {
+      AddKernel(id, "Concat", {x.value, part.value}, [=](const Memory& memory) {
         const View from = memory[x], to = memory[part];
         return [=](const StepContext&) { Copy(from, to); };
       });
     }
-    part.offset += part.channels;
   }
 }
 
 void TrainingCompiler::Forward(NodeId id, const graph::ChannelPadOp& op) {
   const Place x = PlaceOf(InputOf(id)), y = PlaceFor(id);
   const std::size_t before = Index(op.before);
-  AddKernel(id, "ChannelPad", {x.buffer, y.buffer}, [=](const Memory& memory) {
+  AddKernel(id, "ChannelPad", {x.value, y.value}, [=](const Memory& memory) {
     const View in = memory[x], out = memory[y];
     return [=](const StepContext&) { PadChannels(in, before, out); };
   });
@@ -415,7 +414,7 @@ void TrainingCompiler::AddDropout(NodeId id, const graph::DropoutOp& op, const P
                                   const Place& y) {
   const std::uint64_t number = DropoutNumber(graph_, id);
   const float keep = KeepProbability(op);
-  AddKernel(id, "Dropout", {x.buffer, y.buffer}, [=](const Memory& memory) {
+  AddKernel(id, "Dropout", {x.value, y.value}, [=](const Memory& memory) {
     const View in = memory[x], out = memory[y];
     return [=](const StepContext& context) {
       Dropout(in, DropoutKey(context.dropout_seed, number), keep, out);
@@ -425,15 +424,12 @@ void TrainingCompiler::AddDropout(NodeId id, const graph::DropoutOp& op, const P
 
 void TrainingCompiler::Forward(NodeId id, const graph::ReshapeOp&) {
   // The same memory: nothing that a reshape reads has gaps, see CanWriteInPlace().
-  Place place = PlaceOf(InputOf(id));
-  place.rows = RowsOf(id);
-  place.stride = place.channels = ChannelsOf(id);
-  places_[Index(id)] = place;
+  places_[Index(id)] = PlaceOf(InputOf(id)).InRowsOf(ChannelsOf(id));
 }
 
 void TrainingCompiler::Forward(NodeId id, const graph::SoftmaxOp&) {
   const Place x = PlaceOf(InputOf(id)), y = PlaceFor(id);
-  AddKernel(id, "Softmax", {x.buffer, y.buffer}, [=](const Memory& memory) {
+  AddKernel(id, "Softmax", {x.value, y.value}, [=](const Memory& memory) {
     const View in = memory[x], out = memory[y];
     return [=](const StepContext&) { Softmax(in, out); };
   });

@@ -79,25 +79,25 @@ TrainingLayer::Call TrainingLayer::Reorder(Tape& tape, const Argument& from, con
   return MakeCall(tape, descriptor, {source, target});
 }
 
-BufferId TrainingLayer::AddBytes(Tape& tape, const memory::desc& description) {
-  return tape.AddTransient((description.get_size() + sizeof(float) - 1) / sizeof(float));
+ValueId TrainingLayer::AddBytes(Tape& tape, const memory::desc& description) {
+  return tape.AddTransient(ValueType::Bytes(description.get_size()));
 }
 
 TrainingLayer::Argument TrainingLayer::At(int index, const memory::desc& description,
                                           const Place& place) {
-  return {index, description, place.buffer, place.offset};
+  return {index, description, place.value, place.offset};
 }
 
 // The weights in the layout `wanted`: the variable itself, or a copy that `calls` begins with.
 TrainingLayer::Argument TrainingLayer::WeightsAs(Tape& tape, const memory::desc& wanted,
-                                                 BufferId weights, std::vector<Call>& calls) const {
+                                                 ValueId weights, std::vector<Call>& calls) const {
   if (wanted == problem_.plain_weights) return {DNNL_ARG_WEIGHTS, wanted, weights};
   const Argument copy{DNNL_ARG_WEIGHTS, wanted, AddBytes(tape, wanted)};
   calls.push_back(Reorder(tape, {0, problem_.plain_weights, weights}, copy));
   return copy;
 }
 
-void TrainingLayer::AddForward(Tape& tape, const Place& x, BufferId weights, BufferId biases,
+void TrainingLayer::AddForward(Tape& tape, const Place& x, ValueId weights, ValueId biases,
                                const Place& y,
                                const std::optional<graph::Eltwise>& activation) const {
   dnnl::primitive_attr attributes = ExactAttributes();
@@ -122,7 +122,7 @@ void TrainingLayer::AddForward(Tape& tape, const Place& x, BufferId weights, Buf
   }
 }
 
-void TrainingLayer::AddDataGradient(Tape& tape, const Place& dy, BufferId weights,
+void TrainingLayer::AddDataGradient(Tape& tape, const Place& dy, ValueId weights,
                                     const Place& dx) const {
   const LayerProblem& p = problem_;
   const auto add = [&](const auto& descriptor) {
@@ -146,7 +146,7 @@ void TrainingLayer::AddDataGradient(Tape& tape, const Place& dy, BufferId weight
 }
 
 void TrainingLayer::AddWeightsGradient(Tape& tape, const Place& x, const Place& dy,
-                                       BufferId dw) const {
+                                       ValueId dw) const {
   const LayerProblem& p = problem_;
   const auto add = [&](const auto& descriptor) {
     const memory::desc layout = descriptor.diff_weights_desc();
@@ -176,7 +176,7 @@ void TrainingLayer::AddStep(Tape& tape, const std::string& what, const char* imp
   TapeStep step{
       .node = node_, .operation = name_ + what, .implementation = implementation, .gflop = gflop_};
   for (const Call& call : calls) {
-    for (const Argument& argument : call.arguments) step.touched.push_back(argument.buffer);
+    for (const Argument& argument : call.arguments) step.touched.push_back(argument.value);
   }
   step.bind = [calls = std::move(calls)](const Memory& memory) { return Bind(calls, memory); };
   tape.Add(std::move(step));
@@ -193,13 +193,13 @@ struct BoundCall {
 
 }  // namespace
 
-BoundTrainingStep TrainingLayer::Bind(const std::vector<Call>& calls, const Memory& memory) {
+BoundStep TrainingLayer::Bind(const std::vector<Call>& calls, const Memory& memory) {
   auto bound = std::make_shared<std::vector<BoundCall>>();
   for (const Call& call : calls) {
     BoundCall made{.primitive = call.make()};
     for (const Argument& argument : call.arguments) {
       made.memories.emplace_back(argument.description, CpuEngine(),
-                                 memory[argument.buffer] + argument.offset);
+                                 memory.At<std::byte>(argument.value) + argument.offset);
       made.arguments.push_back({argument.index, made.memories.back().get()});
     }
     bound->push_back(std::move(made));

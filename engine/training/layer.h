@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "engine/kernels/dnnl_problem.h"
-#include "engine/training/tape.h"
+#include "engine/tape/tape.h"
 #include "graph/graph.h"
 
 namespace zood::engine {
@@ -23,17 +23,17 @@ class TrainingLayer {
   TrainingLayer(const graph::Graph& graph, graph::NodeId node, int batch);
 
   // y = activation(x * weights + biases). `biases` may be -1.
-  void AddForward(Tape& tape, const Place& x, BufferId weights, BufferId biases, const Place& y,
+  void AddForward(Tape& tape, const Place& x, ValueId weights, ValueId biases, const Place& y,
                   const std::optional<graph::Eltwise>& activation) const;
-  void AddDataGradient(Tape& tape, const Place& dy, BufferId weights, const Place& dx) const;
-  void AddWeightsGradient(Tape& tape, const Place& x, const Place& dy, BufferId dw) const;
+  void AddDataGradient(Tape& tape, const Place& dy, ValueId weights, const Place& dx) const;
+  void AddWeightsGradient(Tape& tape, const Place& x, const Place& dy, ValueId dw) const;
 
  private:
   struct Argument {
     int index = 0;
     dnnl::memory::desc description;
-    BufferId buffer = -1;
-    std::size_t offset = 0;  // in floats
+    ValueId value = -1;
+    std::size_t offset = 0;  // in bytes
   };
   // A primitive that is yet to be made, and what it runs on.
   struct Call {
@@ -41,16 +41,16 @@ class TrainingLayer {
     std::vector<Argument> arguments;
   };
 
-  static BufferId AddBytes(Tape& tape, const dnnl::memory::desc& description);
+  static ValueId AddBytes(Tape& tape, const dnnl::memory::desc& description);
   static Argument At(int index, const dnnl::memory::desc& description, const Place& place);
   template <typename Descriptor>
   static Call MakeCall(Tape& tape, const Descriptor& descriptor, std::vector<Argument> arguments);
   static Call Reorder(Tape& tape, const Argument& from, const Argument& to);
-  Argument WeightsAs(Tape& tape, const dnnl::memory::desc& wanted, BufferId weights,
+  Argument WeightsAs(Tape& tape, const dnnl::memory::desc& wanted, ValueId weights,
                      std::vector<Call>& calls) const;
   void AddStep(Tape& tape, const std::string& what, const char* implementation,
                std::vector<Call> calls) const;
-  static BoundTrainingStep Bind(const std::vector<Call>& calls, const Memory& memory);
+  static BoundStep Bind(const std::vector<Call>& calls, const Memory& memory);
 
   graph::NodeId node_;
   std::string name_;

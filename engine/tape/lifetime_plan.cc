@@ -1,4 +1,4 @@
-#include "engine/kernels/lifetime_plan.h"
+#include "engine/tape/lifetime_plan.h"
 
 #include <algorithm>
 #include <functional>
