@@ -1,10 +1,14 @@
 #include "checkpoint/reader.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <array>
+#include <iterator>
 #include <utility>
 
 #include "base/status.h"
+#include "base/tensorflow/files.h"
 #include "base/text.h"
 #include "base/wire.h"
 #include "checkpoint/caffe/reader.h"
@@ -15,15 +19,27 @@
 namespace zood::checkpoint {
 namespace {
 
-// A format that is one file: how to tell it, and how to open it. The first match wins.
-struct SingleFileFormat {
-  bool (*matches)(std::span<const std::byte> bytes);
-  absl::StatusOr<std::unique_ptr<Reader>> (*open)(NamedFile file, const Limits& limits);
+// All formats. A new one is a line here.
+struct FormatEntry {
+  Format format;
+  std::string_view id;
+  std::string_view name;
+  // How to tell a file of the format, and how to open it. Null for TensorFlow's, whose checkpoints
+  // are several files: OpenTensorFlow() finds them.
+  bool (*matches)(std::span<const std::byte> bytes) = nullptr;
+  absl::StatusOr<std::unique_ptr<Reader>> (*open)(NamedFile file, const Limits& limits) = nullptr;
 };
-constexpr SingleFileFormat kSingleFileFormats[] = {
-    {&LooksLikePyTorch, &OpenPyTorch},
-    {&LooksLikeCaffe, &OpenCaffe},  // last: it has no magic number
+constexpr FormatEntry kFormats[] = {
+    {Format::kTensorFlowV1, "tensorflow_v1", "TensorFlow V1"},
+    {Format::kTensorFlowV2, "tensorflow_v2", "TensorFlow V2"},
+    {Format::kPyTorch, "pytorch", "PyTorch", &LooksLikePyTorch, &OpenPyTorch},
+    // Last: it has no magic number. The first match wins.
+    {Format::kCaffe, "caffe", "Caffe", &LooksLikeCaffe, &OpenCaffe},
 };
+
+const FormatEntry& EntryOf(Format format) {
+  return *std::ranges::find(kFormats, format, &FormatEntry::format);
+}
 
 // Files that people take for checkpoints, by their first bytes.
 struct Lookalike {
@@ -49,27 +65,24 @@ absl::Status Unrecognized(const std::string& path, std::span<const std::byte> by
       return InvalidArgument("{} is not a weight file: it looks like {}", path, lookalike.what);
     }
   }
+  std::vector<std::string_view> names;
+  for (const FormatEntry& entry : kFormats) names.push_back(entry.name);
   return InvalidArgument(
-      "{} is not a weight file of a format that zood knows (TensorFlow V1 and "
-      "V2, Caffe, PyTorch), or its beginning or end is damaged",
-      path);
+      "{} is not a weight file of a format that zood knows ({}), or its beginning or end is "
+      "damaged",
+      path, fmt::join(names, ", "));
+}
+
+std::string DirectoryOf(const std::string& path) {
+  const std::size_t slash = path.rfind('/');
+  return slash == std::string::npos ? "." : path.substr(0, slash + 1);
 }
 
 }  // namespace
 
-std::string_view Name(Format format) {
-  switch (format) {
-    case Format::kTensorFlowV1:
-      return "TensorFlow V1";
-    case Format::kTensorFlowV2:
-      return "TensorFlow V2";
-    case Format::kCaffe:
-      return "Caffe";
-    case Format::kPyTorch:
-      return "PyTorch";
-  }
-  return "unknown";
-}
+std::string_view Name(Format format) { return EntryOf(format).name; }
+
+std::string_view Id(Format format) { return EntryOf(format).id; }
 
 Reader::Reader(Format format, std::vector<std::string> files, std::vector<VariableInfo> variables,
                const Limits& limits, std::vector<UnreadEntry> unread)
@@ -166,25 +179,36 @@ absl::StatusOr<TensorMap> Reader::ReadAs(
   return tensors;
 }
 
+absl::StatusOr<std::unique_ptr<Reader>> OpenDirectory(FileSystem& files,
+                                                      const std::string& directory,
+                                                      const Limits& limits) {
+  FoundCheckpoint newest{.path = directory};
+  ZOOD_ASSIGN_OR_RETURN(const bool is_prefix, files.Exists(IndexPath(directory)));
+  if (!is_prefix) {
+    ZOOD_ASSIGN_OR_RETURN(newest, NewestCheckpoint(files, directory));
+  }
+  auto reader = OpenTensorFlow(files, newest.path, limits);
+  if (!reader.ok()) return Annotate(reader.status(), "the newest checkpoint of " + directory);
+  if (*reader == nullptr) {
+    return InvalidArgument("{}, which the state file of {} names, is not a TensorFlow checkpoint",
+                           newest.path, directory);
+  }
+  (*reader)->remark_ = newest.remark;
+  return reader;
+}
+
 absl::StatusOr<std::unique_ptr<Reader>> Open(FileSystem& files, const std::string& path,
                                              const Limits& limits) {
-  if (files.List(path).ok()) {
-    ZOOD_ASSIGN_OR_RETURN(const bool is_prefix, files.Exists(IndexPath(path)));
-    std::string newest = path;
-    if (!is_prefix) {
-      ZOOD_ASSIGN_OR_RETURN(newest, ResolveStateFile(files, path));
-    }
-    auto reader = OpenTensorFlow(files, newest, limits);
-    if (!reader.ok()) return Annotate(reader.status(), "the newest checkpoint of " + path);
-    if (*reader != nullptr) return reader;
-    return InvalidArgument("{}, which the state file of {} names, is not a TensorFlow checkpoint",
-                           newest, path);
+  const bool is_directory = files.List(path).ok();
+  if (is_directory || IsStateFile(files, path)) {
+    return OpenDirectory(files, is_directory ? path : DirectoryOf(path), limits);
   }
   ZOOD_ASSIGN_OR_RETURN(auto reader, OpenTensorFlow(files, path, limits));
   if (reader != nullptr) return reader;
   ZOOD_ASSIGN_OR_RETURN(auto contents, files.Open(path));
-  for (const SingleFileFormat& format : kSingleFileFormats) {
-    if (format.matches(contents->bytes())) return format.open({path, contents}, limits);
+  for (const FormatEntry& entry : kFormats) {
+    if (entry.matches == nullptr || !entry.matches(contents->bytes())) continue;
+    return entry.open({path, contents}, limits);
   }
   return Unrecognized(path, contents->bytes());
 }

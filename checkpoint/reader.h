@@ -26,6 +26,8 @@
 
 namespace zood::checkpoint {
 
+// How a file holds its tensors. Not whose names they have: a file of PyTorch may have been made
+// from one of TensorFlow (models/weights/naming.h tells).
 enum class Format : std::uint8_t {
   kTensorFlowV1,  // a table of SavedTensorSlices; the files of 2016
   kTensorFlowV2,  // a tensor bundle: .index and .data-00000-of-00001
@@ -35,6 +37,8 @@ enum class Format : std::uint8_t {
 
 // "TensorFlow V1", for people.
 std::string_view Name(Format format);
+// "tensorflow_v1", for files and the API.
+std::string_view Id(Format format);
 
 struct VariableInfo {
   std::string name;
@@ -78,6 +82,10 @@ class Reader {
 
   // What the checkpoint holds beside its variables, sorted by name. ReadAll() leaves it out.
   std::span<const UnreadEntry> unread() const { return unread_; }
+
+  // What was chosen on the way from a directory to these files, a sentence; empty where nothing
+  // was.
+  const std::string& remark() const { return remark_; }
 
   // Nothing when there is no such variable. The pointer lives as long as the reader.
   const VariableInfo* Find(std::string_view name) const;
@@ -126,19 +134,30 @@ class Reader {
   const std::vector<VariableInfo> variables_;
   const std::vector<UnreadEntry> unread_;
   const Limits limits_;
+
+  friend absl::StatusOr<std::unique_ptr<Reader>> OpenDirectory(FileSystem& files,
+                                                               const std::string& directory,
+                                                               const Limits& limits);
+  std::string remark_;
 };
 
 // Opens the checkpoint at `path`. The format is told by the content, never by the extension.
 // For TensorFlow `path` may be
 //   - a V1 file, one shard of several (prefix-00001-of-00003), or their pattern
 //     (prefix-?????-of-00003);
-//   - a V2 prefix, its .index file, or one of its .data-00000-of-00001 files;
-//   - a directory with a `checkpoint` state file, which names the newest checkpoint. A state file
-//     that points outside of the directory is refused (PermissionDenied).
+//   - a V2 prefix, its .index file, one of its .data-00000-of-00001 files, or its .meta, which is
+//     not read itself;
+//   - a pattern of file names that only one checkpoint matches (prefix*);
+//   - a directory with a `checkpoint` state file, or that file: base/tensorflow/files.h says which
+//     checkpoint it stands for. A state file that points outside of the directory is refused
+//     (PermissionDenied).
 // NotFound when there is nothing at `path`; InvalidArgument when it is no weight file; DataLoss
 // when it is damaged; Unimplemented for a variant that zood does not read; ResourceExhausted beyond
 // the limits.
 absl::StatusOr<std::unique_ptr<Reader>> Open(FileSystem& files, const std::string& path,
                                              const Limits& limits = {});
+absl::StatusOr<std::unique_ptr<Reader>> OpenDirectory(FileSystem& files,
+                                                      const std::string& directory,
+                                                      const Limits& limits = {});
 
 }  // namespace zood::checkpoint

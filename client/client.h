@@ -20,6 +20,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "base/tensorflow/files.h"
 #include "zood/v1/classifier.pb.h"
 #include "zood/v1/common.pb.h"
 #include "zood/v1/daemon.pb.h"
@@ -63,9 +64,13 @@ absl::StatusOr<v1::ModelSpec> ParseModelSpec(const std::string& text);
 // The inverse.
 std::string ToString(const v1::ModelSpec& spec);
 
+// The checkpoint that a person means by `path`: that of one of its parts ("model.ckpt.index",
+// "model.ckpt.meta"), the newest of a directory or its `checkpoint` state file, the one that a
+// pattern matches; otherwise `path` itself. Errors as of NewestCheckpoint() and CheckpointOfGlob().
+absl::StatusOr<FoundCheckpoint> FindCheckpoint(const std::string& path);
+
 // The files that a checkpoint consists of: `path` itself where it is a file; for a TensorFlow
-// prefix
-// ("model.ckpt") its index and data files, or its shards. NotFound where there is none.
+// prefix ("model.ckpt") its index and data files, or its shards. NotFound where there is none.
 absl::StatusOr<std::vector<UploadFile>> FilesOfCheckpoint(const std::string& path);
 
 // What a dataset is made from: the files below a directory, named relative to it, or a file alone

@@ -1,10 +1,6 @@
 // The calls of client.h that stream: classification, imports, uploads and evaluations.
-#include <algorithm>
-#include <filesystem>
-#include <string_view>
-#include <system_error>
+#include <utility>
 
-#include "base/file.h"
 #include "client/client.h"
 #include "client/connection.h"
 #include "client/exchange.h"
@@ -12,23 +8,8 @@
 namespace zood::client {
 namespace {
 
-namespace fs = std::filesystem;
-
 constexpr std::size_t kMessageBytes = std::size_t{1} << 20;
 constexpr int kMessageImages = 64;
-
-// Whether `name` is `prefix` followed by ".index", ".data-00000-of-00002" or "-00000-of-00002".
-bool IsPartOf(std::string_view name, std::string_view prefix) {
-  if (!name.starts_with(prefix)) return false;
-  name.remove_prefix(prefix.size());
-  if (name == ".index") return true;
-  if (name.starts_with(".data")) name.remove_prefix(5);
-  if (name.size() != 15 || name.front() != '-' || name.substr(6, 4) != "-of-") return false;
-  const auto digits = [](std::string_view text) {
-    return text.find_first_not_of("0123456789") == std::string_view::npos;
-  };
-  return digits(name.substr(1, 5)) && digits(name.substr(10));
-}
 
 using UploadStream = grpc::ClientReaderWriter<v1::UploadModelRequest, v1::ImportModelResponse>;
 
@@ -74,36 +55,6 @@ absl::Status SendImages(EvaluateStream& stream, const v1::EvaluationSpec& spec,
 }
 
 }  // namespace
-
-absl::StatusOr<std::vector<UploadFile>> FilesOfCheckpoint(const std::string& path) {
-  std::error_code error;
-  const fs::path prefix(path);
-  if (fs::is_regular_file(prefix, error)) {
-    return std::vector<UploadFile>{{path, prefix.filename().string()}};
-  }
-  if (fs::is_directory(prefix, error)) {
-    return InvalidArgument(
-        "'{}' is a directory: name the files in it, or the prefix of a TensorFlow "
-        "checkpoint ('{}/model.ckpt')",
-        path, path);
-  }
-  std::vector<UploadFile> files;
-  const fs::path folder = prefix.has_parent_path() ? prefix.parent_path() : fs::path(".");
-  fs::directory_iterator entries(folder, error);
-  for (; !error && entries != fs::directory_iterator(); entries.increment(error)) {
-    const std::string name = entries->path().filename().string();
-    if (IsPartOf(name, prefix.filename().string())) {
-      files.push_back(
-          {(prefix.has_parent_path() ? entries->path() : fs::path(name)).string(), name});
-    }
-  }
-  if (files.empty()) {
-    return NotFound("'{}' is neither a file nor the prefix of a TensorFlow checkpoint", path);
-  }
-  std::sort(files.begin(), files.end(),
-            [](const UploadFile& a, const UploadFile& b) { return a.name < b.name; });
-  return files;
-}
 
 absl::Status Client::ClassifyStream(const NextRequest& next, const AnswerFn& answer) {
   grpc::ClientContext context;

@@ -69,7 +69,7 @@ class ArenaExecution final : public Execution {
     return Floats(IndexFor(batch), executable_->graph().input(), batch);
   }
 
-  absl::Status Run(int batch) override {
+  absl::Status Run(int batch, const std::function<bool()>& stop) override {
     if (batch < 1 || batch > executable_->max_batch()) {
       return InvalidArgument("a batch of {}; compiled for 1 to {}", batch,
                              executable_->max_batch());
@@ -81,7 +81,11 @@ class ArenaExecution final : public Execution {
         Floats(which, executable_->graph().input(), executable_->programs_[which].batch());
     std::ranges::fill(images.subspan(input(batch).size()), 0.0f);
     const StepContext context{.stream = stream_};
-    for (const BoundStep& step : bound_[which]) ZOOD_RETURN_IF_ERROR(step(context));
+    last_batch_ = 0;
+    for (const BoundStep& step : bound_[which]) {
+      if (stop && stop()) return Cancelled("the run was stopped");
+      ZOOD_RETURN_IF_ERROR(step(context));
+    }
     last_batch_ = batch;
     last_program_ = which;
     return absl::OkStatus();
@@ -91,7 +95,7 @@ class ArenaExecution final : public Execution {
   std::span<const float> end_point(std::size_t index) const override { return Result(index + 1); }
 
   absl::StatusOr<std::vector<StepTime>> Profile(int batch, int repetitions) override {
-    ZOOD_RETURN_IF_ERROR(Run(batch));
+    ZOOD_RETURN_IF_ERROR(Run(batch, {}));
     const ThreadScope threads(executable_->options_.threads);
     const std::size_t which = IndexFor(batch);
     const std::span<const TapeStep> steps = executable_->programs_[which].tape().steps();

@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -91,7 +92,10 @@ class Execution {
   virtual std::span<float> input(int batch) = 0;
 
   // Computes. The results of the run before are gone.
-  virtual absl::Status Run(int batch) = 0;
+  absl::Status Run(int batch) { return Run(batch, {}); }
+  // The same, but Cancelled, with no results, once `stop` says so, which is asked before each step.
+  // Empty: nobody stops it.
+  virtual absl::Status Run(int batch, const std::function<bool()>& stop) = 0;
 
   // [batch, classes], of the last run.
   virtual std::span<const float> logits() const = 0;

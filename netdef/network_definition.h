@@ -39,16 +39,14 @@ class NetworkDefinition {
   const std::shared_ptr<const graph::Graph>& graph() const { return graph_; }
   // What the numbers are that graph()->logits() makes.
   graph::OutputKind output_kind() const { return output_kind_; }
-  int num_classes() const {
-    return static_cast<int>(graph_->node(graph_->logits()).shape.back());
-  }
+  int num_classes() const { return static_cast<int>(graph_->node(graph_->logits()).shape.back()); }
 
-  // The graph's variables, float32 and in their shapes, from a weight file of `format`; every
-  // variable of the file is accounted for. InvalidArgument, naming up to five variables with what
-  // was expected and what was found, where they do not fit, and for a format whose names the
-  // network does not know. Errors of reading are returned as they are.
+  // The graph's variables, float32 and in their shapes, from a weight file, by the names that are
+  // in it; everything in the file is accounted for. InvalidArgument, naming up to five variables
+  // with what was expected and what was found, where they do not fit. Errors of reading are
+  // returned as they are.
   virtual absl::StatusOr<models::MappedWeights> MapWeights(
-      checkpoint::Format format, const models::WeightFile& file) const = 0;
+      const models::WeightFile& file, const models::MapOptions& options) const = 0;
 
   // Evaluation preprocessing, to be used where nobody gives another. `mean`, an image [channels,
   // height, width] to be subtracted, comes from a file beside the network's; null for none.

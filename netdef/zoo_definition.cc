@@ -30,9 +30,9 @@ class ZooDefinition final : public NetworkDefinition {
                           spec.output_kind.value_or(graph::OutputKind::kLogits)),
         architecture_(architecture) {}
 
-  absl::StatusOr<models::MappedWeights> MapWeights(checkpoint::Format format,
-                                                   const models::WeightFile& file) const override {
-    return models::MapWeights(architecture_, *graph(), format, file);
+  absl::StatusOr<models::MappedWeights> MapWeights(
+      const models::WeightFile& file, const models::MapOptions& options) const override {
+    return models::MapWeights(architecture_, *graph(), file, options);
   }
 
   absl::StatusOr<NetworkPreprocessing> Preprocessing(const Tensor* mean) const override {

@@ -109,10 +109,11 @@ absl::StatusOr<ModelEntry> Catalogue::Find(const std::string& model) const {
 }
 
 absl::StatusOr<store::PublishedVersion> Catalogue::Publish(const store::NewVersion& version,
-                                                           const TensorMap& weights) {
+                                                           const TensorMap& weights,
+                                                           const store::PublishCheck& check) {
   // Writing takes as long as it takes: other changes go on. Whichever change reads the store last
   // finds what all of them did.
-  ZOOD_ASSIGN_OR_RETURN(store::PublishedVersion published, store_.Publish(version, weights));
+  ZOOD_ASSIGN_OR_RETURN(store::PublishedVersion published, store_.Publish(version, weights, check));
   MutexLock changing(changing_);
   ZOOD_RETURN_IF_ERROR(Refresh(version.model));
   return published;

@@ -52,7 +52,8 @@ class Catalogue {
 
   // Changes; see store::Store for their errors.
   absl::StatusOr<store::PublishedVersion> Publish(const store::NewVersion& version,
-                                                  const TensorMap& weights);
+                                                  const TensorMap& weights,
+                                                  const store::PublishCheck& check = {});
   absl::StatusOr<std::int64_t> SetAlias(const std::string& model, const std::string& alias,
                                         std::int64_t version, std::optional<std::int64_t> expected);
   absl::StatusOr<std::int64_t> DeleteAlias(const std::string& model, const std::string& alias,

@@ -3,8 +3,8 @@
 #include <fmt/format.h>
 #include <utility>
 
-#include "base/machine_memory.h"
 #include "base/status.h"
+#include "base/system/machine_memory.h"
 
 namespace zood::serving {
 

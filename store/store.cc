@@ -51,8 +51,8 @@ Store::Store(std::unique_ptr<BlobStore> blobs, std::unique_ptr<Catalogue> catalo
       catalogue_(std::move(catalogue)),
       clock_(clock ? std::move(clock) : NowMicroseconds) {}
 
-absl::StatusOr<PublishedVersion> Store::Publish(const NewVersion& version,
-                                                const TensorMap& weights) {
+absl::StatusOr<PublishedVersion> Store::Publish(const NewVersion& version, const TensorMap& weights,
+                                                const PublishCheck& check) {
   ZOOD_RETURN_IF_ERROR(CheckNewVersion(version, weights));
   const MappingWatch watch;  // over the files that the weights lie in
   VersionManifest manifest = ManifestOf(version);
@@ -63,6 +63,14 @@ absl::StatusOr<PublishedVersion> Store::Publish(const NewVersion& version,
   manifest.created_at_us = clock_();
   auto written = WriteMissing(encoded, watch);
   if (!written.ok()) return Annotate(written.status(), what);
+  if (check) {
+    const auto stored = ReadBack(manifest, written->pack);
+    const absl::Status checked = stored.ok() ? check(*stored) : stored.status();
+    if (!checked.ok()) {
+      if (written->pack) DiscardPack(written->pack->name);
+      return checked;
+    }
+  }
   const auto number = catalogue_->Publish(manifest, version.aliases, written->pack);
   if (!number.ok()) {
     if (written->pack) DiscardPack(written->pack->name);
@@ -72,6 +80,27 @@ absl::StatusOr<PublishedVersion> Store::Publish(const NewVersion& version,
                           .digest = manifest.digest,
                           .new_tensors = written->tensors,
                           .new_bytes = written->bytes};
+}
+
+absl::StatusOr<LoadedVersion> Store::ReadBack(const VersionManifest& manifest,
+                                              const std::optional<Pack>& pack) {
+  std::vector<std::string> digests;
+  for (const auto& [name, ref] : manifest.tensors) digests.push_back(ref.digest);
+  std::map<std::string, StoredTensor> tensors;
+  ZOOD_ASSIGN_OR_RETURN(const auto known, catalogue_->FindTensors(digests));
+  for (const auto& [digest, tensor] : known) tensors[digest] = tensor;
+  if (pack) {
+    for (const StoredTensor& tensor : pack->tensors) tensors[tensor.ref.digest] = tensor;
+  }
+  LoadedVersion stored{.manifest = manifest};
+  PackFiles files;
+  for (const auto& [name, ref] : manifest.tensors) {
+    const StoredTensor& tensor = tensors.at(ref.digest);
+    ZOOD_RETURN_IF_ERROR(OpenPack(tensor.location.pack, files));
+    ZOOD_ASSIGN_OR_RETURN(Tensor read, ReadTensor(tensor, files, {}));
+    stored.weights.emplace(name, std::move(read));
+  }
+  return stored;
 }
 
 absl::StatusOr<Store::Written> Store::WriteMissing(std::span<const EncodedTensor> encoded,

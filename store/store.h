@@ -57,6 +57,9 @@ struct LoadedVersion {
   TensorMap weights;
 };
 
+// Looks at a version as Load() will give it, but for its number, before it becomes visible.
+using PublishCheck = std::function<absl::Status(const LoadedVersion&)>;
+
 // Thread-safe. Loading, listing and aliasing go on while a publish writes; publishing, Gc() and
 // Fsck() take turns.
 //
@@ -84,7 +87,9 @@ class Store {
   // is none. DataLoss, too, when a file that the weights lie in became shorter meanwhile. Only when
   // the disk itself fails during the last sync may an error turn out, after a restart, to have been
   // a success.
-  absl::StatusOr<PublishedVersion> Publish(const NewVersion& version, const TensorMap& weights);
+  // `check`, if given, sees what was written, and its error is the publish's.
+  absl::StatusOr<PublishedVersion> Publish(const NewVersion& version, const TensorMap& weights,
+                                           const PublishCheck& check = {});
 
   // The weights lie in mapped files, which they keep open: nothing is copied but strings, and they
   // outlive the version's deletion and the store.
@@ -171,6 +176,9 @@ class Store {
   };
   // Writes those tensors that the store lacks, each once and in their order, which a load reads in.
   // DataLoss when a file that is mapped lost bytes since `watch` was made.
+  // The version that was written, from the packs.
+  absl::StatusOr<LoadedVersion> ReadBack(const VersionManifest& manifest,
+                                         const std::optional<Pack>& pack);
   absl::StatusOr<Written> WriteMissing(std::span<const EncodedTensor> encoded,
                                        const MappingWatch& watch)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(writing_);

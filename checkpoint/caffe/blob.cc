@@ -19,7 +19,9 @@ constexpr std::uint32_t kWidth = 4;
 constexpr std::uint32_t kData = 5;
 constexpr std::uint32_t kShape = 7;
 constexpr std::uint32_t kDoubleData = 8;
-constexpr std::uint32_t kHalfData = 12;  // raw_data of NVIDIA's Caffe
+// NVIDIA's Caffe keeps elements of any type as bytes.
+constexpr std::uint32_t kRawDataType = 10;
+constexpr std::uint32_t kRawData = 12;
 
 // BlobShape: dim, packed or not.
 absl::StatusOr<std::vector<std::int64_t>> ParseDims(std::span<const std::byte> shape) {
@@ -52,7 +54,8 @@ struct Contents {
   bool has_legacy = false;
   std::uint64_t float_bytes = 0;
   std::uint64_t double_bytes = 0;
-  bool has_half = false;
+  std::optional<std::uint64_t> raw_type;
+  std::uint64_t raw_bytes = 0;
 };
 
 absl::StatusOr<Contents> Survey(std::span<const std::byte> message) {
@@ -72,8 +75,11 @@ absl::StatusOr<Contents> Survey(std::span<const std::byte> message) {
       case Fixed64Tag(kDoubleData):
         contents.double_bytes += sizeof(double);
         break;
-      case BytesTag(kHalfData):
-        contents.has_half = true;
+      case VarintTag(kRawDataType):
+        contents.raw_type = field->value;
+        break;
+      case BytesTag(kRawData):
+        contents.raw_bytes = field->bytes.size();  // of an optional field the last one counts
         break;
       case BytesTag(kShape): {
         ZOOD_ASSIGN_OR_RETURN(contents.shape, ParseDims(field->bytes));
@@ -91,6 +97,27 @@ absl::StatusOr<Contents> Survey(std::span<const std::byte> message) {
   return contents;
 }
 
+// What raw_data_type says. Without it, what the bytes of an element say, of which there are
+// `count`.
+absl::StatusOr<DType> RawType(const Contents& contents, std::int64_t count) {
+  constexpr std::array kTypes = {DType::kFloat64, DType::kFloat32, DType::kFloat16};
+  if (contents.raw_type) {
+    if (*contents.raw_type < kTypes.size()) return kTypes[*contents.raw_type];
+    return Unimplemented(
+        "raw_data has elements of type {}, which are no floating-point numbers; store the model in "
+        "single precision",
+        *contents.raw_type);
+  }
+  for (const DType dtype : kTypes) {
+    const std::uint64_t size = SizeOf(dtype);
+    if (contents.raw_bytes % size == 0 &&
+        contents.raw_bytes / size == static_cast<std::uint64_t>(count)) {
+      return dtype;
+    }
+  }
+  return DType::kFloat32;
+}
+
 }  // namespace
 
 absl::StatusOr<CaffeBlob> ParseCaffeBlob(std::span<const std::byte> message) {
@@ -102,17 +129,18 @@ absl::StatusOr<CaffeBlob> ParseCaffeBlob(std::span<const std::byte> message) {
   } else if (contents.shape) {
     blob.shape = Shape(*std::move(contents.shape));
   }
+  const auto count = blob.shape.CheckedNumElements();
+  blob.field = kData;
   std::uint64_t bytes = contents.float_bytes;
   if (contents.double_bytes > 0) {
     blob.dtype = DType::kFloat64;
+    blob.field = kDoubleData;
     bytes = contents.double_bytes;
+  } else if (bytes == 0 && contents.raw_bytes > 0) {
+    ZOOD_ASSIGN_OR_RETURN(blob.dtype, RawType(contents, count.value_or(0)));
+    blob.field = kRawData;
+    bytes = contents.raw_bytes;
   }
-  if (bytes == 0 && contents.has_half) {
-    return Unimplemented(
-        "the elements are half floats of NVIDIA's Caffe, which are not read; "
-        "store the model in single precision");
-  }
-  const auto count = blob.shape.CheckedNumElements();
   const std::size_t size = SizeOf(blob.dtype);
   if (!count || bytes % size != 0 || static_cast<std::uint64_t>(*count) != bytes / size) {
     return DataLoss("shape {} does not fit {} bytes of {}", blob.shape.ToString(), bytes,
@@ -122,9 +150,8 @@ absl::StatusOr<CaffeBlob> ParseCaffeBlob(std::span<const std::byte> message) {
 }
 
 absl::StatusOr<Tensor> ReadCaffeBlob(const CaffeBlob& blob, std::shared_ptr<const void> owner) {
-  const bool is_double = blob.dtype == DType::kFloat64;
-  const std::uint32_t number = is_double ? kDoubleData : kData;
-  const std::uint32_t unpacked = is_double ? Fixed64Tag(number) : Fixed32Tag(number);
+  const std::uint32_t number = blob.field;
+  const std::uint32_t unpacked = number == kDoubleData ? Fixed64Tag(number) : Fixed32Tag(number);
   const std::size_t size = SizeOf(blob.dtype);
   const std::size_t total = static_cast<std::size_t>(blob.shape.num_elements()) * size;
 
@@ -136,11 +163,12 @@ absl::StatusOr<Tensor> ReadCaffeBlob(const CaffeBlob& blob, std::shared_ptr<cons
   WireReader reader(blob.message);
   while (const auto field = reader.Next()) {
     if (field->tag == BytesTag(number)) {
+      if (number == kRawData) elements->clear();
       if (field->bytes.size() == total) {
         return Tensor::View(blob.dtype, blob.shape, field->bytes, std::move(owner));
       }
       append(field->bytes);
-    } else if (field->tag == unpacked) {
+    } else if (field->tag == unpacked && number != kRawData) {
       append(std::as_bytes(std::span(&field->value, 1)).first(size));
     }
   }

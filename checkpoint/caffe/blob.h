@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <span>
 
@@ -14,13 +15,15 @@ namespace zood::checkpoint {
 
 // A blob that has been looked through. Checked: as many elements as its shape says.
 struct CaffeBlob {
-  DType dtype = DType::kFloat32;  // or kFloat64
+  DType dtype = DType::kFloat32;  // or kFloat64, kFloat16
   Shape shape;
+  std::uint32_t field = 0;  // of the message, which has the elements
   std::span<const std::byte> message;
 };
 
-// DataLoss when the message is damaged or shape and elements disagree; Unimplemented for the half
-// floats of NVIDIA's Caffe.
+// Elements are floats, doubles or, from NVIDIA's Caffe, raw data of either type or half floats.
+// DataLoss when the message is damaged or shape and elements disagree; Unimplemented for raw
+// integers.
 absl::StatusOr<CaffeBlob> ParseCaffeBlob(std::span<const std::byte> message);
 
 // The elements, copied only where they do not lie in one aligned piece. `owner` keeps the message

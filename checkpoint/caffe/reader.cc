@@ -187,7 +187,8 @@ absl::StatusOr<Tensor> ReadCaffeMean(std::span<const std::byte> binaryproto,
   // The caller keeps `binaryproto` no longer than this call: copy it.
   const auto copy =
       std::make_shared<const std::vector<std::byte>>(blob->message.begin(), blob->message.end());
-  const CaffeBlob kept = {.dtype = blob->dtype, .shape = shape, .message = *copy};
+  const CaffeBlob kept = {
+      .dtype = blob->dtype, .shape = shape, .field = blob->field, .message = *copy};
   ZOOD_ASSIGN_OR_RETURN(const Tensor read, ReadCaffeBlob(kept, copy));
   ZOOD_ASSIGN_OR_RETURN(const Tensor mean, read.ToFloat32());
   return has_batch ? mean.Reshaped({shape[1], shape[2], shape[3]}) : mean;

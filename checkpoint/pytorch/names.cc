@@ -32,6 +32,10 @@ constexpr auto kNames = std::to_array<TorchName>({
     {"torch.ComplexFloatStorage", TorchRole::kStorage, DType::kComplex64},
     {"torch.ComplexDoubleStorage", TorchRole::kStorage, DType::kComplex128},
     {"torch.storage.UntypedStorage", TorchRole::kStorage},
+    // The integers that hold quantized numbers.
+    {"torch.QInt8Storage", TorchRole::kStorage, DType::kInt8},
+    {"torch.QUInt8Storage", TorchRole::kStorage, DType::kUInt8},
+    {"torch.QInt32Storage", TorchRole::kStorage, DType::kInt32},
     // Old releases named the storage by the device it was on.
     {"torch.cuda.FloatStorage", TorchRole::kStorage, DType::kFloat32},
     {"torch.cuda.DoubleStorage", TorchRole::kStorage, DType::kFloat64},
@@ -62,20 +66,14 @@ constexpr auto kNames = std::to_array<TorchName>({
     {"torch.bool", TorchRole::kDType, DType::kBool},
     {"torch.complex64", TorchRole::kDType, DType::kComplex64},
     {"torch.complex128", TorchRole::kDType, DType::kComplex128},
-
-    {"torch.Tensor", TorchRole::kInert},
-    {"torch.nn.parameter.Parameter", TorchRole::kInert},
-    {"torch.device", TorchRole::kInert},
-    // Training scripts keep the best accuracy so far as a number of NumPy's.
-    {"numpy.core.multiarray.scalar", TorchRole::kInert},
-    {"numpy._core.multiarray.scalar", TorchRole::kInert},
-    {"numpy.dtype", TorchRole::kInert},
-    {"_codecs.encode", TorchRole::kInert},
 });
 
 }  // namespace
 
-const TorchName& TorchNameAt(std::int64_t index) { return kNames[static_cast<std::size_t>(index)]; }
+const TorchName& TorchNameAt(std::int64_t index) {
+  static constexpr TorchName kUnknown;
+  return index < 0 ? kUnknown : kNames[static_cast<std::size_t>(index)];
+}
 
 std::span<const std::string_view> TorchNames() {
   static const auto names = [] {

@@ -1,5 +1,5 @@
-// The names that the pickles of torch.save hold, and what each stands for. A list, not a lookup
-// among importable things: a name that is not here cannot be read.
+// The names of which torch.save makes tensors, and what each stands for. A list, not a lookup among
+// importable things: a name that is not here stands for an object that is not looked into.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +19,7 @@ enum class TorchRole : std::uint8_t {
   kSize,
   kStorage,  // with a dtype, or of bytes
   kDType,
-  kInert,  // occurs beside weights (a class, a device, a number of NumPy's) and is not looked at
+  kInert,  // everything else: a class, a device, a number of NumPy's
 };
 
 struct TorchName {
@@ -28,7 +28,7 @@ struct TorchName {
   std::optional<DType> dtype;
 };
 
-// By PickleValue::integer of a value of kind kGlobal.
+// By PickleValue::integer of a value of kind kGlobal; kInert for kUnknownName.
 const TorchName& TorchNameAt(std::int64_t index);
 
 }  // namespace zood::checkpoint

@@ -1,5 +1,6 @@
 #include "checkpoint/pytorch/pickle_machine.h"
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <optional>
@@ -16,14 +17,30 @@ using Kind = PickleValue::Kind;
 // An integer of more bytes than this is no number that a weight file holds.
 constexpr std::uint64_t kLongestInteger = 64;
 
+// Whether calling the name, or only importing it, may run a program or Python code that the file
+// brings along. Old pickles call builtins __builtin__, and os posix or nt.
+bool RunsPrograms(std::string_view module, std::string_view name) {
+  constexpr auto kModules = std::to_array<std::string_view>(
+      {"os", "posix", "nt", "subprocess", "commands", "popen2", "pty", "sys", "shutil", "socket",
+       "importlib", "imp", "runpy", "ctypes", "pip", "webbrowser", "timeit", "pdb"});
+  constexpr auto kBuiltins = std::to_array<std::string_view>(
+      {"eval", "exec", "execfile", "compile", "open", "file", "input", "__import__", "reload",
+       "breakpoint", "apply", "globals", "locals", "vars"});
+  if (module == "builtins" || module == "__builtin__") {
+    return std::ranges::find(kBuiltins, name) != kBuiltins.end();
+  }
+  const std::string_view root = module.substr(0, module.find('.'));
+  return std::ranges::find(kModules, root) != kModules.end();
+}
+
 // The stack machine that pickletools describes, with a mark stack of its own so that the main
 // stack holds nothing but values. Every opcode consumes at least its own byte and costs constant
 // time per byte and per stack entry consumed, so the whole is linear.
 class PickleMachine {
  public:
-  PickleMachine(std::span<const std::byte> bytes, std::span<const std::string_view> allowed_names,
+  PickleMachine(std::span<const std::byte> bytes, std::span<const std::string_view> known_names,
                 Budget& budget)
-      : bytes_(bytes), allowed_names_(allowed_names), budget_(budget) {}
+      : bytes_(bytes), known_names_(known_names), budget_(budget) {}
 
   absl::StatusOr<PickleDocument> Run();
 
@@ -54,6 +71,7 @@ class PickleMachine {
   // Appends to the value on top of the stack, which must be of kind `kind` or, as the result of a
   // call is whatever the call makes, of kind `or_kind`.
   absl::Status Extend(std::vector<PickleRef> items, Kind kind, Kind or_kind, const char* what);
+  absl::Status ExtendList(std::vector<PickleRef> items, Kind kind);
 
   absl::Status Damage(const std::string& what) const {
     return DataLoss("malformed pickle at byte {}: {}", opcode_at_, what);
@@ -86,7 +104,8 @@ class PickleMachine {
   absl::Status Get(int width);
   absl::Status Global(int);
   absl::Status StackGlobal(int);
-  absl::Status RefuseInstance(int);
+  absl::Status Instance(int);
+  absl::Status Object(int);
   absl::Status Call(int);
   absl::Status Build(int);
   absl::Status PersistentId(int);
@@ -95,7 +114,7 @@ class PickleMachine {
   absl::Status Memorise(std::uint64_t index);
 
   const std::span<const std::byte> bytes_;
-  const std::span<const std::string_view> allowed_names_;
+  const std::span<const std::string_view> known_names_;
   Budget& budget_;
   std::size_t at_ = 0;
   std::size_t opcode_at_ = 0;
@@ -137,14 +156,17 @@ const PickleMachine::Opcode PickleMachine::kOpcodes[] = {
     {')', &PickleMachine::Empty, static_cast<int>(Kind::kTuple)},
     {']', &PickleMachine::Empty, static_cast<int>(Kind::kList)},
     {'}', &PickleMachine::Empty, static_cast<int>(Kind::kDict)},
+    {0x8f, &PickleMachine::Empty, static_cast<int>(Kind::kSet)},
     {0x85, &PickleMachine::TupleOf, 1},
     {0x86, &PickleMachine::TupleOf, 2},
     {0x87, &PickleMachine::TupleOf, 3},
     {'t', &PickleMachine::Collect, static_cast<int>(Kind::kTuple)},
     {'l', &PickleMachine::Collect, static_cast<int>(Kind::kList)},
     {'d', &PickleMachine::Collect, static_cast<int>(Kind::kDict)},
+    {0x91, &PickleMachine::Collect, static_cast<int>(Kind::kSet)},  // FROZENSET
     {'a', &PickleMachine::Append, 0},
-    {'e', &PickleMachine::Appends, 0},
+    {'e', &PickleMachine::Appends, static_cast<int>(Kind::kList)},
+    {0x90, &PickleMachine::Appends, static_cast<int>(Kind::kSet)},  // ADDITEMS
     {'s', &PickleMachine::SetItem, 0},
     {'u', &PickleMachine::SetItems, 0},
     {'q', &PickleMachine::Put, 1},
@@ -154,9 +176,11 @@ const PickleMachine::Opcode PickleMachine::kOpcodes[] = {
     {'j', &PickleMachine::Get, 4},
     {'c', &PickleMachine::Global, 0},
     {0x93, &PickleMachine::StackGlobal, 0},
-    {'i', &PickleMachine::RefuseInstance, 0},  // known only to refuse it by name
+    {'i', &PickleMachine::Instance, 0},  // INST and OBJ, of Python 2's classes
+    {'o', &PickleMachine::Object, 0},
     {'R', &PickleMachine::Call, 0},
     {0x81, &PickleMachine::Call, 0},  // NEWOBJ
+    {0x92, &PickleMachine::Call, 1},  // NEWOBJ_EX: with keyword arguments
     {'b', &PickleMachine::Build, 0},
     {'Q', &PickleMachine::PersistentId, 0},
 };
@@ -349,12 +373,18 @@ absl::Status PickleMachine::Collect(int kind) {
 
 absl::Status PickleMachine::Append(int) {
   ZOOD_ASSIGN_OR_RETURN(auto items, PopItems(1));
-  return Extend(std::move(items), Kind::kList, Kind::kList, "APPEND to what is no list");
+  return ExtendList(std::move(items), Kind::kList);
 }
 
-absl::Status PickleMachine::Appends(int) {
+absl::Status PickleMachine::Appends(int kind) {
   ZOOD_ASSIGN_OR_RETURN(auto items, PopToMark());
-  return Extend(std::move(items), Kind::kList, Kind::kList, "APPENDS to what is no list");
+  return ExtendList(std::move(items), static_cast<Kind>(kind));
+}
+
+// A call may have made a list or a set of any class. What is put into that is not looked at.
+absl::Status PickleMachine::ExtendList(std::vector<PickleRef> items, Kind kind) {
+  if (Has(1) && document_.values[stack_.back()].kind == Kind::kCall) return absl::OkStatus();
+  return Extend(std::move(items), kind, kind, "items for what is no list or set");
 }
 
 absl::Status PickleMachine::SetItem(int) {
@@ -399,18 +429,24 @@ absl::Status PickleMachine::Get(int width) {
 }
 
 absl::Status PickleMachine::PushGlobal(std::string_view module, std::string_view name) {
-  for (std::size_t i = 0; i < allowed_names_.size(); ++i) {
-    const std::string_view allowed = allowed_names_[i];
-    if (allowed.size() == module.size() + 1 + name.size() && allowed.starts_with(module) &&
-        allowed[module.size()] == '.' && allowed.ends_with(name)) {
-      return Push(
-          {.kind = Kind::kGlobal, .integer = static_cast<std::int64_t>(i), .text = allowed});
+  for (std::size_t i = 0; i < known_names_.size(); ++i) {
+    const std::string_view known = known_names_[i];
+    if (known.size() == module.size() + 1 + name.size() && known.starts_with(module) &&
+        known[module.size()] == '.' && known.ends_with(name)) {
+      return Push({.kind = Kind::kGlobal, .integer = static_cast<std::int64_t>(i), .text = known});
     }
   }
-  return InvalidArgument(
-      "refused: the pickle names {}.{} (at byte {}), which no weight file needs; nothing of it was "
-      "run. If the file is yours, save only its state_dict",
-      Printable(module), Printable(name), opcode_at_);
+  if (RunsPrograms(module, name)) {
+    return InvalidArgument(
+        "refused: the pickle names {}.{} (at byte {}), which no weight file needs and which runs "
+        "programs; nothing of it was run. Do not load this file with anything else",
+        Printable(module), Printable(name), opcode_at_);
+  }
+  ZOOD_RETURN_IF_ERROR(Push({.kind = Kind::kText, .text = module}));
+  ZOOD_RETURN_IF_ERROR(Push({.kind = Kind::kText, .text = name}));
+  ZOOD_ASSIGN_OR_RETURN(auto items, PopItems(2));
+  return Push(
+      {.kind = Kind::kGlobal, .integer = PickleValue::kUnknownName, .items = std::move(items)});
 }
 
 absl::Status PickleMachine::Global(int) {
@@ -428,30 +464,49 @@ absl::Status PickleMachine::StackGlobal(int) {
   return PushGlobal(module.text, name.text);
 }
 
-absl::Status PickleMachine::RefuseInstance(int) {
+absl::Status PickleMachine::Instance(int) {
   const auto module = TakeLine();
   const auto name = module ? TakeLine() : std::nullopt;
   if (!name) return CutShort();
+  ZOOD_ASSIGN_OR_RETURN(auto arguments, PopToMark());
   ZOOD_RETURN_IF_ERROR(PushGlobal(*module, *name));
-  return Unimplemented("the pickle makes a {}.{} by the opcode INST, which no weight file needs",
-                       Printable(*module), Printable(*name));
+  ZOOD_RETURN_IF_ERROR(Push({.kind = Kind::kTuple, .items = std::move(arguments)}));
+  return Call(0);
 }
 
-absl::Status PickleMachine::Call(int) {
+absl::Status PickleMachine::Object(int) {
+  ZOOD_ASSIGN_OR_RETURN(auto items, PopToMark());
+  if (items.empty()) return Damage("an object without a class");
+  ZOOD_RETURN_IF_ERROR(PushRef(items.front()));
+  items.erase(items.begin());
+  ZOOD_RETURN_IF_ERROR(Push({.kind = Kind::kTuple, .items = std::move(items)}));
+  return Call(0);
+}
+
+// A call of a name, or of what another call made: a method of an object, say.
+absl::Status PickleMachine::Call(int extra) {
+  ZOOD_RETURN_IF_ERROR(PopItems(static_cast<std::size_t>(extra)).status());
   ZOOD_ASSIGN_OR_RETURN(auto items, PopItems(2));
-  if (document_[items[0]].kind != Kind::kGlobal) return Damage("a call of what is no name");
-  if (document_[items[1]].kind != Kind::kTuple)
+  const Kind function = document_[items[0]].kind;
+  if (function != Kind::kGlobal && function != Kind::kCall) {
+    return Damage("a call of what is no name");
+  }
+  if (document_[items[1]].kind != Kind::kTuple) {
     return Damage("a call without a tuple of arguments");
+  }
   return Push({.kind = Kind::kCall, .items = std::move(items)});
 }
 
 // BUILD gives an object its attributes. Weight files give an OrderedDict its _metadata this way,
-// the versions of the modules it came from; they say nothing about weights.
+// the versions of the modules it came from; they say nothing about weights. Nor does what an object
+// of an unknown class is made of.
 absl::Status PickleMachine::Build(int) {
   if (!Has(2)) return Underflow();
   Pop();
   const Kind kind = document_[stack_.back()].kind;
-  if (kind != Kind::kCall && kind != Kind::kDict) return Damage("BUILD on what has no attributes");
+  if (kind != Kind::kCall && kind != Kind::kDict && kind != Kind::kGlobal) {
+    return Damage("BUILD on what has no attributes");
+  }
   return absl::OkStatus();
 }
 
@@ -462,10 +517,22 @@ absl::Status PickleMachine::PersistentId(int) {
 
 }  // namespace
 
+std::string PickleDocument::NameOf(PickleRef ref) const {
+  const PickleValue* value = &values[ref];
+  // A method of an object of ...: as deep as anybody reads.
+  for (int depth = 0; depth < 8 && value->kind == Kind::kCall; ++depth) {
+    value = &values[value->items[0]];
+  }
+  if (value->kind != Kind::kGlobal) return "?";
+  if (value->integer != PickleValue::kUnknownName) return std::string(value->text);
+  return fmt::format("{}.{}", Printable(values[value->items[0]].text),
+                     Printable(values[value->items[1]].text));
+}
+
 absl::StatusOr<PickleDocument> Unpickle(std::span<const std::byte> bytes,
-                                        std::span<const std::string_view> allowed_names,
+                                        std::span<const std::string_view> known_names,
                                         Budget& budget) {
-  return PickleMachine(bytes, allowed_names, budget).Run();
+  return PickleMachine(bytes, known_names, budget).Run();
 }
 
 }  // namespace zood::checkpoint

@@ -1,13 +1,15 @@
 // Python pickles, read as data. In Python a pickle is a program that may call anything; here it can
-// call nothing: the machine knows the opcodes that weight files use, refuses every name that it was
-// not told of, and where Python would call a function it only notes that the call was asked for.
-// What a call would have made is for the reader of the document to understand.
+// call nothing: where Python would import a name or call a function, the machine only notes which.
+// What a call would have made is for the reader of the document to understand; an object of an
+// unknown class stays a note that nobody looks into. Names that run programs (os.system,
+// builtins.eval) are refused all the same: a weight file that holds one was made to do harm.
 // Format: https://docs.python.org/3/library/pickletools.html (protocols 2 to 5)
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -30,14 +32,18 @@ struct PickleValue {
     kText,          // text: a string or bytes
     kTuple,         // items
     kList,          // items
+    kSet,           // items
     kDict,          // items: key, value, key, value, ...
-    kGlobal,        // text: "module.name"; integer: its index among the allowed names
+    kGlobal,        // integer: index among the known names, text: "module.name"; or kUnknownName,
+                    // items: module, name
     kCall,          // items: function, arguments, then key, value, ... that were set on the result
     kPersistentId,  // items: the one id
   };
+  static constexpr std::int64_t kUnknownName = -1;
+
   Kind kind = Kind::kNone;
   std::int64_t integer = 0;
-  std::string_view text;  // lies in the pickle, or among the allowed names
+  std::string_view text;  // lies in the pickle, or among the known names
   std::vector<PickleRef> items;
 };
 
@@ -47,16 +53,19 @@ struct PickleDocument {
   std::size_t size = 0;  // bytes of the pickle, which may be followed by something else
 
   const PickleValue& operator[](PickleRef ref) const { return values[ref]; }
+
+  // "module.name" of a kGlobal or of the function of a kCall, for messages; "?" for what has none.
+  std::string NameOf(PickleRef ref) const;
 };
 
 // Reads the pickle at the start of `bytes`, which must outlive the document, as must
-// `allowed_names` ("collections.OrderedDict"). Time and memory grow with the length of the pickle,
+// `known_names` ("collections.OrderedDict"). Time and memory grow with the length of the pickle,
 // never with a number that it holds; memory is taken from `budget`.
-// InvalidArgument, naming it, for a name that is not allowed; Unimplemented for an opcode that
-// weight files do not use; DataLoss, with the offset, for a damaged pickle; ResourceExhausted
-// beyond the budget.
+// InvalidArgument, naming it, for a name that runs programs; Unimplemented for an opcode that
+// pickles of protocol 2 and later do not use; DataLoss, with the offset, for a damaged pickle;
+// ResourceExhausted beyond the budget.
 absl::StatusOr<PickleDocument> Unpickle(std::span<const std::byte> bytes,
-                                        std::span<const std::string_view> allowed_names,
+                                        std::span<const std::string_view> known_names,
                                         Budget& budget);
 
 }  // namespace zood::checkpoint

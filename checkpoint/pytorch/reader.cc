@@ -67,15 +67,16 @@ class PyTorchReader : public Reader {
   static absl::StatusOr<std::unique_ptr<Reader>> Open(const std::string& path, TorchFile file,
                                                       const Limits& limits) {
     std::vector<VariableInfo> infos = InfosOf(file.state);
+    std::vector<UnreadEntry> unread = std::move(file.state.unread);
     ZOOD_RETURN_IF_ERROR(CheckVariables(infos, limits));
     return std::unique_ptr<Reader>(
-        new PyTorchReader(path, std::move(infos), std::move(file), limits));
+        new PyTorchReader(path, std::move(infos), std::move(file), limits, std::move(unread)));
   }
 
  private:
   PyTorchReader(const std::string& path, std::vector<VariableInfo> infos, TorchFile file,
-                const Limits& limits)
-      : Reader(Format::kPyTorch, {path}, std::move(infos), limits),
+                const Limits& limits, std::vector<UnreadEntry> unread)
+      : Reader(Format::kPyTorch, {path}, std::move(infos), limits, std::move(unread)),
         tensors_(std::move(file.state.tensors)),
         source_(std::move(file.source)) {}
 

@@ -1,5 +1,5 @@
 // Files of torch.save (.pth, .pt, .th): a pickled state_dict in a zip archive or, before PyTorch
-// 1.6, in a stream. docs/checkpoint_formats.md describes both, pytorch_state.h the names.
+// 1.6, in a stream. docs/checkpoint_formats.md describes both, state.h the names.
 #pragma once
 
 #include <cstddef>
@@ -14,8 +14,8 @@ namespace zood::checkpoint {
 // Whether the bytes are a zip archive or a binary pickle; OpenPyTorch() then says what is wrong.
 bool LooksLikePyTorch(std::span<const std::byte> bytes);
 
-// Errors as of Open(). A pickle that names anything but what weights are made of is refused
-// (InvalidArgument, with the name) before anything is made of it.
+// Errors as of Open(). Nothing that a pickle names is run or made; one that names what runs
+// programs is refused (InvalidArgument, with the name).
 absl::StatusOr<std::unique_ptr<Reader>> OpenPyTorch(NamedFile file, const Limits& limits);
 
 }  // namespace zood::checkpoint

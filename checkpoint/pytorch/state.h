@@ -1,17 +1,12 @@
 // What a pickle of torch.save says: which tensors there are, and where in which storage their
 // elements lie. The elements themselves lie outside of the pickle.
 //
-// The rules by which a pickled object becomes names:
-//   - {"state_dict": {...}, "epoch": 90, ...} stands for its state_dict; so do "model_state_dict"
-//     and "model". Whatever else lies beside it is left alone.
-//   - Except for "state_dict_ema" or "model_ema", the moving averages of the same: each tensor gets
-//     TensorFlow's name for it, <name>/ExponentialMovingAverage, by which variable_role.h knows it.
-//     torch.optim's AveragedModel counts in "n_averaged", which is left alone. Where there is no
-//     other dictionary, this one is the network.
-//   - Dictionaries in dictionaries are joined with ".", numbers as keys are written in decimal.
-//   - "module.", which DataParallel puts in front of every name, is taken off when every name has
-//   it.
-//   - What is no tensor (numbers, strings, lists) is ignored.
+// Names are the ways to the tensors: dictionaries in dictionaries are joined with ".", integers as
+// keys are written in decimal, and so are places in a list or tuple that is the whole object. So
+// {"state_dict": {"module.conv.weight": ...}, "epoch": 90} has the variable
+// "state_dict.module.conv.weight"; which of them are a network's is not for a reader to say
+// (models/weights/name_map.h). What is no tensor is listed, not looked into: numbers and texts of
+// the outermost dictionary, and objects of unknown classes wherever they are.
 #pragma once
 
 #include <cstdint>
@@ -53,14 +48,15 @@ struct TorchTensor {
 struct TorchState {
   std::vector<TorchStorage> storages;  // no key twice; also those of tensors that are left alone
   std::vector<TorchTensor> tensors;    // sorted by name
+  std::vector<UnreadEntry> unread;     // sorted by name
 };
 
-// The names that a pickle of torch.save may hold.
+// The names that tensors are made of.
 std::span<const std::string_view> TorchNames();
 
 // `document` must come from Unpickle() with TorchNames(). Memory is taken from `budget`.
 // InvalidArgument when it holds no tensors; DataLoss, naming the variable, when one does not fit
-// its storage; Unimplemented for tensors that are no plain arrays; ResourceExhausted for
+// its storage; Unimplemented for storages of unknown types; ResourceExhausted for
 // dictionaries nested deeper, or tensors more numerous, than any network needs.
 absl::StatusOr<TorchState> ReadTorchState(const PickleDocument& document, const Limits& limits,
                                           Budget& budget);

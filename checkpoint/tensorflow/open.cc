@@ -2,14 +2,13 @@
 
 #include <algorithm>
 #include <charconv>
-#include <filesystem>
 #include <optional>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include "base/status.h"
-#include "base/text.h"
+#include "base/tensorflow/files.h"
 #include "base/wire.h"
 #include "checkpoint/tensorflow/table.h"
 #include "checkpoint/tensorflow/v1_reader.h"
@@ -20,7 +19,6 @@ namespace {
 
 constexpr std::string_view kIndexSuffix = ".index";
 constexpr std::string_view kDataSuffix = ".data";
-constexpr std::size_t kMaxStateFileSize = 1 << 20;
 
 // "prefix-00001-of-00003" and "prefix-?????-of-00003".
 struct ShardName {
@@ -102,97 +100,16 @@ absl::StatusOr<std::unique_ptr<Reader>> OpenTable(FileSystem& files, NamedFile f
   return OpenTensorFlowV2(files, prefix, std::move(file), limits);
 }
 
-// The value of a quoted string of the protobuf text format that starts at the quote; nothing when
-// it is malformed.
-std::optional<std::string> Unquote(std::string_view text) {
-  if (text.empty() || (text[0] != '"' && text[0] != '\'')) return std::nullopt;
-  const char quote = text[0];
-  std::string value;
-  for (std::size_t i = 1; i < text.size(); ++i) {
-    if (text[i] == quote) return value;
-    if (text[i] != '\\') {
-      value += text[i];
-      continue;
-    }
-    if (++i == text.size()) return std::nullopt;
-    if (text[i] >= '0' && text[i] <= '7') {  // up to three octal digits
-      int code = 0;
-      std::size_t digits = 0;
-      for (; digits < 3 && i + digits < text.size(); ++digits) {
-        const char c = text[i + digits];
-        if (c < '0' || c > '7') break;
-        code = code * 8 + (c - '0');
-      }
-      value += static_cast<char>(code);
-      i += digits - 1;
-    } else if (std::string_view("\\\"'").find(text[i]) != std::string_view::npos) {
-      value += text[i];
-    } else {
-      return std::nullopt;  // no other escape stands in a path that anyone can type
-    }
-  }
-  return std::nullopt;
-}
-
-// The last model_checkpoint_path of a state file, whose fields stand on a line each.
-std::optional<std::string> NewestOf(std::string_view state) {
-  constexpr std::string_view kField = "model_checkpoint_path";
-  constexpr std::string_view kSpace = " \t\r";
-  std::optional<std::string> newest;
-  const auto skip = [&](std::string_view text) {
-    text.remove_prefix(std::min(text.find_first_not_of(kSpace), text.size()));
-    return text;
-  };
-  while (!state.empty()) {
-    const std::size_t end = std::min(state.find('\n'), state.size());
-    std::string_view line = skip(state.substr(0, end));
-    state.remove_prefix(std::min(end + 1, state.size()));
-    if (!line.starts_with(kField)) continue;
-    line = skip(line.substr(kField.size()));
-    if (!line.starts_with(':')) continue;
-    newest = Unquote(skip(line.substr(1)));
-  }
-  return newest;
+// Whose graph the file is, where its weights lie beside it.
+std::optional<std::string> PrefixOfGraph(FileSystem& files, const std::string& path) {
+  if (!path.ends_with(".meta")) return std::nullopt;
+  auto prefix = PrefixOfPart(path);
+  const bool is_there = prefix && (files.Exists(*prefix).value_or(false) ||
+                                   files.Exists(IndexPath(*prefix)).value_or(false));
+  return is_there ? prefix : std::nullopt;
 }
 
 }  // namespace
-
-absl::StatusOr<std::string> ResolveStateFile(FileSystem& files, const std::string& directory) {
-  namespace fs = std::filesystem;
-  const std::string state_path = (fs::path(directory) / "checkpoint").string();
-  auto state = files.Open(state_path);
-  if (!state.ok()) {
-    return Annotate(state.status(), fmt::format("{} is a directory without a readable `checkpoint` "
-                                                "state file; name the weight file itself",
-                                                directory));
-  }
-  const auto bytes = (*state)->bytes();
-  if (bytes.size() > kMaxStateFileSize) {
-    return InvalidArgument("{} has {} bytes; a state file has no more than {}", state_path,
-                           bytes.size(), kMaxStateFileSize);
-  }
-  const auto named = NewestOf(AsText(bytes));
-  if (!named || named->empty() || named->find('\0') != std::string::npos) {
-    return DataLoss("{} names no checkpoint: expected a line model_checkpoint_path: \"...\"",
-                    state_path);
-  }
-  fs::path inside(*named);
-  if (inside.is_absolute()) {  // as TensorFlow writes by default
-    inside =
-        inside.lexically_normal().lexically_relative((fs::path(directory) / "").lexically_normal());
-  }
-  inside = inside.lexically_normal();
-  const bool leaves = inside.empty() || inside.is_absolute() ||
-                      std::ranges::find(inside, fs::path("..")) != inside.end();
-  if (leaves) {
-    const std::string name = fs::path(*named).filename().string();
-    return PermissionDenied(
-        "{} names {}, which is outside of its directory; name the checkpoint "
-        "itself, perhaps {}",
-        state_path, Printable(*named), (fs::path(directory) / Printable(name)).string());
-  }
-  return (fs::path(directory) / inside).string();
-}
 
 absl::StatusOr<std::unique_ptr<Reader>> OpenTensorFlow(FileSystem& files, const std::string& path,
                                                        const Limits& limits) {
@@ -206,7 +123,14 @@ absl::StatusOr<std::unique_ptr<Reader>> OpenTensorFlow(FileSystem& files, const 
   }
   if (shard && shard->is_pattern) return OpenShards(files, *shard, limits);
   ZOOD_ASSIGN_OR_RETURN(const bool has_index, files.Exists(IndexPath(path)));
+  if (const auto prefix = PrefixOfGraph(files, path)) {
+    return OpenTensorFlow(files, *prefix, limits);
+  }
   auto contents = files.Open(path);
+  if (absl::IsNotFound(contents.status()) && IsGlob(path)) {
+    ZOOD_ASSIGN_OR_RETURN(const std::string found, CheckpointOfGlob(files, path));
+    return OpenTensorFlow(files, found, limits);
+  }
   if (contents.ok()) {
     if (!Table::HasMagic((*contents)->bytes())) return nullptr;
     return OpenTable(files, {.path = path, .contents = *std::move(contents)}, limits);

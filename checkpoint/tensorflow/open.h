@@ -14,9 +14,4 @@ namespace zood::checkpoint {
 absl::StatusOr<std::unique_ptr<Reader>> OpenTensorFlow(FileSystem& files, const std::string& path,
                                                        const Limits& limits);
 
-// The checkpoint that the `checkpoint` state file in `directory` calls the newest (the text form of
-// CheckpointState, as tf.train.latest_checkpoint reads it). PermissionDenied when it leads out of
-// the directory; NotFound when there is no state file.
-absl::StatusOr<std::string> ResolveStateFile(FileSystem& files, const std::string& directory);
-
 }  // namespace zood::checkpoint

@@ -3,6 +3,8 @@
 #include <google/protobuf/util/json_util.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdio>
 #include <filesystem>
 #include <memory>
 #include <set>
@@ -11,8 +13,10 @@
 
 #include "base/file.h"
 #include "base/status.h"
+#include "base/tensorflow/files.h"
 #include "client/cli/invocation.h"
 #include "client/cli/progress.h"
+#include "client/cli/tables/import_table.h"
 #include "client/cli/tables/table.h"
 
 namespace zood::client::cli {
@@ -34,6 +38,8 @@ struct Options {
   std::vector<std::string> aliases;
   bool load = false;
   bool no_moving_averages = false;
+  std::string weights_in;
+  std::vector<std::string> leave_aside;
   bool remote = false;
 };
 
@@ -69,6 +75,8 @@ absl::StatusOr<v1::ImportSpec> ToSpec(const Options& options) {
   if (!options.labels.empty()) spec.set_label_file(NameOf(options.labels));
   if (!options.preprocess.empty()) ZOOD_RETURN_IF_ERROR(SetPreprocessing(options.preprocess, spec));
   if (options.no_moving_averages) spec.set_prefer_moving_averages(false);
+  spec.set_weights_in(options.weights_in);
+  for (const std::string& pattern : options.leave_aside) spec.add_leave_aside(pattern);
   for (const std::string& alias : options.aliases) spec.add_aliases(alias);
   spec.set_note(options.note);
   spec.set_load(options.load);
@@ -111,9 +119,22 @@ void Show(Progress& progress, const v1::ImportProgress& at) {
   progress.Update(StageName(at.stage()), at.done(), at.total(), figures);
 }
 
+// The checkpoints that the weight files are of, none twice.
+absl::StatusOr<std::vector<std::string>> CheckpointsOf(const Options& options) {
+  std::vector<std::string> found;
+  for (const std::string& file : options.files) {
+    // A shell's "folder/*" names the state file beside what it speaks of.
+    if (options.files.size() > 1 && IsStateFile(FileSystem::Native(), file)) continue;
+    ZOOD_ASSIGN_OR_RETURN(const FoundCheckpoint checkpoint, FindCheckpoint(file));
+    if (!checkpoint.remark.empty()) fmt::print(stderr, "{}\n", checkpoint.remark);
+    if (std::ranges::find(found, checkpoint.path) == found.end()) found.push_back(checkpoint.path);
+  }
+  return found;
+}
+
 absl::StatusOr<v1::Version> Upload(const Options& options, const v1::ImportSpec& spec,
                                    Client& client, const Client::ImportProgressFn& progress) {
-  std::vector<std::string> paths = options.files;
+  ZOOD_ASSIGN_OR_RETURN(std::vector<std::string> paths, CheckpointsOf(options));
   for (const std::string& path : OtherFiles(options)) paths.push_back(path);
   std::vector<UploadFile> files;
   std::set<std::string> names;
@@ -145,12 +166,15 @@ absl::Status Import(const Options& options, Session& session) {
                                        ? ImportRemote(options, spec, session.client, show)
                                        : Upload(options, spec, session.client, show));
   }
-  Print(session, version,
-        fmt::format("{}, version {}: {} in {}, {}\n", version.model(), version.version(),
-                    FormatBytes(version.bytes()), FormatCount(version.num_tensors(), "tensor"),
-                    version.status().state() == v1::UNLOADED
-                        ? "not loaded yet"
-                        : v1::VersionState_Name(version.status().state())));
+  std::string text = fmt::format(
+      "{}, version {}: {} in {}, {}\n", version.model(), version.version(),
+      FormatBytes(version.bytes()), FormatCount(version.num_tensors(), "tensor"),
+      version.status().state() == v1::UNLOADED ? "not loaded yet"
+                                               : v1::VersionState_Name(version.status().state()));
+  Table report({{"IMPORT"}, {""}});
+  AddReport(version.import_report(), report);
+  text += report.ToString() + DescribeAnswering(version);
+  Print(session, version, text);
   if (version.status().state() == v1::FAILED) {
     return FailedPrecondition("version {} of {} is stored but cannot be loaded: {}",
                               version.version(), version.model(), version.status().error());
@@ -183,17 +207,21 @@ void AddNetworkOptions(CLI::App& command, Options& options) {
 }  // namespace
 
 void AddImportCommand(CLI::App& app, Invocation& invocation) {
-  CLI::App* command = app.add_subcommand(
-      "import",
-      "Make a version of a model from a checkpoint.\nTensorFlow (a .ckpt file, or the prefix of "
-      "its "
-      "parts), Caffe (.caffemodel), PyTorch (.pth, .th, .pt).\nThe files are sent to the daemon "
-      "unless --remote says that they lie on its machine.");
+  CLI::App* command =
+      app.add_subcommand("import",
+                         "Make a version of a model from a checkpoint.\nTensorFlow (a .ckpt file, "
+                         "the prefix or any of "
+                         "its parts, or their directory), Caffe (.caffemodel), PyTorch (.pth, .th, "
+                         ".pt).\nThe files are sent to the daemon "
+                         "unless --remote says that they lie on its machine.");
   const auto options = std::make_shared<Options>();
-  command->add_option("file", options->files, "Weight files, or a TensorFlow prefix")->required();
+  command
+      ->add_option("file", options->files, "Weight files; of TensorFlow also a prefix or directory")
+      ->required();
   command->add_option("-n,--name", options->name, "The model's name (default: the architecture's)");
   AddNetworkOptions(*command, *options);
-  command->add_option("--labels", options->labels, "Class names, one a line");
+  command->add_option("--labels", options->labels,
+                      "Class names, one a line, with or without their indices (0:daisy)");
   command->add_option(
       "--preprocess", options->preprocess,
       "Preprocessing instead of the network's own: a zood.v1.Preprocessing as JSON");
@@ -204,6 +232,19 @@ void AddImportCommand(CLI::App& app, Invocation& invocation) {
   command->add_flag("--load", options->load, "Load the version at once");
   command->add_flag("--no-moving-averages", options->no_moving_averages,
                     "Take the plain variables where the file has moving averages too");
+  command
+      ->add_option("--weights-in", options->weights_in,
+                   "The part of the file that holds the network, where several fit: \"student\", "
+                   "\"state_dict.module\"; \".\" for what stands outside of all")
+      ->type_name("NAME");
+  command
+      ->add_option(
+          "--leave-aside", options->leave_aside,
+          "Variables that look like the network's weights but are not (RE2, from the start "
+          "of their names)")
+      ->type_name("PATTERN")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   command->add_flag("--remote", options->remote,
                     "Paths are on the daemon's machine, under its --model-root");
   command->callback([options, &invocation] {

@@ -11,6 +11,7 @@
 
 #include "base/status.h"
 #include "client/cli/invocation.h"
+#include "client/cli/tables/import_table.h"
 #include "client/cli/tables/table.h"
 
 namespace zood::client::cli {
@@ -103,6 +104,7 @@ std::string DescribeVersion(const v1::Version& version) {
     table.Add({"from", fmt::format("{} ({}, {}, SHA-256 {})", source.uri(), source.format(),
                                    FormatBytes(source.bytes()), source.sha256())});
   }
+  if (version.has_import_report()) AddReport(version.import_report(), table);
   if (version.has_lineage()) AddLineage(version.lineage(), table);
   const std::map<std::string, double> metrics(version.metrics().begin(), version.metrics().end());
   for (const auto& [name, value] : metrics) table.Add({name, fmt::format("{:.6g}", value)});

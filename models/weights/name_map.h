@@ -13,7 +13,6 @@
 
 #include "absl/status/statusor.h"
 #include "base/tensor.h"
-#include "checkpoint/reader.h"
 #include "graph/graph.h"
 #include "models/weights/mapped_weights.h"
 #include "models/zoo.h"
@@ -21,20 +20,26 @@
 namespace zood::models {
 
 // Gives every variable of `graph`, a graph of `architecture`, its value from `file`, and accounts
-// for every variable of `file`: it is taken, or known to be beside the network (optimizer slots,
-// moving averages, global_step, mean_rgb, PyTorch's counters, and the classifier where `graph` has
-// none), or it is an error. Tensors are shared with `file` where nothing is converted. Errors of
+// for everything in `file`: it is taken, or it is left aside, which the result lists with reasons.
+// Where in the file the network is, and whose names it has, the names themselves say
+// (weight_part.h, naming.h). Tensors are shared with `file` where nothing is converted. Errors of
 // reading are returned as they are.
 //
+// Left aside are: everything outside of the network's part and scope; what training keeps
+// (optimizer slots of any name, counters, scales, moving averages that are not wanted); mean_rgb;
+// the classifier where `graph` has none; single numbers, integers, texts; what options.leave_aside
+// names. Variables that only training uses (an auxiliary classifier's) may be missing.
+//
 // InvalidArgument, naming up to five variables with what was expected and what was found, for
-// variables that are missing, of another shape, or unknown; when only the classifier differs it
-// says with how many classes the file was made. InvalidArgument, too, for a PyTorch file where the
-// architecture has no names for it, and for a Caffe file (caffe_network.h reads those).
+// variables that are missing, of another shape, or of the network's part and look like weights of a
+// layer that it does not have; when only the classifier differs it says with how many classes the
+// file was made. Also where several parts fit equally. DataLoss when a moving average has another
+// shape than its variable.
 absl::StatusOr<MappedWeights> MapWeights(const Architecture& architecture,
-                                         const graph::Graph& graph, checkpoint::Format format,
-                                         const WeightFile& file);
+                                         const graph::Graph& graph, const WeightFile& file,
+                                         const MapOptions& options = {});
 absl::StatusOr<MappedWeights> MapWeights(const Architecture& architecture,
-                                         const graph::Graph& graph, checkpoint::Format format,
-                                         const TensorMap& file);
+                                         const graph::Graph& graph, const TensorMap& file,
+                                         const MapOptions& options = {});
 
 }  // namespace zood::models

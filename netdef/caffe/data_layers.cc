@@ -25,7 +25,8 @@ absl::Status CheckTransform(const CaffeTransform& transform) {
     return InvalidArgument("scale is {}, not a finite number", *transform.scale);
   }
   for (const float value : transform.mean_values) {
-    if (!std::isfinite(value)) return InvalidArgument("mean_value is {}, not a finite number", value);
+    if (!std::isfinite(value))
+      return InvalidArgument("mean_value is {}, not a finite number", value);
   }
   if (transform.crop_size > kLargestCaffeNumber) {
     return InvalidArgument("crop_size is {}; it must be between 0 and {}", transform.crop_size,

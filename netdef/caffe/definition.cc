@@ -19,12 +19,9 @@ class CaffeDefinition final : public NetworkDefinition {
                           spec.output_kind.value_or(network->output_kind())),
         network_(std::move(network)) {}
 
-  absl::StatusOr<models::MappedWeights> MapWeights(checkpoint::Format format,
-                                                   const models::WeightFile& file) const override {
-    if (format == checkpoint::Format::kCaffe) return network_->MapWeights(file);
-    return InvalidArgument(
-        "this is a file of {}, but a network from a .prototxt takes the weights of a .caffemodel",
-        checkpoint::Name(format));
+  absl::StatusOr<models::MappedWeights> MapWeights(const models::WeightFile& file,
+                                                   const models::MapOptions&) const override {
+    return network_->MapWeights(file);
   }
 
   absl::StatusOr<NetworkPreprocessing> Preprocessing(const Tensor* mean) const override {

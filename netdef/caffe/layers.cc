@@ -25,10 +25,10 @@ void CaffeLayers::AddInput(const std::string& blob, const std::vector<std::strin
 }
 
 bool CaffeLayers::IsBeside(const CaffeLayer& layer) {
-  const bool all = !layer.bottoms.empty() &&
-                   std::ranges::all_of(layer.bottoms, [&](const std::string& bottom) {
-                     return beside_.contains(bottom);
-                   });
+  const bool all =
+      !layer.bottoms.empty() && std::ranges::all_of(layer.bottoms, [&](const std::string& bottom) {
+        return beside_.contains(bottom);
+      });
   if (all) beside_.insert(layer.tops.begin(), layer.tops.end());
   return all;
 }
@@ -52,10 +52,9 @@ void CaffeLayers::Add(const CaffeLayer& layer) {
     const auto blob = blobs_.find(bottom);
     if (blob == blobs_.end()) {
       if (layer.type == "Silence") continue;
-      net_.Fail(InvalidArgument("layer '{}' reads the blob '{}', which {}", Printable(layer.name),
-                                Printable(bottom),
-                                beside_.contains(bottom) ? "only training has"
-                                                         : "no layer before it makes"));
+      net_.Fail(InvalidArgument(
+          "layer '{}' reads the blob '{}', which {}", Printable(layer.name), Printable(bottom),
+          beside_.contains(bottom) ? "only training has" : "no layer before it makes"));
       return;
     }
     tops_[blob->second].is_read = true;

@@ -86,7 +86,7 @@ class CaffeLayers {
     std::string blob;
     std::string layer;  // empty for the input
     Blob content;
-    bool is_read = false;  // by a layer that counts
+    bool is_read = false;              // by a layer that counts
     std::optional<float> loss_weight;  // of the greatest loss that is computed of it
     bool is_sigmoid_loss = false;
   };

@@ -107,8 +107,7 @@ absl::StatusOr<CaffeNet> Define(pb::NetParameter net) {
   return definition;
 }
 
-absl::StatusOr<CaffeNet> Define(absl::StatusOr<pb::NetParameter> net,
-                                     const std::string& where) {
+absl::StatusOr<CaffeNet> Define(absl::StatusOr<pb::NetParameter> net, const std::string& where) {
   if (!net.ok()) return net.status();
   auto definition = Define(*std::move(net));
   if (!definition.ok()) return Annotate(definition.status(), where);
@@ -118,13 +117,13 @@ absl::StatusOr<CaffeNet> Define(absl::StatusOr<pb::NetParameter> net,
 }  // namespace
 
 absl::StatusOr<CaffeNet> ParseCaffeText(std::string_view prototxt, const std::string& where,
-                                             const checkpoint::Limits& limits) {
+                                        const checkpoint::Limits& limits) {
   return Define(ParseCaffeSchemaText(prototxt, where, limits), where);
 }
 
 absl::StatusOr<CaffeNet> ParseCaffeModel(std::span<const std::byte> caffemodel,
-                                              const std::string& where,
-                                              const checkpoint::Limits& limits) {
+                                         const std::string& where,
+                                         const checkpoint::Limits& limits) {
   return Define(ParseCaffeSchemaModel(caffemodel, where, limits), where);
 }
 

@@ -163,8 +163,8 @@ struct CaffeClip {
 // crop_size from the middle.
 struct CaffeTransform {
   std::optional<float> scale;
-  bool mirror = false;  // at random: for training
-  std::int64_t crop_size = 0;  // 0: none
+  bool mirror = false;             // at random: for training
+  std::int64_t crop_size = 0;      // 0: none
   std::vector<float> mean_values;  // one for all channels, or one for each
   std::string mean_file;
   std::int64_t forced_channels = 0;  // 3 or 1 where pictures are made so; 0: as they are stored
@@ -219,13 +219,13 @@ struct CaffeNet {
 // InvalidArgument, with the layer's name, for parameters that make no sense; Unimplemented for the
 // V0 layers of 2013; ResourceExhausted for a definition that is too long.
 absl::StatusOr<CaffeNet> ParseCaffeText(std::string_view prototxt, const std::string& where,
-                                             const checkpoint::Limits& limits = {});
+                                        const checkpoint::Limits& limits = {});
 
 // The network in the bytes of a .caffemodel. Errors as above, and DataLoss for damaged bytes.
 // Weights are not looked at. A model that was trained carries the layers of training: expect a
 // Split where a blob is used twice, and a loss at the end.
 absl::StatusOr<CaffeNet> ParseCaffeModel(std::span<const std::byte> caffemodel,
-                                              const std::string& where,
-                                              const checkpoint::Limits& limits = {});
+                                         const std::string& where,
+                                         const checkpoint::Limits& limits = {});
 
 }  // namespace zood::netdef

@@ -176,7 +176,7 @@ absl::StatusOr<models::MappedWeights> CaffeNetwork::MapWeights(
     const models::WeightFile& file) const {
   Blobs blobs;
   for (const checkpoint::VariableInfo& blob : file.variables) blobs[blob.name] = &blob;
-  models::WeightAccount account(name_, graph_);
+  models::WeightAccount account(name_, graph_, file);
   std::set<std::string, std::less<>> layers;
   std::set<std::string, std::less<>> used;
   for (const CaffeWeight& weight : weights_) {
@@ -201,6 +201,9 @@ absl::StatusOr<models::MappedWeights> CaffeNetwork::MapWeights(
     if (!value.ok()) return Annotate(value.status(), Printable(name));
     ZOOD_RETURN_IF_ERROR(account.Take(variable, name, *std::move(value)));
   }
+  for (const checkpoint::UnreadEntry& entry : file.unread) {
+    account.Ignore(entry.name, entry.reason);
+  }
   for (const checkpoint::VariableInfo& blob : file.variables) {
     if (used.contains(blob.name)) continue;
     if (layers.contains(LayerOf(blob.name))) {
@@ -209,7 +212,15 @@ absl::StatusOr<models::MappedWeights> CaffeNetwork::MapWeights(
       account.Ignore(blob.name, "its layer is not in the network");
     }
   }
-  return account.Finish();
+  const bool other_names = account.NothingFits();
+  ZOOD_ASSIGN_OR_RETURN(
+      models::MappedWeights mapped,
+      account.Finish(other_names
+                         ? "No variable has a name of this network's layers: a network from "
+                           "a .prototxt takes the weights of its .caffemodel"
+                         : ""));
+  mapped.naming = "Caffe";
+  return mapped;
 }
 
 absl::StatusOr<models::MappedWeights> CaffeNetwork::MapWeights(const TensorMap& file) const {

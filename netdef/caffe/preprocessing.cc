@@ -67,11 +67,10 @@ class Maker {
                                         resize.height, resize.width,
                                         of_mean ? "of the mean image" : "of the layer of data"));
     } else {
-      made_.assumed.push_back(fmt::format("the whole picture resized to {}x{}{}", resize.height,
-                                          resize.width,
-                                          input_.transform.crop_size > 0
-                                              ? ", as nothing says how large it is before the cut"
-                                              : ""));
+      made_.assumed.push_back(fmt::format(
+          "the whole picture resized to {}x{}{}", resize.height, resize.width,
+          input_.transform.crop_size > 0 ? ", as nothing says how large it is before the cut"
+                                         : ""));
     }
   }
 
@@ -85,9 +84,9 @@ class Maker {
     } else if (!values.empty()) {
       made_.found.push_back(fmt::format("mean_value {}", fmt::join(values, ", ")));
     } else if (!transform.mean_file.empty()) {
-      made_.unused.push_back(fmt::format(
-          "mean_file '{}': it was not given, and nothing is subtracted",
-          Printable(transform.mean_file)));
+      made_.unused.push_back(
+          fmt::format("mean_file '{}': it was not given, and nothing is subtracted",
+                      Printable(transform.mean_file)));
     } else {
       made_.assumed.push_back("no mean subtracted");
     }

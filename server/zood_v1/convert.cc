@@ -160,8 +160,14 @@ absl::StatusOr<serving::ImportRequest> ToImportRequest(const v1::ImportSpec& spe
   } else if (spec.has_label_file()) {
     request.labels = serving::LabelFile{spec.label_file()};
   }
-  request.prefer_moving_averages =
+  request.weights.prefer_moving_averages =
       !spec.has_prefer_moving_averages() || spec.prefer_moving_averages();
+  request.weights.weights_in = spec.weights_in();
+  if (!spec.leave_aside().empty()) {
+    const std::vector<std::string> patterns(spec.leave_aside().begin(), spec.leave_aside().end());
+    ZOOD_ASSIGN_OR_RETURN(request.weights.leave_aside,
+                          NamePatterns::Create("leave_aside", patterns));
+  }
   request.aliases.assign(spec.aliases().begin(), spec.aliases().end());
   request.note = spec.note();
   request.tags = {spec.tags().begin(), spec.tags().end()};

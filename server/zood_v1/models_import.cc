@@ -62,19 +62,25 @@ absl::Status ModelsService::Import(
     writer.Write(Progress(ToProto(stage), done, total));
   };
   ZOOD_ASSIGN_OR_RETURN(
-      const store::PublishedVersion published,
+      const serving::Imported imported,
       runtime_.importer().Import(files, request, progress, [&] { return context.IsCancelled(); }));
   runtime_.manager().AliasesMoved(request.model);
   if (load) {
     writer.Write(Progress(v1::ImportProgress::LOADING, 0, 0));
     // An error is told by the version's state.
     runtime_.manager()
-        .LoadAndWait(request.model, published.version, SteadyDeadline(context.deadline()))
+        .LoadAndWait(request.model, imported.published.version, SteadyDeadline(context.deadline()))
         .IgnoreError();
   }
   v1::ImportModelResponse response;
   ZOOD_ASSIGN_OR_RETURN(*response.mutable_version(),
-                        Describe(request.model, std::to_string(published.version)));
+                        Describe(request.model, std::to_string(imported.published.version)));
+  v1::ImportReport& report = *response.mutable_version()->mutable_import_report();
+  ToProto(imported.report, &report);
+  if (const auto answers = runtime_.catalogue().Resolve({request.model, ""}); answers.ok()) {
+    report.set_answering_version(answers->version);
+    report.set_answering_alias(answers->alias);
+  }
   writer.Write(response);
   return absl::OkStatus();
 }

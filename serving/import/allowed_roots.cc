@@ -8,6 +8,7 @@
 #include <system_error>
 
 #include "base/status.h"
+#include "base/tensorflow/files.h"
 
 namespace zood::serving {
 namespace {
@@ -20,7 +21,8 @@ bool IsInside(const fs::path& path, const fs::path& root) {
 
 bool ExistsAsPrefix(const fs::path& path) {
   std::error_code error;
-  return fs::exists(path, error) || fs::exists(path.string() + ".index", error);
+  if (fs::exists(path, error) || fs::exists(path.string() + ".index", error)) return true;
+  return IsGlob(path.string()) && fs::is_directory(path.parent_path(), error);
 }
 
 // What an operator would have to allow, told from the words of the path alone.

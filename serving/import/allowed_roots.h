@@ -18,8 +18,8 @@ class AllowedRoots {
   // The real path of `path`, which is absolute, or relative to one of the roots (the first where it
   // exists). PermissionDenied when it leads outside, when it does not exist outside (so that
   // nothing is learned about the rest of the machine) or when there are no roots; NotFound when it
-  // is missing inside. A prefix of TensorFlow's ("model.ckpt" for "model.ckpt.index") need not
-  // exist itself.
+  // is missing inside. A prefix of TensorFlow's ("model.ckpt" for "model.ckpt.index") and a pattern
+  // of file names ("model.ckpt*") need not exist themselves.
   absl::StatusOr<std::string> Resolve(const std::string& path) const;
 
   const std::vector<std::string>& roots() const { return roots_; }

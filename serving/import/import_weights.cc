@@ -1,13 +1,11 @@
 #include "serving/import/import_weights.h"
 
 #include <algorithm>
-#include <map>
 #include <string>
 #include <utility>
 
 #include "base/status.h"
 #include "checkpoint/caffe/reader.h"
-#include "checkpoint/variable_role.h"
 #include "engine/executable.h"
 
 namespace zood::serving {
@@ -17,27 +15,20 @@ namespace {
 constexpr std::uint64_t kMaxMetadata = std::uint64_t{64} << 20;  // 100,000 variables
 constexpr std::uint64_t kBlocks = std::uint64_t{16} << 20;  // of a table, beside the largest tensor
 
-// What is read of the file, under the names that the network goes by. Counts in `done`.
-absl::StatusOr<models::WeightFile> FileOf(
-    const checkpoint::Reader& reader, bool prefer_moving_averages,
+// The file as the network sees it. Counts in `done`.
+models::WeightFile FileOf(
+    const checkpoint::Reader& reader,
     const std::function<absl::Status(std::int64_t done, std::int64_t total)>& progress,
     std::int64_t& done) {
-  ZOOD_ASSIGN_OR_RETURN(
-      const auto selected,
-      checkpoint::SelectVariables(
-          reader, {.prefer_moving_averages = prefer_moving_averages, .training_state = false}));
   models::WeightFile file;
-  std::map<std::string, std::string> names;
-  for (const checkpoint::Reader::Request& request : selected) {
-    const checkpoint::VariableInfo& found = *reader.Find(request.name);
-    file.variables.push_back({.name = request.as, .dtype = found.dtype, .shape = found.shape});
-    names[request.as] = request.name;
-  }
-  const auto total = static_cast<std::int64_t>(selected.size());
-  file.read = [&reader, &progress, &done, names = std::move(names),
+  file.variables.assign(reader.variables().begin(), reader.variables().end());
+  file.unread.assign(reader.unread().begin(), reader.unread().end());
+  const auto total = static_cast<std::int64_t>(file.variables.size());
+  file.read = [&reader, &progress, &done,
                total](const std::string& name) -> absl::StatusOr<Tensor> {
-    ZOOD_ASSIGN_OR_RETURN(Tensor tensor, reader.Read(names.at(name)));
-    ZOOD_RETURN_IF_ERROR(progress(++done, total));
+    ZOOD_ASSIGN_OR_RETURN(Tensor tensor, reader.Read(name));
+    done = std::min(done + 1, total);  // a tensor may be read twice, to be compared
+    ZOOD_RETURN_IF_ERROR(progress(done, total));
     return tensor;
   };
   return file;
@@ -72,17 +63,16 @@ MemoryPlan PlanMemory(const graph::Graph& graph, const checkpoint::Limits& limit
   return plan;
 }
 
-absl::StatusOr<TensorMap> ImportWeights(
+absl::StatusOr<models::MappedWeights> ImportWeights(
     const checkpoint::Reader& reader, const netdef::NetworkDefinition& network,
-    bool prefer_moving_averages,
+    const models::MapOptions& options,
     const std::function<absl::Status(std::int64_t done, std::int64_t total)>& progress) {
   std::int64_t done = 0;
-  ZOOD_ASSIGN_OR_RETURN(const models::WeightFile file,
-                        FileOf(reader, prefer_moving_averages, progress, done));
+  const models::WeightFile file = FileOf(reader, progress, done);
   const auto total = static_cast<std::int64_t>(file.variables.size());
   ZOOD_RETURN_IF_ERROR(progress(0, total));
   const std::string path = reader.files().empty() ? "the file" : reader.files().front();
-  absl::StatusOr<models::MappedWeights> mapped = network.MapWeights(reader.format(), file);
+  absl::StatusOr<models::MappedWeights> mapped = network.MapWeights(file, options);
   if (!mapped.ok()) {
     // The reader's own errors begin with the file.
     const bool told = std::string(mapped.status().message()).starts_with(path);
@@ -90,7 +80,7 @@ absl::StatusOr<TensorMap> ImportWeights(
   }
   // Some variables of a file are of no use to the network, and were not read.
   if (done < total) ZOOD_RETURN_IF_ERROR(progress(total, total));
-  return std::move(mapped->weights);
+  return mapped;
 }
 
 absl::StatusOr<Tensor> ReadMean(FileSystem& files, const std::string& path) {

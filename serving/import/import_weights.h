@@ -12,6 +12,7 @@
 #include "checkpoint/limits.h"
 #include "checkpoint/reader.h"
 #include "graph/graph.h"
+#include "models/weights/mapped_weights.h"
 #include "netdef/network_definition.h"
 
 namespace zood::serving {
@@ -31,12 +32,14 @@ struct MemoryPlan {
 MemoryPlan PlanMemory(const graph::Graph& graph, const checkpoint::Limits& limits,
                       std::uint64_t left);
 
-// Every variable of the network, float32 and in its shape, from the file; nothing else is read.
-// `progress` is told how many of the file's variables are done with, and may end it by an error.
-// InvalidArgument names the variables that are missing, have another shape, or are left over.
-absl::StatusOr<TensorMap> ImportWeights(
+// Every variable of the network, float32 and in its shape, from the file, and what became of
+// everything else in it. Only what the network takes is read. `progress` is told how many of the
+// file's variables are done with, and may end it by an error.
+// InvalidArgument names the variables that are missing, have another shape, or belong to a larger
+// network.
+absl::StatusOr<models::MappedWeights> ImportWeights(
     const checkpoint::Reader& reader, const netdef::NetworkDefinition& network,
-    bool prefer_moving_averages,
+    const models::MapOptions& options,
     const std::function<absl::Status(std::int64_t done, std::int64_t total)>& progress);
 
 // Caffe's mean image, [channels, height, width]; it takes a megabyte.

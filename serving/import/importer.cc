@@ -1,21 +1,26 @@
 #include "serving/import/importer.h"
 
 #include <algorithm>
-#include <cmath>
+#include <chrono>
+#include <iterator>
+#include <memory>
 #include <new>
 #include <optional>
+#include <span>
 #include <utility>
 
 #include "base/checksum.h"
 #include "base/labels_text.h"
 #include "base/mapping.h"
 #include "base/status.h"
+#include "base/tensorflow/files.h"
 #include "base/unicode.h"
 #include "checkpoint/reader.h"
-#include "engine/executable.h"
 #include "graph/operations.h"
 #include "netdef/formats.h"
 #include "serving/import/import_weights.h"
+#include "serving/import/trial_run.h"
+#include "serving/version_loader.h"
 #include "store/names.h"
 
 namespace zood::serving {
@@ -35,37 +40,18 @@ absl::StatusOr<std::string> FindFile(const std::vector<std::string>& files, cons
   return InvalidArgument("the {} '{}' is not among the import's files", what, name);
 }
 
-std::string FormatName(checkpoint::Format format) {
-  switch (format) {
-    case checkpoint::Format::kTensorFlowV1:
-      return "tensorflow_v1";
-    case checkpoint::Format::kTensorFlowV2:
-      return "tensorflow_v2";
-    case checkpoint::Format::kCaffe:
-      return "caffe";
-    case checkpoint::Format::kPyTorch:
-      return "pytorch";
-  }
-  return "unknown";
+// The graph and the state file that TensorFlow writes beside a checkpoint: not looked at.
+bool IsBesideCheckpoint(std::string_view file) {
+  return LastComponent(file) == "checkpoint" || file.ends_with(".meta");
 }
 
-// What a network answers to some picture, once and slowly: only whether it answers at all counts.
-absl::Status CheckComputes(std::shared_ptr<const graph::Graph> graph, const TensorMap& weights) {
-  const engine::CompileOptions options{.batch_sizes = {1}, .end_points = {}, .threads = 1};
-  ZOOD_ASSIGN_OR_RETURN(auto executable, engine::Executable::Compile(graph, weights, options));
-  ZOOD_ASSIGN_OR_RETURN(auto execution, engine::Execution::Create(std::move(executable)));
-  std::uint32_t state = 1;
-  for (float& value : execution->input(1)) {
-    state = state * 1664525 + 1013904223;  // Numerical Recipes' generator
-    value = static_cast<float>(state >> 8) * 0x1p-23f - 1;
-  }
-  ZOOD_RETURN_IF_ERROR(execution->Run(1));
-  if (!std::ranges::all_of(execution->logits(), [](float x) { return std::isfinite(x); })) {
-    return InvalidArgument(
-        "the network answers a picture with numbers that are not finite: are these the weights of "
-        "a trained network, and is it the right network?");
-  }
-  return absl::OkStatus();
+// Whether the reader, which has the files `parts`, was opened for `file` too.
+bool BelongsTo(std::span<const std::string> parts, std::string_view file) {
+  const std::string prefix = PrefixOfPart(file).value_or(std::string(file));
+  return std::ranges::any_of(parts, [&](const std::string& part) {
+    return LastComponent(part) == LastComponent(file) ||
+           LastComponent(part).starts_with(std::string(LastComponent(prefix)) + ".");
+  });
 }
 
 }  // namespace
@@ -81,13 +67,19 @@ class Importer::Job {
         progress_(progress),
         cancelled_(cancelled) {}
 
-  absl::StatusOr<store::PublishedVersion> Run() {
+  absl::StatusOr<Imported> Run() {
     const MappingWatch watch;
     const auto version = Prepare();
     // Before any other error, which may have come of the bytes that are missing.
     ZOOD_RETURN_IF_ERROR(watch.Check());
     if (!version.ok()) return version.status();
-    return importer_.catalogue_.Publish(*version, weights_);
+    // What will be loaded is what was stored.
+    const auto check = [&](const store::LoadedVersion& stored) {
+      return PartsOf(stored, importer_.zoo_).status();
+    };
+    ZOOD_ASSIGN_OR_RETURN(auto published,
+                          importer_.catalogue_.Publish(*version, mapped_.weights, check));
+    return Imported{.published = std::move(published), .report = std::move(report_)};
   }
 
  private:
@@ -99,7 +91,8 @@ class Importer::Job {
     ZOOD_RETURN_IF_ERROR(Gone());
     ZOOD_RETURN_IF_ERROR(CheckPreprocess());
     progress_(ImportStage::kChecking, 0, 0);
-    ZOOD_RETURN_IF_ERROR(CheckComputes(graph_, weights_));
+    ZOOD_RETURN_IF_ERROR(
+        TrialRun(graph_, mapped_.weights, importer_.options_.max_trial_run, cancelled_));
     ZOOD_RETURN_IF_ERROR(Gone());
     progress_(ImportStage::kPublishing, 0, 0);
     return Describe();
@@ -138,7 +131,8 @@ class Importer::Job {
     std::string where = "the network";
     if (!request_.network_file.empty()) {
       ZOOD_ASSIGN_OR_RETURN(where, FindFile(request_.files, request_.network_file, "network file"));
-      ZOOD_ASSIGN_OR_RETURN(spec.source, ReadText(where, "network file"));
+      ZOOD_ASSIGN_OR_RETURN(const std::string text, ReadText(where, "network file"));
+      spec.source = DecodeText(text, where).value_or(text);
       ZOOD_ASSIGN_OR_RETURN(spec.format, netdef::FormatOf(spec.source, where));
       std::erase(weight_files_, where);
       others_.push_back({where, "prototxt"});
@@ -195,26 +189,30 @@ class Importer::Job {
         PlanMemory(*graph_, importer_.options_.limits, importer_.budget_.left());
     ZOOD_ASSIGN_OR_RETURN(claim_,
                           importer_.budget_.Claim(plan.bytes, "the import of " + request_.model));
-    ZOOD_ASSIGN_OR_RETURN(const auto reader,
-                          checkpoint::Open(files_, weight_files_.front(), plan.limits));
+    // Any of them names the checkpoint; best one that holds weights.
+    const auto beside = [](const std::string& file) { return IsBesideCheckpoint(file); };
+    auto first = std::ranges::find_if_not(weight_files_, beside);
+    if (first == weight_files_.end()) first = weight_files_.begin();
+    ZOOD_ASSIGN_OR_RETURN(const auto reader, checkpoint::Open(files_, *first, plan.limits));
     for (const std::string& file : weight_files_) {
-      const bool belongs = std::ranges::any_of(reader->files(), [&](const std::string& part) {
-        return LastComponent(part) == LastComponent(file) ||
-               LastComponent(part).starts_with(std::string(LastComponent(file)) + ".");
-      });
-      if (!belongs && file != weight_files_.front()) {
+      if (file != *first && !beside(file) && !BelongsTo(reader->files(), file)) {
         return InvalidArgument("'{}' is no part of the checkpoint '{}', and nothing else names it",
-                               file, weight_files_.front());
+                               file, *first);
       }
     }
-    format_ = FormatName(reader->format());
+    format_ = std::string(checkpoint::Id(reader->format()));
     weight_paths_.assign(reader->files().begin(), reader->files().end());
-    ZOOD_ASSIGN_OR_RETURN(
-        weights_,
-        ImportWeights(*reader, *network_, request_.prefer_moving_averages,
-                      [&](std::int64_t done, std::int64_t total) { return Read(done, total); }));
+    ZOOD_ASSIGN_OR_RETURN(mapped_, ImportWeights(*reader, *network_, request_.weights,
+                                                 [&](std::int64_t done, std::int64_t total) {
+                                                   return Read(done, total);
+                                                 }));
+    report_ = ReportOf(mapped_, format_);
+    if (labels_.empty()) report_.assumptions.push_back("no labels were given: classes are numbers");
+    if (!reader->remark().empty()) {
+      report_.choices.push_back(importer_.DisplayPath(request_, reader->remark()));
+    }
     claim_.Resize(plan.compiling_bytes);
-    return graph_->CheckWeights(weights_);
+    return graph_->CheckWeights(mapped_.weights);
   }
 
   absl::Status CheckPreprocess() {
@@ -228,6 +226,9 @@ class Importer::Job {
       ZOOD_ASSIGN_OR_RETURN(netdef::NetworkPreprocessing own,
                             network_->Preprocessing(mean ? &*mean : nullptr));
       preprocess_ = std::move(own.spec);
+      std::ranges::move(own.found, std::back_inserter(report_.choices));
+      std::ranges::move(own.unused, std::back_inserter(report_.choices));
+      std::ranges::move(own.assumed, std::back_inserter(report_.assumptions));
     }
     ZOOD_ASSIGN_OR_RETURN(const Shape made, image::OutputShape(preprocess_));
     const Shape& wanted = graph_->input_shape();
@@ -278,10 +279,11 @@ class Importer::Job {
   std::vector<std::string> labels_;
   image::PreprocessSpec preprocess_;
   MemoryClaim claim_;
-  TensorMap weights_;
+  models::MappedWeights mapped_;
   std::vector<std::string> weight_files_;  // of the request
   std::vector<std::string> weight_paths_;  // of the reader
   std::string format_;
+  ImportReport report_;
   std::string mean_path_;
   std::vector<std::pair<std::string, std::string>> others_;  // path, format
 };
@@ -316,16 +318,31 @@ absl::Status Importer::Check(const ImportRequest& request) const {
   return netdef::BuildNetwork(request.network, zoo_).status();
 }
 
-absl::StatusOr<store::PublishedVersion> Importer::Import(FileSystem& files,
-                                                         const ImportRequest& request,
-                                                         const ImportProgress& progress,
-                                                         const std::function<bool()>& cancelled) {
-  ZOOD_RETURN_IF_ERROR(Check(request));
+namespace {
+
+// What the caller and the importer's thread tell each other.
+struct Exchange {
   Mutex mutex;
   CondVar changed;
-  std::optional<absl::StatusOr<store::PublishedVersion>> result;
-  worker_.Post([&] {
-    auto published = [&]() -> absl::StatusOr<store::PublishedVersion> {
+  bool begun ABSL_GUARDED_BY(mutex) = false;
+  bool given_up ABSL_GUARDED_BY(mutex) = false;
+  std::optional<absl::StatusOr<Imported>> result ABSL_GUARDED_BY(mutex);
+};
+
+}  // namespace
+
+absl::StatusOr<Imported> Importer::Import(FileSystem& files, const ImportRequest& request,
+                                          const ImportProgress& progress,
+                                          const std::function<bool()>& cancelled) {
+  ZOOD_RETURN_IF_ERROR(Check(request));
+  const auto exchange = std::make_shared<Exchange>();
+  worker_.Post([&, this, exchange] {
+    {
+      const MutexLock lock(exchange->mutex);
+      if (exchange->given_up) return;  // and the references lead nowhere
+      exchange->begun = true;
+    }
+    auto imported = [&]() -> absl::StatusOr<Imported> {
       try {
         return Job(*this, files, request, progress, cancelled).Run();
       } catch (const std::bad_alloc&) {
@@ -335,15 +352,24 @@ absl::StatusOr<store::PublishedVersion> Importer::Import(FileSystem& files,
             request.model);
       }
     }();
-    MutexLock lock(mutex);
-    result = std::move(published);
-    changed.NotifyAll();
+    const MutexLock lock(exchange->mutex);
+    exchange->result = std::move(imported);
+    exchange->changed.NotifyAll();
   });
-  MutexLock lock(mutex);
-  while (!result) changed.Wait(mutex);
-  if (result->ok()) return *std::move(result);
-  return absl::Status(result->status().code(),
-                      DisplayPath(request, std::string(result->status().message())));
+  constexpr auto kLook = std::chrono::milliseconds(50);
+  const MutexLock lock(exchange->mutex);
+  while (!exchange->result) {
+    exchange->changed.WaitUntil(exchange->mutex, std::chrono::steady_clock::now() + kLook);
+    // One that waits for another import need not wait on for nobody.
+    if (!exchange->begun && cancelled && cancelled()) {
+      exchange->given_up = true;
+      return Cancelled("the caller has gone");
+    }
+  }
+  absl::StatusOr<Imported>& result = *exchange->result;
+  if (result.ok()) return std::move(result);
+  return absl::Status(result.status().code(),
+                      DisplayPath(request, std::string(result.status().message())));
 }
 
 }  // namespace zood::serving

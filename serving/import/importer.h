@@ -1,12 +1,14 @@
 // From other people's files to a version in the store.
 //
 //   files -> checkpoint reader -> name map -> every variable accounted for -> the network is built
-//   and run once -> the store publishes the version, whole or not at all
+//   and run once -> stored -> read back as the loader does -> the store publishes the version,
+//   whole or not at all
 //
 // Nothing is changed by an import that fails, and what is being served is not disturbed: imports
 // run one at a time on a thread of low priority, and claim the memory they need first.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -19,9 +21,11 @@
 #include "base/file.h"
 #include "checkpoint/limits.h"
 #include "image/preprocess.h"
+#include "models/weights/mapped_weights.h"
 #include "models/zoo.h"
 #include "netdef/network_spec.h"
 #include "serving/catalogue.h"
+#include "serving/import/import_report.h"
 #include "serving/memory_budget.h"
 #include "serving/worker_pool.h"
 
@@ -41,7 +45,7 @@ struct ImportRequest {
   std::string mean_file;  // Caffe's mean.binaryproto among the files; empty for none
   std::optional<image::PreprocessSpec> preprocess;  // instead of the network's own
   std::variant<std::monostate, std::vector<std::string>, LabelFile> labels;
-  bool prefer_moving_averages = true;
+  models::MapOptions weights;  // what is taken from the files
   std::vector<std::string> aliases;
   std::string note;
   std::map<std::string, std::string> tags;
@@ -67,8 +71,14 @@ struct ImporterOptions {
   // Of one image, as graph::CountOperations() counts: the import computes one to see that the
   // network answers. Fifty times VGG-19.
   double max_operations = 1e12;
+  std::chrono::steady_clock::duration max_trial_run = std::chrono::seconds(60);  // of computing it
   std::uint64_t max_text_bytes = 16 << 20;  // of a .prototxt or a label file
   std::string build;                        // kept in every version: "zood 0.1.0"
+};
+
+struct Imported {
+  store::PublishedVersion published;
+  ImportReport report;
 };
 
 // Thread-safe.
@@ -82,11 +92,12 @@ class Importer {
   absl::Status Check(const ImportRequest& request) const;
 
   // Blocks until the version is published or the import has failed; the errors are those that
-  // zood/v1/models.proto lists. `cancelled` is asked between the stages and between variables;
-  // empty means no.
-  absl::StatusOr<store::PublishedVersion> Import(FileSystem& files, const ImportRequest& request,
-                                                 const ImportProgress& progress,
-                                                 const std::function<bool()>& cancelled);
+  // zood/v1/models.proto lists. `cancelled` is asked between the stages, between variables and
+  // between the layers that are computed; empty means no. An import that waits for another one ends
+  // at once.
+  absl::StatusOr<Imported> Import(FileSystem& files, const ImportRequest& request,
+                                  const ImportProgress& progress,
+                                  const std::function<bool()>& cancelled);
 
  private:
   class Job;

@@ -1,4 +1,4 @@
-#include "base/machine_memory.h"
+#include "base/system/machine_memory.h"
 
 #include <gtest/gtest.h>
 

@@ -3,8 +3,8 @@
 #include <gtest/gtest.h>
 
 #include "base/checksum.h"
+#include "base/tensorflow/files.h"
 #include "checkpoint/reader.h"
-#include "checkpoint/tensorflow/open.h"
 #include "checkpoint/tensorflow/table_builder.h"
 #include "tests/checkpoint/support/byte_mutation.h"
 #include "tests/checkpoint/support/fixtures.h"
@@ -88,6 +88,56 @@ TEST(OpenTest, FollowsTheStateFileOfADirectory) {
   }
 }
 
+TEST(OpenTest, TheGraphStandsForItsWeights) {
+  MemoryFileSystem files;
+  AddFixture(files, "sharded_v2.ckpt");
+  AddFixture(files, "lenet12_v1.ckpt");
+  files.files["/zoo/sharded_v2.ckpt.meta"] = "not looked at";
+  files.files["/zoo/lenet12_v1.ckpt.meta"] = "not looked at";
+  files.files["/zoo/alone.meta"] = "no weights beside it";
+  for (const std::string path : {"/zoo/sharded_v2.ckpt.meta", "/zoo/lenet12_v1.ckpt.meta",
+                                 "/zoo/sharded*", "/zoo/sharded_v2.ckpt.*", "/zoo/lenet12_v1*"}) {
+    EXPECT_TRUE(OpenStatus(files, path).ok()) << path << ": " << OpenStatus(files, path);
+  }
+  EXPECT_FALSE(OpenStatus(files, "/zoo/alone.meta").ok());
+  ExpectError(OpenStatus(files, "/zoo/*.ckpt*"), absl::StatusCode::kInvalidArgument,
+              "lenet12_v1.ckpt, sharded_v2.ckpt");
+  ExpectError(OpenStatus(files, "/zoo/none*"), absl::StatusCode::kNotFound, "none*");
+}
+
+// The directory was copied from the machine that trained, or old checkpoints were deleted.
+TEST(OpenTest, FollowsAStateFileThatWasMoved) {
+  MemoryFileSystem files;
+  AddFixture(files, "lenet12_v2.ckpt");
+  AddFixture(files, "trained_adam_v2.ckpt");
+  files.files["/zoo/checkpoint"] =
+      "model_checkpoint_path: \"/home/me/train/gone.ckpt-10\"\n"
+      "all_model_checkpoint_paths: \"/home/me/train/lenet12_v2.ckpt\"\n"
+      "all_model_checkpoint_paths: \"/home/me/train/trained_adam_v2.ckpt\"\n"
+      "all_model_checkpoint_paths: \"/home/me/train/gone.ckpt-10\"\n";
+  for (const std::string path : {"/zoo", "/zoo/", "/zoo/checkpoint"}) {
+    const auto reader = Open(files, path);
+    ASSERT_TRUE(reader.ok()) << reader.status();
+    EXPECT_THAT((*reader)->files().front(), HasSubstr("/zoo/trained_adam_v2.ckpt.index"));
+    EXPECT_THAT((*reader)->remark(), HasSubstr("gone.ckpt-10"));
+  }
+  files.files["/zoo/checkpoint"] = "model_checkpoint_path: \"/tmp/run/lenet12_v2.ckpt\"\n";
+  EXPECT_THAT((*Open(files, "/zoo"))->remark(), HasSubstr("/tmp/run/lenet12_v2.ckpt"));
+  files.files["/zoo/checkpoint"] = "model_checkpoint_path: \"lenet12_v2.ckpt\"\n";
+  EXPECT_EQ((*Open(files, "/zoo"))->remark(), "");
+}
+
+TEST(OpenTest, ADirectoryWithOneCheckpointNeedsNoStateFile) {
+  MemoryFileSystem files;
+  AddFixture(files, "lenet12_v2.ckpt");
+  const auto reader = Open(files, "/zoo");
+  ASSERT_TRUE(reader.ok()) << reader.status();
+  EXPECT_THAT((*reader)->remark(), HasSubstr("only checkpoint"));
+  AddFixture(files, "trained_adam_v2.ckpt");
+  ExpectError(OpenStatus(files, "/zoo"), absl::StatusCode::kNotFound,
+              "lenet12_v2.ckpt, trained_adam_v2.ckpt");
+}
+
 TEST(OpenTest, RefusesAStateFileThatLeavesItsDirectory) {
   MemoryFileSystem files;
   AddFixture(files, "trained_adam_v2.ckpt");
@@ -112,10 +162,11 @@ TEST(OpenTest, DamagedStateFilesStayInsideOrSayWhatIsWrong) {
     std::string& state = files.files["/zoo/checkpoint"];
     state = original;
     DamageRandomly(random, state);
-    const auto newest = ResolveStateFile(files, "/zoo");
+    const auto newest = NewestCheckpoint(files, "/zoo");
     if (newest.ok()) {
-      EXPECT_TRUE(newest->starts_with("/zoo/")) << *newest << " of " << state;
-      EXPECT_EQ((*newest + "/").find("/../"), std::string::npos) << *newest << " of " << state;
+      EXPECT_TRUE(newest->path.starts_with("/zoo/")) << newest->path << " of " << state;
+      EXPECT_EQ((newest->path + "/").find("/../"), std::string::npos)
+          << newest->path << " of " << state;
       continue;
     }
     ++errors;

@@ -64,6 +64,31 @@ TEST_F(FilesTest, AFileIsItself) {
   EXPECT_THAT(Parts("m.caffemodel"), testing::ElementsAre("m.caffemodel"));
 }
 
+// What people name a checkpoint by.
+TEST_F(FilesTest, EachPartNamesTheCheckpoint) {
+  Write("m.ckpt-1.index");
+  Write("m.ckpt-1.data-00000-of-00001");
+  Write("m.ckpt-1.meta");
+  Write("checkpoint", "model_checkpoint_path: \"/home/me/m.ckpt-1\"\n");
+  const auto found = [&](const std::string& name) {
+    const auto checkpoint = FindCheckpoint(folder_ + "/" + name);
+    EXPECT_TRUE(checkpoint.ok()) << checkpoint.status();
+    return checkpoint.ok() ? checkpoint->path : "";
+  };
+  for (const std::string name : {"m.ckpt-1", "m.ckpt-1.index", "m.ckpt-1.data-00000-of-00001",
+                                 "m.ckpt-1.meta", "m.ckpt-1*", "m.ckpt-1.*", "", "checkpoint"}) {
+    EXPECT_EQ(found(name), folder_ + "/m.ckpt-1") << name;
+  }
+  Write("m.ckpt-10.index");
+  EXPECT_EQ(FindCheckpoint(folder_ + "/m.ckpt-1*").status().code(),
+            absl::StatusCode::kInvalidArgument);
+  Write("old.ckpt");
+  Write("old.ckpt.meta");
+  EXPECT_EQ(found("old.ckpt.meta"), folder_ + "/old.ckpt");
+  Write("weights.data");
+  EXPECT_EQ(found("weights.data"), folder_ + "/weights.data") << "no part of anything";
+}
+
 TEST_F(FilesTest, NothingThere) {
   EXPECT_EQ(FilesOfCheckpoint(folder_ + "/none").status().code(), absl::StatusCode::kNotFound);
   EXPECT_EQ(FilesOfCheckpoint(folder_).status().code(), absl::StatusCode::kInvalidArgument);

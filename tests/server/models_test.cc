@@ -235,6 +235,24 @@ TEST_F(ModelsTest, BadUploadsSayWhatIsWrongAndLeaveNothing) {
   EXPECT_TRUE(Upload(LeNetSpec(), {{"a.ckpt", whole}}).status.ok());
 }
 
+TEST_F(ModelsTest, ASecondImportSaysWhichVersionAnswers) {
+  ASSERT_NO_FATAL_FAILURE(Start());
+  const Imported first = Import(LeNetSpec(), {ckpt_ + "/lenet12_v1.ckpt"});
+  ASSERT_TRUE(first.status.ok()) << first.status.error_message();
+  EXPECT_EQ(first.version.import_report().answering_version(), 1);
+  EXPECT_EQ(first.version.import_report().variables(), 8);
+  EXPECT_EQ(first.version.import_report().format(), "tensorflow_v1");
+  const Imported second = Import(LeNetSpec(), {ckpt_ + "/lenet12_v2*"});
+  ASSERT_TRUE(second.status.ok()) << second.status.error_message();
+  EXPECT_EQ(second.version.version(), 2);
+  EXPECT_EQ(second.version.import_report().answering_version(), 1);
+  EXPECT_EQ(second.version.import_report().answering_alias(), "stable");
+  v1::ImportSpec moving = LeNetSpec();
+  moving.add_aliases("stable");
+  EXPECT_EQ(
+      Import(moving, {ckpt_ + "/lenet12_v2.ckpt"}).version.import_report().answering_version(), 3);
+}
+
 TEST_F(ModelsTest, WithoutRootsNothingIsReadByPath) {
   options_.runtime.model_roots.clear();
   ASSERT_NO_FATAL_FAILURE(Start());

@@ -22,9 +22,14 @@ class ImporterTest : public ServingTest {
   ImportRequest LeNetRequest(const std::string& file = "lenet12_v1.ckpt") {
     return {.model = "digits", .network = SmallLeNet(), .files = {CheckpointPath(file)}};
   }
-  absl::StatusOr<store::PublishedVersion> Import(const ImportRequest& request) {
+  absl::StatusOr<Imported> ImportWithReport(const ImportRequest& request) {
     return runtime_->importer().Import(FileSystem::Native(), request,
                                        [](ImportStage, std::int64_t, std::int64_t) {}, {});
+  }
+  absl::StatusOr<store::PublishedVersion> Import(const ImportRequest& request) {
+    auto imported = ImportWithReport(request);
+    if (!imported.ok()) return imported.status();
+    return imported->published;
   }
   std::string Write(const std::string& name, const std::string& bytes) {
     const std::string path = directory_.path() + "/" + name;
@@ -262,9 +267,9 @@ TEST_F(ImporterTest, OnlyWhatTheNetworkWantsIsRead) {
   std::ofstream(data, std::ios::binary) << bytes;
   ImportRequest request = LeNetRequest();
   request.files = {prefix};
-  const absl::Status status = Import(request).status();
-  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
-  EXPECT_NE(status.message().find("1 unknown: zz/extra [3]"), std::string::npos) << status;
+  const auto published = Import(request);
+  ASSERT_TRUE(published.ok()) << published.status();
+  EXPECT_EQ(published->digest, Import(LeNetRequest())->digest);
 }
 
 TEST_F(ImporterTest, ItEndsBetweenTwoVariablesWhenTheCallerHasGone) {
@@ -308,10 +313,10 @@ TEST_F(ImporterTest, MovingAveragesArePreferredUnlessToldOtherwise) {
   ASSERT_TRUE(checkpoint::WriteBundle(FileSystem::Native(), prefix, tensors).ok());
   ImportRequest request = LeNetRequest();
   request.files = {prefix};
-  request.prefer_moving_averages = false;
+  request.weights.prefer_moving_averages = false;
   const auto without = Import(request);
   ASSERT_TRUE(without.ok()) << without.status();
-  request.prefer_moving_averages = true;
+  request.weights.prefer_moving_averages = true;
   const auto preferred = Import(request);
   ASSERT_TRUE(preferred.ok()) << preferred.status();
   EXPECT_NE(without->digest, preferred->digest);
