@@ -10,7 +10,7 @@ set(private_headers
   dataset/builder dataset/files dataset/formats/.*
   graph/pick graph/window
   engine/inference/.* engine/kernels/.* engine/training/.*
-  models/labels models/architectures/.* models/weights/weight_layout
+  models/labels models/architectures/.* models/weights/(naming|weight_layout|weight_part)
   train/batch_source train/scorer train/stepper train/training_plan train/training_state
   train/input/augmentation_.*
   store/limits store/migration store/new_.* store/store_directory
