@@ -11,6 +11,8 @@ find_package(Protobuf REQUIRED)
 find_package(SQLite3 REQUIRED)
 find_package(JPEG REQUIRED)
 pkg_check_modules(spng REQUIRED IMPORTED_TARGET spng)
+pkg_check_modules(webp REQUIRED IMPORTED_TARGET libwebp)
+find_package(GIF 5 REQUIRED)
 pkg_check_modules(regex REQUIRED IMPORTED_TARGET re2)  # "re2" itself is what gRPC looks for
 pkg_check_modules(utf8proc REQUIRED IMPORTED_TARGET libutf8proc)
 find_package(Snappy CONFIG REQUIRED)

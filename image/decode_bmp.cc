@@ -1,148 +1,157 @@
-// Windows bitmaps without compression: 8 bits with a palette, 24 bits, 32 bits; either row order.
-// Layout: the BITMAPFILEHEADER and BITMAPINFOHEADER of the Windows API; later headers extend these.
+// Windows and OS/2 bitmaps: palettes of 1, 4 and 8 bits, plain or run-length coded; 16, 24 and 32
+// bits in any order of colors; either order of rows. The values are Pillow's.
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstdint>
-#include <cstdlib>
+#include <memory>
 #include <span>
+#include <vector>
 
 #include "base/status.h"
+#include "image/bmp.h"
+#include "image/chunks.h"
 #include "image/decoders.h"
 
 namespace zood::image {
 namespace {
 
-constexpr std::size_t kFileHeaderBytes = 14;
-constexpr std::uint32_t kInfoHeaderBytes = 40;
-constexpr std::uint32_t kUncompressed = 0;
-constexpr std::uint32_t kBitFields = 3;
-constexpr std::size_t kMasksOffset = kFileHeaderBytes + kInfoHeaderBytes;
-
 using Bytes = std::span<const std::byte>;
+using Palette = std::array<std::uint8_t, 256 * 3>;
 
-std::uint32_t Read16(Bytes bytes, std::size_t at) {
-  return std::to_integer<std::uint32_t>(bytes[at]) | std::to_integer<std::uint32_t>(bytes[at + 1])
-                                                         << 8;
-}
-std::uint32_t Read32(Bytes bytes, std::size_t at) {
-  return Read16(bytes, at) | Read16(bytes, at + 2) << 16;
-}
-
-struct Header {
-  std::size_t pixels_at = 0;
-  std::size_t palette_at = 0;
-  std::uint32_t palette_size = 0;  // entries of 4 bytes: blue, green, red, unused
-  std::int64_t width = 0;
-  std::int64_t height = 0;
-  bool top_down = false;
-  int bytes_per_pixel = 0;
-
-  // Rows start at multiples of four bytes.
-  std::size_t row_bytes() const {
-    return (static_cast<std::size_t>(width) * bytes_per_pixel + 3) / 4 * 4;
-  }
-};
-
-// 32-bit pictures may name the place of each colour; only the usual order is read.
-absl::Status CheckMasks(Bytes bytes) {
-  if (bytes.size() < kMasksOffset + 12) return InvalidArgument("BMP is cut off in its header");
-  const std::array<std::uint32_t, 3> masks = {Read32(bytes, kMasksOffset),
-                                              Read32(bytes, kMasksOffset + 4),
-                                              Read32(bytes, kMasksOffset + 8)};
-  if (masks != std::array<std::uint32_t, 3>{0xff0000, 0xff00, 0xff}) {
-    return InvalidArgument(
-        "BMP has the colour masks {:08x} {:08x} {:08x}; only 00ff0000 0000ff00 000000ff is read",
-        masks[0], masks[1], masks[2]);
-  }
-  return absl::OkStatus();
-}
-
-absl::StatusOr<Header> ReadHeader(Bytes bytes) {
-  if (bytes.size() < kFileHeaderBytes + kInfoHeaderBytes) {
-    return InvalidArgument("BMP is cut off in its header: {} bytes", bytes.size());
-  }
-  const std::uint32_t info_bytes = Read32(bytes, 14);
-  if (info_bytes < kInfoHeaderBytes || info_bytes > bytes.size() - kFileHeaderBytes) {
-    return InvalidArgument("BMP has an information header of {} bytes, expected 40 or more",
-                           info_bytes);
-  }
-  const auto signed_height = static_cast<std::int32_t>(Read32(bytes, 22));
-  const std::uint32_t bits = Read16(bytes, 28);
-  const std::uint32_t compression = Read32(bytes, 30);
-  Header header = {
-      .pixels_at = Read32(bytes, 10),
-      .palette_at = kFileHeaderBytes + info_bytes,
-      .width = static_cast<std::int32_t>(Read32(bytes, 18)),
-      .height = std::abs(std::int64_t{signed_height}),
-      .top_down = signed_height < 0,
-      .bytes_per_pixel = static_cast<int>(bits / 8),
-  };
-  if (bits != 8 && bits != 24 && bits != 32) {
-    return InvalidArgument("BMP has {} bits a pixel; 8, 24 and 32 are read", bits);
-  }
-  if (compression == kBitFields && bits == 32) {
-    ZOOD_RETURN_IF_ERROR(CheckMasks(bytes));
-  } else if (compression != kUncompressed) {
-    return InvalidArgument("BMP has compression {}; only uncompressed pictures are read",
-                           compression);
-  }
-  if (header.width < 0) return InvalidArgument("BMP has a negative width, {}", header.width);
-  if (bits == 8) {
-    const std::uint32_t used = Read32(bytes, 46);
-    header.palette_size = used == 0 ? 256 : used;
-  }
-  return header;
-}
-
-// The colours of an 8-bit picture. Entries that the file does not have are black.
-absl::StatusOr<std::array<std::uint8_t, 256 * 3>> ReadPalette(Bytes bytes, const Header& header) {
-  if (header.palette_size > 256 ||
-      header.palette_at + std::size_t{4} * header.palette_size > bytes.size()) {
-    return InvalidArgument("BMP of {} bytes has no room for its palette of {} colours",
-                           bytes.size(), header.palette_size);
-  }
-  std::array<std::uint8_t, 256 * 3> palette = {};
+// The colors of an image with a palette. Those that the file does not have are black.
+Palette ReadPalette(Bytes bytes, const BmpHeader& header) {
+  Palette palette = {};
   for (std::size_t i = 0; i < header.palette_size; ++i) {
+    const std::size_t at = header.palette_at + i * static_cast<std::size_t>(header.palette_stride);
     for (std::size_t c = 0; c < 3; ++c) {
-      palette[3 * i + c] = std::to_integer<std::uint8_t>(bytes[header.palette_at + 4 * i + 2 - c]);
+      palette[3 * i + c] = std::to_integer<std::uint8_t>(bytes[at + 2 - c]);
     }
   }
   return palette;
 }
 
-}  // namespace
-
-absl::StatusOr<Image> DecodeBmp(Bytes bytes, const DecodeOptions& options,
-                                const DecodeLimits& limits) {
-  ZOOD_ASSIGN_OR_RETURN(const Header header, ReadHeader(bytes));
-  ZOOD_RETURN_IF_ERROR(CheckSize("BMP", static_cast<std::uint64_t>(header.height),
-                                 static_cast<std::uint64_t>(header.width), limits));
-  const std::size_t needed = header.row_bytes() * static_cast<std::size_t>(header.height);
-  if (header.pixels_at > bytes.size() || needed > bytes.size() - header.pixels_at) {
-    return InvalidArgument(
-        "BMP is cut off: {} x {} pixels of {} bytes from byte {} on need {} bytes, the file has {}",
-        header.width, header.height, header.bytes_per_pixel, header.pixels_at,
-        header.pixels_at + needed, bytes.size());
+// One color of a pixel, from the bits of a mask to the whole range of a byte.
+class Channel {
+ public:
+  explicit Channel(std::uint32_t mask) : mask_(mask) {
+    if (mask == 0) return;
+    const int bits = std::popcount(mask);
+    shift_ = std::countr_zero(mask) + std::max(bits - 8, 0);  // of longer ones the upper byte
+    const unsigned most = (1u << std::min(bits, 8)) - 1;
+    for (unsigned i = 0; i <= most; ++i) scaled_[i] = static_cast<std::uint8_t>(i * 255 / most);
   }
-  std::array<std::uint8_t, 256 * 3> palette = {};
-  if (header.bytes_per_pixel == 1) {
-    ZOOD_ASSIGN_OR_RETURN(palette, ReadPalette(bytes, header));
+  std::uint8_t operator()(std::uint32_t pixel) const { return scaled_[(pixel & mask_) >> shift_]; }
+
+ private:
+  std::uint32_t mask_;
+  int shift_ = 0;
+  std::array<std::uint8_t, 256> scaled_ = {};
+};
+
+class BmpDecoder final : public Decoder {
+ public:
+  BmpDecoder(Bytes bytes, const DecodeOptions& options) : options_(options), bytes_(bytes) {}
+
+  absl::Status Open(const DecodeLimits& limits) {
+    ZOOD_ASSIGN_OR_RETURN(bmp_, ReadBmpHeader(bytes_));
+    ZOOD_RETURN_IF_ERROR(CheckSize(Format::kBmp, bmp_.height, bmp_.width, limits));
+    const bool is_plain = bmp_.coding == BmpCoding::kPlain;
+    const std::uint64_t needed = is_plain ? bmp_.row_bytes() * bmp_.height : 2;
+    if (bmp_.pixels_at > bytes_.size() || needed > bytes_.size() - bmp_.pixels_at) {
+      return InvalidArgument(
+          "BMP is cut off: {} x {} pixels of {} bits from byte {} on need {} bytes, the file has "
+          "{}",
+          bmp_.width, bmp_.height, bmp_.bits, bmp_.pixels_at, bmp_.pixels_at + needed,
+          bytes_.size());
+    }
+    header_ = {.format = Format::kBmp,
+               .size = {static_cast<int>(bmp_.height), static_cast<int>(bmp_.width)}};
+    header_.memory = ResultBytes(header_.size, options_) +
+                     (is_plain ? 0 : bmp_.height * bmp_.width) + kSmallMemory;
+    return absl::OkStatus();
   }
 
-  Image image({static_cast<int>(header.height), static_cast<int>(header.width)}, 3);
-  for (int y = 0; y < image.height; ++y) {
-    const int stored = header.top_down ? y : image.height - 1 - y;
-    const std::byte* from = bytes.data() + header.pixels_at + stored * header.row_bytes();
-    std::uint8_t* to = image.row(y);
-    for (int x = 0; x < image.width; ++x, from += header.bytes_per_pixel, to += 3) {
-      if (header.bytes_per_pixel == 1) {
-        std::copy_n(palette.data() + 3 * std::to_integer<std::size_t>(*from), 3, to);
-      } else {
-        for (int c = 0; c < 3; ++c) to[c] = std::to_integer<std::uint8_t>(from[2 - c]);
+  absl::StatusOr<Image> Read(Watch& watch) override {
+    Image image(header_.size, 3);
+    ZOOD_RETURN_IF_ERROR(bmp_.coding != BmpCoding::kPlain ? ReadRuns(watch, image)
+                         : bmp_.has_palette()             ? ReadIndices(watch, image)
+                                                          : ReadColors(watch, image));
+    return options_.channels == 1 ? ToGray(image) : image;
+  }
+
+ private:
+  static constexpr std::uint64_t kSmallMemory = 4 << 10;
+
+  // Where the file has the image's row y.
+  std::size_t StoredRow(int y) const {
+    return static_cast<std::size_t>(bmp_.top_down ? y : header_.size.height - 1 - y);
+  }
+  const std::byte* RowData(int y) const {
+    return bytes_.data() + bmp_.pixels_at + StoredRow(y) * bmp_.row_bytes();
+  }
+
+  absl::Status ReadRuns(Watch& watch, Image& image) const {
+    const Palette palette = ReadPalette(bytes_, bmp_);
+    std::vector<std::uint8_t> indices(bmp_.height * bmp_.width);
+    ZOOD_RETURN_IF_ERROR(UnpackRuns(bytes_, bmp_, watch, indices));
+    for (int y = 0; y < image.height; ++y) {
+      const std::uint8_t* from = indices.data() + StoredRow(y) * bmp_.width;
+      std::uint8_t* to = image.row(y);
+      for (int x = 0; x < image.width; ++x) {
+        to = std::copy_n(palette.data() + 3 * std::size_t{from[x]}, 3, to);
       }
     }
+    return absl::OkStatus();
   }
-  return options.channels == 1 ? ToGray(image) : image;
+
+  absl::Status ReadIndices(Watch& watch, Image& image) const {
+    const Palette palette = ReadPalette(bytes_, bmp_);
+    const auto bits = static_cast<std::size_t>(bmp_.bits);
+    const auto mask = (std::size_t{1} << bits) - 1;
+    for (int y = 0; y < image.height; ++y) {
+      const std::byte* from = RowData(y);
+      std::uint8_t* to = image.row(y);
+      for (std::size_t x = 0; x < bmp_.width; ++x) {  // the first pixel in the highest bits
+        const std::size_t at = x * bits;
+        const std::size_t index =
+            std::to_integer<std::size_t>(from[at / 8]) >> (8 - bits - at % 8) & mask;
+        to = std::copy_n(palette.data() + 3 * index, 3, to);
+      }
+      ZOOD_RETURN_IF_ERROR(watch.Advance(bmp_.width));
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status ReadColors(Watch& watch, Image& image) const {
+    const std::array<Channel, 3> channels = {Channel(bmp_.masks[0]), Channel(bmp_.masks[1]),
+                                             Channel(bmp_.masks[2])};
+    const int bytes_per_pixel = bmp_.bits / 8;
+    for (int y = 0; y < image.height; ++y) {
+      const Bytes row(RowData(y), bmp_.row_bytes());
+      std::uint8_t* to = image.row(y);
+      for (int x = 0; x < image.width; ++x) {
+        const auto pixel = static_cast<std::uint32_t>(ReadInteger(
+            row, static_cast<std::size_t>(x) * static_cast<std::size_t>(bytes_per_pixel),
+            bytes_per_pixel, /*big_endian=*/false));
+        for (const Channel& channel : channels) *to++ = channel(pixel);
+      }
+      ZOOD_RETURN_IF_ERROR(watch.Advance(bmp_.width));
+    }
+    return absl::OkStatus();
+  }
+
+  const DecodeOptions options_;
+  const Bytes bytes_;
+  BmpHeader bmp_;
+};
+
+}  // namespace
+
+DecoderOr OpenBmp(Bytes bytes, const DecodeOptions& options, const DecodeLimits& limits) {
+  auto decoder = std::make_unique<BmpDecoder>(bytes, options);
+  ZOOD_RETURN_IF_ERROR(decoder->Open(limits));
+  return decoder;
 }
 
 }  // namespace zood::image

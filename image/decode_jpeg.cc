@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <csetjmp>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -20,6 +21,8 @@ namespace {
 // An 8x8 block takes at least one bit of Huffman code in some scan, so that a byte of the file can
 // stand for 8 blocks at most. What claims more pixels than that is cut off or lies.
 constexpr std::uint64_t kMaxPixelsPerByte = 8 * 64;
+// Of libjpeg's tables and buffers of fixed size.
+constexpr std::uint64_t kSmallMemory = 256 << 10;
 
 // libjpeg reports errors by a function that must not return. This class confines the longjmp: it
 // happens only inside the methods that call setjmp, which hold no object with a destructor.
@@ -49,7 +52,9 @@ class JpegReader {
     return true;
   }
 
-  bool Start(const DecodeOptions& options) {
+  // `watch` outlives the reader's use.
+  bool Start(const DecodeOptions& options, Watch& watch) {
+    watch_ = &watch;
     if (setjmp(return_here_) != 0) return false;
     decoder_.dct_method = options.dct == JpegDct::kIntegerFast ? JDCT_IFAST : JDCT_ISLOW;
     decoder_.do_fancy_upsampling = options.fancy_upsampling ? TRUE : FALSE;
@@ -75,11 +80,34 @@ class JpegReader {
   bool is_cmyk() const {
     return decoder_.jpeg_color_space == JCS_CMYK || decoder_.jpeg_color_space == JCS_YCCK;
   }
-  bool is_inverted() const { return decoder_.saw_Adobe_marker; }
+  bool has_adobe_marker() const { return decoder_.saw_Adobe_marker; }
   bool is_arithmetic() const { return decoder_.arith_code; }
   std::uint64_t height() const { return decoder_.image_height; }
   std::uint64_t width() const { return decoder_.image_width; }
-  const char* message() const { return message_; }
+  // What libjpeg holds while it decodes, the rows that are its result aside: the coefficients of
+  // the whole image where they come in several scans, otherwise some rows of samples.
+  std::uint64_t MemoryOfDecoder() const {
+    const bool keeps_all = jpeg_has_multiple_scans(const_cast<jpeg_decompress_struct*>(&decoder_));
+    std::uint64_t bytes = kSmallMemory;
+    for (int i = 0; i < decoder_.num_components; ++i) {
+      const jpeg_component_info& component = decoder_.comp_info[i];
+      const auto h = static_cast<std::uint64_t>(component.h_samp_factor);
+      const auto v = static_cast<std::uint64_t>(component.v_samp_factor);
+      const std::uint64_t across = (component.width_in_blocks + h - 1) / h * h;
+      const std::uint64_t down = (component.height_in_blocks + v - 1) / v * v;
+      if (keeps_all) bytes += across * down * DCTSIZE2 * sizeof(JCOEF);
+      // Samples of three rows of blocks, then lines as wide as the image to interpolate them to.
+      const auto lines = static_cast<std::uint64_t>(decoder_.max_v_samp_factor);
+      bytes += across * DCTSIZE * v * DCTSIZE * 3 + 4 * lines * (decoder_.image_width + 64u);
+    }
+    return bytes;
+  }
+
+  // What Read() returns after an error.
+  absl::Status Failure() const {
+    if (!stopped_.ok()) return stopped_;
+    return InvalidArgument("JPEG of {} bytes is damaged or cut off: {}", bytes_.size(), message_);
+  }
 
  private:
   static JpegReader* Self(j_common_ptr decoder) {
@@ -101,14 +129,20 @@ class JpegReader {
   // Called for every row of blocks of every scan.
   static void OnProgress(j_common_ptr decoder) {
     JpegReader* self = Self(decoder);
-    const int scan = reinterpret_cast<j_decompress_ptr>(decoder)->input_scan_number;
-    if (scan <= self->max_scans_) return;
-    std::snprintf(self->message_, sizeof(self->message_), "more than %d scans", self->max_scans_);
-    std::longjmp(self->return_here_, 1);
+    const auto* state = reinterpret_cast<j_decompress_ptr>(decoder);
+    if (state->input_scan_number > self->max_scans_) {
+      std::snprintf(self->message_, sizeof(self->message_), "more than %d scans", self->max_scans_);
+      std::longjmp(self->return_here_, 1);
+    }
+    const auto rows = static_cast<std::uint64_t>(state->max_v_samp_factor) * DCTSIZE;
+    self->stopped_ = self->watch_->Advance(rows * state->image_width);
+    if (!self->stopped_.ok()) std::longjmp(self->return_here_, 1);
   }
 
   const std::span<const std::byte> bytes_;
   const int max_scans_;
+  Watch* watch_ = nullptr;
+  absl::Status stopped_;  // by the watch
   jpeg_decompress_struct decoder_ = {};
   jpeg_error_mgr errors_ = {};
   jpeg_progress_mgr progress_ = {};
@@ -116,17 +150,29 @@ class JpegReader {
   char message_[JMSG_LENGTH_MAX] = "the data ends early";
 };
 
-// One row of CMYK to RGB or gray, by TensorFlow's formula.
-void ConvertCmykRow(const std::vector<std::uint8_t>& cmyk, bool inverted, int channels,
-                    std::uint8_t* row) {
+// TensorFlow's formula for one of the three inks, as light; black is light, too.
+std::uint8_t AsTensorFlow(int ink, int black) {
+  return static_cast<std::uint8_t>(black * ink / 255);
+}
+
+// Pillow's: what the ink leaves of the light that black leaves, to the nearest.
+std::uint8_t AsPillowDoes(int ink, int black) {
+  const int product = (255 - ink) * black + 128;
+  return static_cast<std::uint8_t>(black - ((product >> 8) + product) / 256);
+}
+
+// One row of CMYK to RGB or gray.
+void ConvertCmykRow(const std::vector<std::uint8_t>& cmyk, bool inverted,
+                    const DecodeOptions& options, std::uint8_t* row) {
+  const auto convert = AsPillow(options) ? AsPillowDoes : AsTensorFlow;
   for (std::size_t i = 0; i < cmyk.size(); i += 4) {
     std::uint8_t rgb[3];
     for (int c = 0; c < 3; ++c) {
       const int ink = inverted ? cmyk[i + c] : 255 - cmyk[i + c];
       const int black = inverted ? cmyk[i + 3] : 255 - cmyk[i + 3];
-      rgb[c] = static_cast<std::uint8_t>(black * ink / 255);
+      rgb[c] = convert(ink, black);
     }
-    if (channels == 1) {
+    if (options.channels == 1) {
       *row++ = Luma(rgb);
     } else {
       row = std::copy_n(rgb, 3, row);
@@ -134,36 +180,55 @@ void ConvertCmykRow(const std::vector<std::uint8_t>& cmyk, bool inverted, int ch
   }
 }
 
-absl::Status Failed(const JpegReader& reader, std::size_t bytes) {
-  return InvalidArgument("JPEG of {} bytes is damaged or cut off: {}", bytes, reader.message());
-}
+class JpegDecoder final : public Decoder {
+ public:
+  JpegDecoder(std::span<const std::byte> bytes, const DecodeOptions& options, int max_scans)
+      : options_(options), bytes_(bytes.size()), reader_(bytes, max_scans) {}
+
+  absl::Status Open(const DecodeLimits& limits) {
+    if (!reader_.ReadHeader()) return reader_.Failure();
+    ZOOD_RETURN_IF_ERROR(CheckSize(Format::kJpeg, reader_.height(), reader_.width(), limits));
+    // Arithmetic coding has no such bound: an empty image takes next to no bytes.
+    if (!reader_.is_arithmetic() &&
+        reader_.height() * reader_.width() / kMaxPixelsPerByte > bytes_) {
+      return InvalidArgument(
+          "JPEG is cut off: the header says {} x {} pixels, which {} bytes cannot hold",
+          reader_.width(), reader_.height(), bytes_);
+    }
+    header_ = {.format = Format::kJpeg,
+               .size = {static_cast<int>(reader_.height()), static_cast<int>(reader_.width())}};
+    header_.memory = reader_.height() * reader_.width() * options_.channels +
+                     (reader_.is_cmyk() ? 4 * reader_.width() : 0) + reader_.MemoryOfDecoder();
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<Image> Read(Watch& watch) override {
+    if (!reader_.Start(options_, watch)) return reader_.Failure();
+    Image image(header_.size, options_.channels);
+    std::vector<std::uint8_t> cmyk(reader_.is_cmyk() ? reader_.width() * 4 : 0);
+    // Pillow takes all of them to be Adobe's.
+    const bool inverted = reader_.has_adobe_marker() || AsPillow(options_);
+    for (int y = 0; y < image.height; ++y) {
+      if (!reader_.ReadRow(cmyk.empty() ? image.row(y) : cmyk.data())) return reader_.Failure();
+      if (!cmyk.empty()) ConvertCmykRow(cmyk, inverted, options_, image.row(y));
+    }
+    if (!reader_.Finish()) return reader_.Failure();
+    return image;
+  }
+
+ private:
+  const DecodeOptions options_;
+  const std::size_t bytes_;
+  JpegReader reader_;
+};
 
 }  // namespace
 
-absl::StatusOr<Image> DecodeJpeg(std::span<const std::byte> bytes, const DecodeOptions& options,
-                                 const DecodeLimits& limits) {
-  JpegReader reader(bytes, limits.max_scans);
-  if (!reader.ReadHeader()) return Failed(reader, bytes.size());
-  ZOOD_RETURN_IF_ERROR(CheckSize("JPEG", reader.height(), reader.width(), limits));
-  if (!reader.is_arithmetic() &&
-      reader.height() * reader.width() / kMaxPixelsPerByte > bytes.size()) {
-    return InvalidArgument(
-        "JPEG is cut off: the header says {} x {} pixels, which {} bytes cannot hold",
-        reader.width(), reader.height(), bytes.size());
-  }
-  if (!reader.Start(options)) return Failed(reader, bytes.size());
-
-  Image image({static_cast<int>(reader.height()), static_cast<int>(reader.width())},
-              options.channels);
-  std::vector<std::uint8_t> cmyk(reader.is_cmyk() ? reader.width() * 4 : 0);
-  for (int y = 0; y < image.height; ++y) {
-    if (!reader.ReadRow(cmyk.empty() ? image.row(y) : cmyk.data())) {
-      return Failed(reader, bytes.size());
-    }
-    if (!cmyk.empty()) ConvertCmykRow(cmyk, reader.is_inverted(), options.channels, image.row(y));
-  }
-  if (!reader.Finish()) return Failed(reader, bytes.size());
-  return image;
+DecoderOr OpenJpeg(std::span<const std::byte> bytes, const DecodeOptions& options,
+                   const DecodeLimits& limits) {
+  auto decoder = std::make_unique<JpegDecoder>(bytes, options, limits.max_scans);
+  ZOOD_RETURN_IF_ERROR(decoder->Open(limits));
+  return decoder;
 }
 
 }  // namespace zood::image

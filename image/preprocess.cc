@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "image/memory_errors.h"
 #include "image/preprocess_plan.h"
 #include "image/resize.h"
 
@@ -265,9 +266,7 @@ absl::Status CheckImage(const Image& image, int channels) {
   return absl::OkStatus();
 }
 
-}  // namespace
-
-absl::Status Preprocess(const PreprocessSpec& spec, const Image& image, std::span<float> out) {
+absl::Status RunSteps(const PreprocessSpec& spec, const Image& image, std::span<float> out) {
   ZOOD_ASSIGN_OR_RETURN(const Shape shape, OutputShape(spec));
   if (out.size() != static_cast<std::size_t>(shape.num_elements())) {
     return InvalidArgument("the result has {} values {}, the buffer has room for {}",
@@ -284,7 +283,8 @@ absl::Status Preprocess(const PreprocessSpec& spec, const Image& image, std::spa
   return absl::OkStatus();
 }
 
-absl::Status Normalize(const PreprocessSpec& spec, const FloatImage& image, std::span<float> out) {
+absl::Status RunArithmetic(const PreprocessSpec& spec, const FloatImage& image,
+                           std::span<float> out) {
   ZOOD_ASSIGN_OR_RETURN(const Shape shape, OutputShape(spec));
   const Shape found{image.height, image.width, image.channels};
   if (found != shape || image.pixels.size() != out.size() ||
@@ -303,6 +303,16 @@ absl::Status Normalize(const PreprocessSpec& spec, const FloatImage& image, std:
   }
   runner.Write(out.data());
   return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status Preprocess(const PreprocessSpec& spec, const Image& image, std::span<float> out) {
+  return CatchBadAlloc("preprocessing an image", [&] { return RunSteps(spec, image, out); });
+}
+
+absl::Status Normalize(const PreprocessSpec& spec, const FloatImage& image, std::span<float> out) {
+  return CatchBadAlloc("preprocessing an image", [&] { return RunArithmetic(spec, image, out); });
 }
 
 absl::Status PreprocessEncoded(const PreprocessSpec& spec, std::span<const std::byte> bytes,

@@ -4,8 +4,14 @@
 // and a sequence of steps, each one operation of the framework that the checkpoint was trained
 // with. It is stored with each version of a model, as JSON. image/presets.h has those of published
 // networks.
+//
+// Every part names its fields once, in VisitFields(), and every enumeration its values, in
+// NamesOf(): the stored JSON and the API's messages follow from these. What a visitor is called
+// with visit(name, field) for has been there since the first stored form; visit.Optional(name,
+// field) is for fields that came later, whose default is what had been done before.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <span>
 #include <string>
@@ -22,6 +28,7 @@
 namespace zood::image {
 
 enum class ChannelOrder { kRgb, kBgr };
+constexpr auto NamesOf(ChannelOrder) { return std::to_array({"rgb", "bgr"}); }
 
 // The tf_* filters work on floats, the pillow_* ones on 8-bit pixels only: they must come before
 // any arithmetic. image/resize.h says what each computes.
@@ -34,24 +41,36 @@ enum class ResizeFilter {
   kPillowBicubic,
   kPillowLanczos,
 };
+constexpr auto NamesOf(ResizeFilter) {
+  return std::to_array({"tf_bilinear", "tf_bilinear_align_corners", "tf_bilinear_half_pixel",
+                        "pillow_box", "pillow_bilinear", "pillow_bicubic", "pillow_lanczos"});
+}
 
 // How the longer side follows the shorter one.
 enum class SideRounding {
   kNearestEven,  // slim: rint(side * (size / shorter)), in float32
   kTruncate,     // torchvision: int(size * longer / shorter), in double
 };
+constexpr auto NamesOf(SideRounding) { return std::to_array({"nearest_even", "truncate"}); }
 
 // Where the odd row of a central crop goes: offset of (in - crop) / 2.
 enum class CropRounding {
   kFloor,        // slim, Caffe
   kNearestEven,  // torchvision, Python's round()
 };
+constexpr auto NamesOf(CropRounding) { return std::to_array({"floor", "nearest_even"}); }
 
 // Both sides are scaled by the same factor so that the shorter one becomes `size`.
 struct ResizeShorterSide {
   int size = 0;
   ResizeFilter filter = ResizeFilter::kTfBilinear;
   SideRounding rounding = SideRounding::kNearestEven;
+  template <typename Visitor, typename Self>
+  static void VisitFields(Visitor& visit, Self& self) {
+    visit("size", self.size);
+    visit("filter", self.filter);
+    visit("rounding", self.rounding);
+  }
   friend bool operator==(const ResizeShorterSide&, const ResizeShorterSide&) = default;
 };
 
@@ -60,6 +79,12 @@ struct Resize {
   int height = 0;
   int width = 0;
   ResizeFilter filter = ResizeFilter::kTfBilinear;
+  template <typename Visitor, typename Self>
+  static void VisitFields(Visitor& visit, Self& self) {
+    visit("height", self.height);
+    visit("width", self.width);
+    visit("filter", self.filter);
+  }
   friend bool operator==(const Resize&, const Resize&) = default;
 };
 
@@ -68,12 +93,22 @@ struct CentralCrop {
   int height = 0;
   int width = 0;
   CropRounding rounding = CropRounding::kFloor;
+  template <typename Visitor, typename Self>
+  static void VisitFields(Visitor& visit, Self& self) {
+    visit("height", self.height);
+    visit("width", self.width);
+    visit("rounding", self.rounding);
+  }
   friend bool operator==(const CentralCrop&, const CentralCrop&) = default;
 };
 
 // tf.image.central_crop: int((side - side * fraction) / 2), in double, cut off at either end.
 struct CentralCropFraction {
   double fraction = 1.0;  // in (0, 1]
+  template <typename Visitor, typename Self>
+  static void VisitFields(Visitor& visit, Self& self) {
+    visit("fraction", self.fraction);
+  }
   friend bool operator==(const CentralCropFraction&, const CentralCropFraction&) = default;
 };
 
@@ -82,6 +117,10 @@ struct CentralCropFraction {
 // longer.
 struct CentralSquare {
   double fraction = 1.0;  // in (0, 1]
+  template <typename Visitor, typename Self>
+  static void VisitFields(Visitor& visit, Self& self) {
+    visit("fraction", self.fraction);
+  }
   friend bool operator==(const CentralSquare&, const CentralSquare&) = default;
 };
 
@@ -90,6 +129,12 @@ struct CropOrPad {
   int height = 0;
   int width = 0;
   float padding = 0;
+  template <typename Visitor, typename Self>
+  static void VisitFields(Visitor& visit, Self& self) {
+    visit("height", self.height);
+    visit("width", self.width);
+    visit("padding", self.padding);
+  }
   friend bool operator==(const CropOrPad&, const CropOrPad&) = default;
 };
 
@@ -97,26 +142,48 @@ struct CropOrPad {
 // order of `channel_order`.
 struct Subtract {
   std::vector<float> values;
+  template <typename Visitor, typename Self>
+  static void VisitFields(Visitor& visit, Self& self) {
+    visit("values", self.values);
+  }
   friend bool operator==(const Subtract&, const Subtract&) = default;
 };
 struct Multiply {
   std::vector<float> values;
+  template <typename Visitor, typename Self>
+  static void VisitFields(Visitor& visit, Self& self) {
+    visit("values", self.values);
+  }
   friend bool operator==(const Multiply&, const Multiply&) = default;
 };
 struct Divide {
   std::vector<float> values;
+  template <typename Visitor, typename Self>
+  static void VisitFields(Visitor& visit, Self& self) {
+    visit("values", self.values);
+  }
   friend bool operator==(const Divide&, const Divide&) = default;
 };
 
 // tf.image.per_image_standardization: (x - mean) / max(standard deviation, 1 / sqrt(N)) over all N
 // values of the image; moments in double.
 struct Standardize {
+  template <typename Visitor, typename Self>
+  static void VisitFields(Visitor&, Self&) {}
   friend bool operator==(const Standardize&, const Standardize&) = default;
 };
 
 using PreprocessStep =
     std::variant<ResizeShorterSide, Resize, CentralCrop, CentralCropFraction, CentralSquare,
                  CropOrPad, Subtract, Multiply, Divide, Standardize>;
+
+// The name of a step in JSON, in the API and in messages: "resize_shorter_side".
+const char* NameOf(const PreprocessStep& step);
+// The step of that name with all its defaults; InvalidArgument where there is none.
+absl::StatusOr<PreprocessStep> StepNamed(std::string_view name);
+
+// A spec with more steps is refused.
+inline constexpr std::size_t kMaxSteps = 64;
 
 // A value type. `steps` are applied in order; together they must fix the size of the result.
 struct PreprocessSpec {
@@ -127,15 +194,16 @@ struct PreprocessSpec {
   friend bool operator==(const PreprocessSpec&, const PreprocessSpec&) = default;
 };
 
-// The shape [height, width, channels] of the result. This is also the check that a spec is sound:
-// InvalidArgument names the step and the field otherwise.
+// The shape [height, width, channels] of the result. This is also the one check that a spec is
+// sound, whether it comes from a store, from the API or from a file: InvalidArgument names the step
+// and the field otherwise, ResourceExhausted a step that would make too large an image.
 absl::StatusOr<Shape> OutputShape(const PreprocessSpec& spec);
 
 // Applies the steps to an RGB or gray picture (the number of channels must be that of the spec) and
 // writes OutputShape(spec)'s floats, HWC. Thread-safe. What is in `out` after an error is
-// unspecified. Errors: InvalidArgument for an unsound spec, a picture that a crop does not fit
-// into, or an `out` of the wrong length; ResourceExhausted for a step that would make a picture of
-// more than 2^26 pixels.
+// unspecified. Errors: InvalidArgument for an unsound spec, an image that a crop does not fit
+// into, or an `out` of the wrong length; ResourceExhausted for a step that would make an image of
+// more than 2^26 pixels, and where memory runs out.
 absl::Status Preprocess(const PreprocessSpec& spec, const Image& image, std::span<float> out);
 
 // Applies the arithmetic steps alone (Subtract, Multiply, Divide, Standardize), in their order, to
@@ -150,7 +218,8 @@ absl::Status PreprocessEncoded(const PreprocessSpec& spec, std::span<const std::
 
 // The spec as JSON, and back. Names are stable; "version" counts changes of meaning. Reading is
 // strict: an unknown, missing or ill-typed field is InvalidArgument with its path, and so is a spec
-// that OutputShape refuses. ToJson(*FromJson(text)) keeps every value.
+// that OutputShape refuses. Optional fields are written where they differ from their default, so
+// that what does without them reads as before. ToJson(*FromJson(text)) keeps every value.
 std::string ToJson(const PreprocessSpec& spec);
 absl::StatusOr<PreprocessSpec> PreprocessSpecFromJson(std::string_view json);
 

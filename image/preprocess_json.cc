@@ -1,5 +1,4 @@
-// PreprocessSpec as JSON. Fields() names the fields of each struct once; reading, writing and the
-// search for unknown fields all go through it, so that they cannot disagree.
+// PreprocessSpec as JSON: what VisitFields() names, read, written and searched for unknown fields.
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -20,51 +19,7 @@ using Json = nlohmann::ordered_json;
 
 constexpr int kVersion = 1;
 constexpr std::size_t kMaxJsonBytes = 1 << 16;
-constexpr std::size_t kMaxSteps = 64;
 constexpr int kMaxDepth = 8;
-
-// The names of an enumeration's values, in their order.
-constexpr auto NamesOf(JpegDct) { return std::to_array({"integer_fast", "integer"}); }
-constexpr auto NamesOf(ChannelOrder) { return std::to_array({"rgb", "bgr"}); }
-constexpr auto NamesOf(SideRounding) { return std::to_array({"nearest_even", "truncate"}); }
-constexpr auto NamesOf(CropRounding) { return std::to_array({"floor", "nearest_even"}); }
-constexpr auto NamesOf(ResizeFilter) {
-  return std::to_array({"tf_bilinear", "tf_bilinear_align_corners", "tf_bilinear_half_pixel",
-                        "pillow_box", "pillow_bilinear", "pillow_bicubic", "pillow_lanczos"});
-}
-
-// Visits each field of a struct by name.
-template <typename Visitor, typename S>
-void Fields(Visitor& visit, S& s) {
-  using T = std::remove_const_t<S>;
-  if constexpr (std::is_same_v<T, DecodeOptions>) {
-    visit("channels", s.channels);
-    visit("dct", s.dct);
-    visit("fancy_upsampling", s.fancy_upsampling);
-  } else if constexpr (std::is_same_v<T, ResizeShorterSide>) {
-    visit("size", s.size);
-    visit("filter", s.filter);
-    visit("rounding", s.rounding);
-  } else if constexpr (std::is_same_v<T, Resize>) {
-    visit("height", s.height);
-    visit("width", s.width);
-    visit("filter", s.filter);
-  } else if constexpr (std::is_same_v<T, CentralCrop>) {
-    visit("height", s.height);
-    visit("width", s.width);
-    visit("rounding", s.rounding);
-  } else if constexpr (std::is_same_v<T, CropOrPad>) {
-    visit("height", s.height);
-    visit("width", s.width);
-    visit("padding", s.padding);
-  } else if constexpr (requires { s.fraction; }) {  // CentralCropFraction, CentralSquare
-    visit("fraction", s.fraction);
-  } else if constexpr (requires { s.values; }) {  // Subtract, Multiply, Divide
-    visit("values", s.values);
-  } else {
-    static_assert(std::is_same_v<T, Standardize>);
-  }
-}
 
 // Writing.
 
@@ -89,6 +44,10 @@ struct Writer {
   template <typename T>
   void operator()(const char* name, const T& value) {
     object[name] = Written(value);
+  }
+  template <typename T>
+  void Optional(const char* name, const T& value) {
+    if (value != T{}) object[name] = Written(value);
   }
 };
 
@@ -171,6 +130,13 @@ class Reader {
     if (const Json* json = Find(name)) status_ = Annotate(Read(*json, value), PathOf(name));
   }
 
+  // Leaves a missing field as it is.
+  template <typename T>
+  void Optional(const char* name, T& value) {
+    if (status_.ok() && object_.contains(name)) return (*this)(name, value);
+    known_.emplace_back(name);
+  }
+
   // The field, which is then a known one; null, and an error, when there is none.
   const Json* Find(const char* name) {
     known_.emplace_back(name);
@@ -205,18 +171,6 @@ class Reader {
   absl::Status status_;
 };
 
-// The step with all its defaults whose name is `type`; tries each alternative of the variant.
-template <std::size_t kIndex = 0>
-absl::StatusOr<PreprocessStep> StepNamed(const std::string& type) {
-  if constexpr (kIndex < std::variant_size_v<PreprocessStep>) {
-    PreprocessStep step(std::in_place_index<kIndex>);
-    if (type == NameOf(step)) return step;
-    return StepNamed<kIndex + 1>(type);
-  } else {
-    return InvalidArgument("there is no step of type \"{}\"", type);
-  }
-}
-
 absl::StatusOr<PreprocessStep> ReadStep(const Json& json, const std::string& path) {
   Reader reader(json, path);
   const Json* type = reader.Find("type");
@@ -226,7 +180,7 @@ absl::StatusOr<PreprocessStep> ReadStep(const Json& json, const std::string& pat
   }
   auto step = StepNamed(type->get<std::string>());
   if (!step.ok()) return Annotate(step.status(), reader.PathOf("type"));
-  std::visit([&reader](auto& s) { Fields(reader, s); }, *step);
+  std::visit([&reader](auto& s) { s.VisitFields(reader, s); }, *step);
   ZOOD_RETURN_IF_ERROR(reader.Finish());
   return step;
 }
@@ -234,9 +188,6 @@ absl::StatusOr<PreprocessStep> ReadStep(const Json& json, const std::string& pat
 absl::StatusOr<std::vector<PreprocessStep>> ReadSteps(const Json& json) {
   if (!json.is_array())
     return InvalidArgument("steps: expected a list, found {}", json.type_name());
-  if (json.size() > kMaxSteps) {
-    return InvalidArgument("steps: {} steps, at most {} are allowed", json.size(), kMaxSteps);
-  }
   std::vector<PreprocessStep> steps;
   for (std::size_t i = 0; i < json.size(); ++i) {
     ZOOD_ASSIGN_OR_RETURN(PreprocessStep step, ReadStep(json[i], fmt::format("steps[{}]", i)));
@@ -267,13 +218,13 @@ absl::StatusOr<Json> Parse(std::string_view text) {
 std::string ToJson(const PreprocessSpec& spec) {
   Json json = {{"version", kVersion}};
   Writer decode{json["decode"]};
-  Fields(decode, spec.decode);
+  DecodeOptions::VisitFields(decode, spec.decode);
   json["channel_order"] = Written(spec.channel_order);
   json["steps"] = Json::array();
   for (const PreprocessStep& step : spec.steps) {
     Json object = {{"type", NameOf(step)}};
     Writer writer{object};
-    std::visit([&writer](const auto& s) { Fields(writer, s); }, step);
+    std::visit([&writer](const auto& s) { s.VisitFields(writer, s); }, step);
     json["steps"].push_back(std::move(object));
   }
   return json.dump();
@@ -294,7 +245,7 @@ absl::StatusOr<PreprocessSpec> PreprocessSpecFromJson(std::string_view text) {
   ZOOD_RETURN_IF_ERROR(reader.Finish());
 
   Reader decode_reader(*decode, "decode");
-  Fields(decode_reader, spec.decode);
+  DecodeOptions::VisitFields(decode_reader, spec.decode);
   ZOOD_RETURN_IF_ERROR(decode_reader.Finish());
   ZOOD_ASSIGN_OR_RETURN(spec.steps, ReadSteps(*steps));
   ZOOD_RETURN_IF_ERROR(OutputShape(spec).status());

@@ -66,6 +66,7 @@ class Checker {
  private:
   absl::Status Visit(const ResizeShorterSide& step) {
     ZOOD_RETURN_IF_ERROR(CheckSide("size", step.size));
+    shorter_side_ = step.size;
     return AfterResize(step, step.filter);
   }
   absl::Status Visit(const Resize& step) {
@@ -74,6 +75,12 @@ class Checker {
   }
   absl::Status Visit(const CentralCrop& step) {
     const std::optional<Size> before = size_;
+    // Of an image of any shape, one side has no more pixels than this.
+    if (!before && std::min(step.height, step.width) > shorter_side_) {
+      return InvalidArgument(
+          "a crop of {} x {} pixels (width x height) fits into no image whose shorter side is {}",
+          step.width, step.height, shorter_side_);
+    }
     ZOOD_RETURN_IF_ERROR(Fix(step.height, step.width));
     return before ? WindowOf(step, *before).status() : absl::OkStatus();
   }
@@ -121,7 +128,11 @@ class Checker {
     if (!(fraction > 0 && fraction <= 1)) {
       return InvalidArgument("fraction is {}, expected more than 0 and at most 1", fraction);
     }
-    if (!size_) return absl::OkStatus();
+    if (!size_) {
+      // Each edge is rounded by itself: a pixel more or less.
+      shorter_side_ = static_cast<int>(shorter_side_ * fraction) + 2;
+      return absl::OkStatus();
+    }
     ZOOD_ASSIGN_OR_RETURN(const Window window, WindowOf(step, *size_));
     size_ = Size{window.height, window.width};
     return absl::OkStatus();
@@ -142,6 +153,7 @@ class Checker {
 
   const int channels_;
   std::optional<Size> size_;
+  int shorter_side_ = kMaxSide;  // at most, while the size is unknown
   bool is_float_ = false;
 };
 
@@ -161,6 +173,23 @@ const char* NameOf(const PreprocessStep& step) {
   static_assert(std::size(kNames) == std::variant_size_v<PreprocessStep>);
   return kNames[step.index()];
 }
+
+namespace {
+
+template <std::size_t kIndex = 0>
+absl::StatusOr<PreprocessStep> FindStep(std::string_view name) {
+  if constexpr (kIndex < std::variant_size_v<PreprocessStep>) {
+    PreprocessStep step(std::in_place_index<kIndex>);
+    if (name == NameOf(step)) return step;
+    return FindStep<kIndex + 1>(name);
+  } else {
+    return InvalidArgument("there is no step of type \"{}\"", name);
+  }
+}
+
+}  // namespace
+
+absl::StatusOr<PreprocessStep> StepNamed(std::string_view name) { return FindStep(name); }
 
 std::string Place(std::size_t index, const PreprocessStep& step) {
   return fmt::format("steps[{}] ({})", index, NameOf(step));
@@ -249,6 +278,9 @@ absl::StatusOr<Shape> OutputShape(const PreprocessSpec& spec) {
   const int channels = spec.decode.channels;
   if (channels != 1 && channels != 3) {
     return InvalidArgument("decode.channels is {}, expected 1 (gray) or 3 (RGB)", channels);
+  }
+  if (spec.steps.size() > kMaxSteps) {
+    return InvalidArgument("steps: {} steps, at most {} are allowed", spec.steps.size(), kMaxSteps);
   }
   Checker checker(channels);
   for (std::size_t i = 0; i < spec.steps.size(); ++i) {

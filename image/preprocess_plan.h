@@ -16,9 +16,6 @@ namespace zood::image {
 // No step may make a picture of more pixels.
 inline constexpr std::int64_t kMaxStepPixels = std::int64_t{1} << 26;
 
-// The name of a step in JSON and in messages.
-const char* NameOf(const PreprocessStep& step);
-
 // "steps[2] (central_crop)"
 std::string Place(std::size_t index, const PreprocessStep& step);
 

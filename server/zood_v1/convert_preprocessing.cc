@@ -1,5 +1,15 @@
+// image::PreprocessSpec as a message. What VisitFields() names is looked up in the message's
+// descriptor: a field is called there as in the spec, an enumeration's value i is i + 1, since 0
+// stands for the default, and a step's message is the field of the oneof with the step's name.
+#include <google/protobuf/descriptor.h>
+#include <google/protobuf/message.h>
+#include <google/protobuf/reflection.h>
+
+#include <string_view>
+#include <type_traits>
 #include <utility>
 #include <variant>
+#include <vector>
 
 #include "base/status.h"
 #include "server/zood_v1/convert.h"
@@ -7,160 +17,108 @@
 namespace zood::server {
 namespace {
 
-using image::ResizeFilter;
+using google::protobuf::FieldDescriptor;
+using google::protobuf::Message;
 
-absl::StatusOr<ResizeFilter> ToFilter(v1::ResizeFilter filter) {
-  switch (filter) {
-    case v1::RESIZE_FILTER_UNSPECIFIED:
-    case v1::TF_BILINEAR:
-      return ResizeFilter::kTfBilinear;
-    case v1::TF_BILINEAR_ALIGN_CORNERS:
-      return ResizeFilter::kTfBilinearAlignCorners;
-    case v1::TF_BILINEAR_HALF_PIXEL:
-      return ResizeFilter::kTfBilinearHalfPixel;
-    case v1::PILLOW_BOX:
-      return ResizeFilter::kPillowBox;
-    case v1::PILLOW_BILINEAR:
-      return ResizeFilter::kPillowBilinear;
-    case v1::PILLOW_BICUBIC:
-      return ResizeFilter::kPillowBicubic;
-    case v1::PILLOW_LANCZOS:
-      return ResizeFilter::kPillowLanczos;
-    default:
-      return InvalidArgument("unknown resize filter {}", static_cast<int>(filter));
-  }
+// The field of that name. These two are called otherwise in the API, and one means the opposite,
+// so that a message that says nothing means the default.
+const FieldDescriptor* FieldOf(const Message& message, std::string_view name) {
+  if (name == "dct") name = "jpeg_dct";
+  if (name == "fancy_upsampling") name = "plain_upsampling";
+  return message.GetDescriptor()->FindFieldByName(std::string(name));
 }
+bool IsOpposite(std::string_view name) { return name == "fancy_upsampling"; }
 
-v1::ResizeFilter ToProto(ResizeFilter filter) {
-  switch (filter) {
-    case ResizeFilter::kTfBilinear:
-      return v1::TF_BILINEAR;
-    case ResizeFilter::kTfBilinearAlignCorners:
-      return v1::TF_BILINEAR_ALIGN_CORNERS;
-    case ResizeFilter::kTfBilinearHalfPixel:
-      return v1::TF_BILINEAR_HALF_PIXEL;
-    case ResizeFilter::kPillowBox:
-      return v1::PILLOW_BOX;
-    case ResizeFilter::kPillowBilinear:
-      return v1::PILLOW_BILINEAR;
-    case ResizeFilter::kPillowBicubic:
-      return v1::PILLOW_BICUBIC;
-    case ResizeFilter::kPillowLanczos:
-      return v1::PILLOW_LANCZOS;
-  }
-  return v1::RESIZE_FILTER_UNSPECIFIED;
-}
+// Sets a struct's fields from a message; what is 0 there keeps an enumeration's default.
+class FieldReader {
+ public:
+  explicit FieldReader(const Message& message) : message_(message) {}
 
-std::vector<float> ToVector(const v1::PreprocessStep::Values& values) {
-  return {values.values().begin(), values.values().end()};
-}
-
-absl::StatusOr<image::PreprocessStep> ToStep(const v1::PreprocessStep& step) {
-  using Shorter = v1::PreprocessStep::ResizeShorterSide;
-  using Crop = v1::PreprocessStep::CentralCrop;
-  switch (step.step_case()) {
-    case v1::PreprocessStep::kResizeShorterSide: {
-      const Shorter& from = step.resize_shorter_side();
-      ZOOD_ASSIGN_OR_RETURN(const ResizeFilter filter, ToFilter(from.filter()));
-      return image::ResizeShorterSide{.size = from.size(),
-                                      .filter = filter,
-                                      .rounding = from.rounding() == Shorter::TRUNCATE
-                                                      ? image::SideRounding::kTruncate
-                                                      : image::SideRounding::kNearestEven};
+  template <typename T>
+  void operator()(const char* name, T& value) {
+    const FieldDescriptor* field = FieldOf(message_, name);
+    const auto& reflection = *message_.GetReflection();
+    if constexpr (std::is_enum_v<T>) {
+      const int number = reflection.GetEnumValue(message_, field);
+      if (number < 0 || number > static_cast<int>(NamesOf(T{}).size())) {
+        status_.Update(InvalidArgument("{}: {} is no value of {}", field->name(), number,
+                                       field->enum_type()->full_name()));
+      } else if (number > 0) {
+        value = static_cast<T>(number - 1);
+      }
+    } else if constexpr (std::is_same_v<T, bool>) {
+      value = reflection.GetBool(message_, field) != IsOpposite(name);
+    } else if constexpr (std::is_same_v<T, int>) {
+      value = reflection.GetInt32(message_, field);
+    } else if constexpr (std::is_same_v<T, float>) {
+      value = reflection.GetFloat(message_, field);
+    } else if constexpr (std::is_same_v<T, double>) {
+      value = reflection.GetDouble(message_, field);
+    } else {
+      const auto& values = reflection.GetRepeatedFieldRef<float>(message_, field);
+      value.assign(values.begin(), values.end());
     }
-    case v1::PreprocessStep::kResize: {
-      ZOOD_ASSIGN_OR_RETURN(const ResizeFilter filter, ToFilter(step.resize().filter()));
-      return image::Resize{
-          .height = step.resize().height(), .width = step.resize().width(), .filter = filter};
+  }
+  template <typename T>
+  void Optional(const char* name, T& value) {
+    (*this)(name, value);
+  }
+
+  const absl::Status& status() const { return status_; }
+
+ private:
+  const Message& message_;
+  absl::Status status_;
+};
+
+struct FieldWriter {
+  Message& message;
+
+  template <typename T>
+  void operator()(const char* name, const T& value) {
+    const FieldDescriptor* field = FieldOf(message, name);
+    const auto& reflection = *message.GetReflection();
+    if constexpr (std::is_enum_v<T>) {
+      reflection.SetEnumValue(&message, field, static_cast<int>(value) + 1);
+    } else if constexpr (std::is_same_v<T, bool>) {
+      reflection.SetBool(&message, field, value != IsOpposite(name));
+    } else if constexpr (std::is_same_v<T, int>) {
+      reflection.SetInt32(&message, field, value);
+    } else if constexpr (std::is_same_v<T, float>) {
+      reflection.SetFloat(&message, field, value);
+    } else if constexpr (std::is_same_v<T, double>) {
+      reflection.SetDouble(&message, field, value);
+    } else {
+      for (const float number : value) reflection.AddFloat(&message, field, number);
     }
-    case v1::PreprocessStep::kCentralCrop: {
-      const Crop& from = step.central_crop();
-      return image::CentralCrop{.height = from.height(),
-                                .width = from.width(),
-                                .rounding = from.rounding() == Crop::NEAREST_EVEN
-                                                ? image::CropRounding::kNearestEven
-                                                : image::CropRounding::kFloor};
-    }
-    case v1::PreprocessStep::kCentralCropFraction:
-      return image::CentralCropFraction{step.central_crop_fraction().fraction()};
-    case v1::PreprocessStep::kCentralSquare:
-      return image::CentralSquare{step.central_square().fraction()};
-    case v1::PreprocessStep::kCropOrPad:
-      return image::CropOrPad{.height = step.crop_or_pad().height(),
-                              .width = step.crop_or_pad().width(),
-                              .padding = step.crop_or_pad().padding()};
-    case v1::PreprocessStep::kSubtract:
-      return image::Subtract{ToVector(step.subtract())};
-    case v1::PreprocessStep::kMultiply:
-      return image::Multiply{ToVector(step.multiply())};
-    case v1::PreprocessStep::kDivide:
-      return image::Divide{ToVector(step.divide())};
-    case v1::PreprocessStep::kStandardize:
-      return image::Standardize{};
-    case v1::PreprocessStep::STEP_NOT_SET:
-      break;
   }
-  return InvalidArgument("the step is empty");
-}
-
-// One overload for each step.
-struct StepWriter {
-  v1::PreprocessStep* to;
-
-  void operator()(const image::ResizeShorterSide& step) const {
-    auto* message = to->mutable_resize_shorter_side();
-    message->set_size(step.size);
-    message->set_filter(ToProto(step.filter));
-    message->set_rounding(step.rounding == image::SideRounding::kTruncate
-                              ? v1::PreprocessStep::ResizeShorterSide::TRUNCATE
-                              : v1::PreprocessStep::ResizeShorterSide::NEAREST_EVEN);
-  }
-  void operator()(const image::Resize& step) const {
-    auto* message = to->mutable_resize();
-    message->set_height(step.height);
-    message->set_width(step.width);
-    message->set_filter(ToProto(step.filter));
-  }
-  void operator()(const image::CentralCrop& step) const {
-    auto* message = to->mutable_central_crop();
-    message->set_height(step.height);
-    message->set_width(step.width);
-    message->set_rounding(step.rounding == image::CropRounding::kNearestEven
-                              ? v1::PreprocessStep::CentralCrop::NEAREST_EVEN
-                              : v1::PreprocessStep::CentralCrop::FLOOR);
-  }
-  void operator()(const image::CentralCropFraction& step) const {
-    to->mutable_central_crop_fraction()->set_fraction(step.fraction);
-  }
-  void operator()(const image::CentralSquare& step) const {
-    to->mutable_central_square()->set_fraction(step.fraction);
-  }
-  void operator()(const image::CropOrPad& step) const {
-    auto* message = to->mutable_crop_or_pad();
-    message->set_height(step.height);
-    message->set_width(step.width);
-    message->set_padding(step.padding);
-  }
-  void operator()(const image::Subtract& step) const { Set(to->mutable_subtract(), step.values); }
-  void operator()(const image::Multiply& step) const { Set(to->mutable_multiply(), step.values); }
-  void operator()(const image::Divide& step) const { Set(to->mutable_divide(), step.values); }
-  void operator()(const image::Standardize&) const { to->mutable_standardize(); }
-
-  static void Set(v1::PreprocessStep::Values* message, const std::vector<float>& values) {
-    message->mutable_values()->Add(values.begin(), values.end());
+  template <typename T>
+  void Optional(const char* name, const T& value) {
+    (*this)(name, value);
   }
 };
+
+absl::StatusOr<image::PreprocessStep> ToStep(const v1::PreprocessStep& message) {
+  const auto& reflection = *message.GetReflection();
+  const FieldDescriptor* field =
+      reflection.GetOneofFieldDescriptor(message, message.GetDescriptor()->FindOneofByName("step"));
+  if (field == nullptr) return InvalidArgument("the step is empty");
+  ZOOD_ASSIGN_OR_RETURN(image::PreprocessStep step, image::StepNamed(field->name()));
+  FieldReader reader(reflection.GetMessage(message, field));
+  std::visit([&reader](auto& s) { s.VisitFields(reader, s); }, step);
+  ZOOD_RETURN_IF_ERROR(reader.status());
+  return step;
+}
 
 }  // namespace
 
 absl::StatusOr<image::PreprocessSpec> ToPreprocessSpec(const v1::Preprocessing& message) {
   image::PreprocessSpec spec;
-  spec.decode.channels = message.channels() == 0 ? 3 : message.channels();
-  spec.decode.dct = message.jpeg_dct() == v1::JPEG_DCT_INTEGER ? image::JpegDct::kInteger
-                                                               : image::JpegDct::kIntegerFast;
-  spec.decode.fancy_upsampling = !message.plain_upsampling();
-  spec.channel_order = message.channel_order() == v1::CHANNEL_ORDER_BGR ? image::ChannelOrder::kBgr
-                                                                        : image::ChannelOrder::kRgb;
+  FieldReader reader(message);
+  image::DecodeOptions::VisitFields(reader, spec.decode);
+  reader("channel_order", spec.channel_order);
+  if (spec.decode.channels == 0) spec.decode.channels = image::DecodeOptions().channels;
+  ZOOD_RETURN_IF_ERROR(Annotate(reader.status(), "preprocessing"));
   for (int i = 0; i < message.steps_size(); ++i) {
     absl::StatusOr<image::PreprocessStep> step = ToStep(message.steps(i));
     if (!step.ok()) return Annotate(step.status(), fmt::format("preprocessing: step {}", i));
@@ -173,15 +131,14 @@ absl::StatusOr<image::PreprocessSpec> ToPreprocessSpec(const v1::Preprocessing& 
 }
 
 void ToProto(const image::PreprocessSpec& spec, v1::Preprocessing* message) {
-  message->set_channels(spec.decode.channels);
-  message->set_jpeg_dct(spec.decode.dct == image::JpegDct::kInteger ? v1::JPEG_DCT_INTEGER
-                                                                    : v1::JPEG_DCT_INTEGER_FAST);
-  message->set_plain_upsampling(!spec.decode.fancy_upsampling);
-  message->set_channel_order(spec.channel_order == image::ChannelOrder::kBgr
-                                 ? v1::CHANNEL_ORDER_BGR
-                                 : v1::CHANNEL_ORDER_RGB);
+  FieldWriter writer{*message};
+  image::DecodeOptions::VisitFields(writer, spec.decode);
+  writer("channel_order", spec.channel_order);
   for (const image::PreprocessStep& step : spec.steps) {
-    std::visit(StepWriter{message->add_steps()}, step);
+    v1::PreprocessStep& to = *message->add_steps();
+    const FieldDescriptor* field = to.GetDescriptor()->FindFieldByName(image::NameOf(step));
+    FieldWriter fields{*to.GetReflection()->MutableMessage(&to, field)};
+    std::visit([&fields](const auto& s) { s.VisitFields(fields, s); }, step);
   }
 }
 

@@ -107,10 +107,11 @@ void ExpectError(const absl::StatusOr<Image>& result, absl::StatusCode code,
   EXPECT_THAT(std::string(result.status().message()), message);
 }
 
-TEST(DecodeTest, SaysWhatIsNoPicture) {
+TEST(DecodeTest, SaysWhatIsNoImage) {
   ExpectError(Decode(""), absl::StatusCode::kInvalidArgument, HasSubstr("empty"));
-  ExpectError(Decode("hello"), absl::StatusCode::kInvalidArgument,
-              AllOf(HasSubstr("68 65 6c 6c 6f"), HasSubstr("expected JPEG, PNG or BMP")));
+  ExpectError(
+      Decode("hello"), absl::StatusCode::kInvalidArgument,
+      AllOf(HasSubstr("68 65 6c 6c 6f"), HasSubstr("expected JPEG, PNG, GIF, WebP or BMP")));
   ExpectError(Decode("x", {.channels = 2}), absl::StatusCode::kInvalidArgument,
               HasSubstr("decode.channels is 2"));
 }

@@ -60,7 +60,8 @@ inline std::map<std::string, std::string> EncodedPictures(const std::string& dir
   std::map<std::string, std::string> pictures;
   for (const auto& entry : std::filesystem::directory_iterator(DataFile(directory))) {
     const std::string extension = entry.path().extension();
-    if (extension == ".jpg" || extension == ".png" || extension == ".bmp") {
+    if (extension == ".jpg" || extension == ".png" || extension == ".bmp" || extension == ".gif" ||
+        extension == ".webp") {
       pictures[entry.path().filename()] = ReadFile(entry.path());
     }
   }
@@ -68,13 +69,12 @@ inline std::map<std::string, std::string> EncodedPictures(const std::string& dir
   return pictures;
 }
 
-// A file under the directory that an environment variable names; nothing, after saying so, when it
-// is not on this machine.
+// A file under the directory that an environment variable names; nothing when it is not on this
+// machine: the test is then to be skipped.
 inline std::optional<std::string> OutsideFile(const char* variable, const std::string& name) {
   const char* root = std::getenv(variable);
   const std::string path = root == nullptr ? name : std::string(root) + "/" + name;
   if (root != nullptr && std::filesystem::exists(path)) return path;
-  std::printf("not run: %s not here; set %s\n", path.c_str(), variable);
   return std::nullopt;
 }
 

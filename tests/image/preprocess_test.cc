@@ -208,6 +208,14 @@ TEST(PreprocessTest, UnsoundSpecsAreRefused) {
   ExpectUnsound({Resize{8, 8}, Multiply{{std::numeric_limits<float>::infinity()}}}, "not finite");
   ExpectUnsound({Resize{65536, 1}}, "height is 65536");
   ExpectUnsound({Resize{65535, 65535}}, "65535 x 65535 pixels");
+  // Every photo would be refused, if not the spec.
+  ExpectUnsound({ResizeShorterSide{.size = 200}, CentralCrop{.height = 224, .width = 224}},
+                "steps[1] (central_crop): a crop of 224 x 224 pixels");
+  ExpectUnsound({ResizeShorterSide{.size = 256}, CentralSquare{0.5},
+                 CentralCrop{.height = 224, .width = 300}},
+                "steps[2] (central_crop)");
+  ExpectUnsound(std::vector<PreprocessStep>(kMaxSteps + 1, Resize{8, 8}),
+                "65 steps, at most 64 are allowed");
 }
 
 TEST(PreprocessTest, WhatDoesNotFitIsAnError) {
