@@ -40,7 +40,8 @@ class BlobStore {
   // Bytes of a pack. NotFound when there is no such pack.
   virtual absl::StatusOr<std::uint64_t> Size(const std::string& name) = 0;
 
-  // OK too when there is no such pack.
+  // Durable when it returns OK: the catalogue may forget that there was such a pack. OK too when
+  // there is none.
   virtual absl::Status Remove(const std::string& name) = 0;
 
   virtual absl::StatusOr<BlobListing> List() = 0;

@@ -10,6 +10,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "store/batch.h"
 #include "store/dataset.h"
 #include "store/job.h"
 #include "store/names.h"
@@ -34,6 +35,14 @@ struct StoredItem {
 struct StoredDataset {
   DatasetManifest manifest;
   std::vector<StoredItem> items;
+};
+
+// What a publication becomes once its weights are hashed and written.
+struct EncodedPublication {
+  VersionManifest manifest;
+  std::optional<Pack> pack;  // of the tensors that the store did not have
+  std::int64_t new_tensors = 0;
+  std::uint64_t new_bytes = 0;
 };
 
 // A pack that the catalogue speaks of, and the tensors that it takes from it.
@@ -66,12 +75,18 @@ class Catalogue {
   virtual absl::StatusOr<std::map<std::string, StoredTensor>> FindTensors(
       const std::vector<std::string>& digests) = 0;
 
-  // Adds `pack`, whose tensors are from now on found there and nowhere else, then the version
-  // under the model's next number, then moves `aliases` to it. Gives the number. Internal when the
-  // manifest names a tensor that is neither known nor in `pack`.
-  virtual absl::StatusOr<std::int64_t> Publish(const VersionManifest& manifest,
-                                               const std::vector<std::string>& aliases,
-                                               const std::optional<Pack>& pack) = 0;
+  // Does all of `batch`, or nothing: see Store::Commit(). `publication` is what Batch::publish
+  // became; null without one. Its pack's tensors are from now on found there and nowhere else.
+  // Internal when its manifest names a tensor that is neither known nor in the pack.
+  virtual absl::StatusOr<BatchOutcome> Commit(const Batch& batch,
+                                              const EncodedPublication* publication,
+                                              std::int64_t now_us) = 0;
+
+  // Newest first, at most `limit`.
+  virtual absl::StatusOr<std::vector<AliasMove>> AliasMoves(const AliasMoveFilter& filter,
+                                                            std::int64_t limit) = 0;
+  // Oldest first.
+  virtual absl::StatusOr<std::vector<JobVersion>> JobVersions(std::int64_t job) = 0;
 
   // NotFound, saying what there is, for a model, a version or an alias that is not there.
   virtual absl::StatusOr<std::int64_t> Resolve(const std::string& model,
@@ -81,27 +96,20 @@ class Catalogue {
   virtual absl::StatusOr<std::vector<ModelSummary>> ListModels() = 0;
   virtual absl::StatusOr<std::vector<VersionSummary>> ListVersions(const std::string& model) = 0;
 
-  // The version that the alias named before, 0 for none. With `expected`, Aborted unless it
-  // named just that.
-  virtual absl::StatusOr<std::int64_t> SetAlias(const std::string& model, const std::string& alias,
-                                                std::int64_t version,
-                                                std::optional<std::int64_t> expected) = 0;
-  virtual absl::StatusOr<std::int64_t> DeleteAlias(const std::string& model,
-                                                   const std::string& alias,
-                                                   std::optional<std::int64_t> expected) = 0;
+  virtual absl::StatusOr<BatchOutcome> DeleteModel(const std::string& model,
+                                                   std::int64_t now_us) = 0;
 
-  // FailedPrecondition while an alias names the version, unless `force`, which deletes the alias.
-  virtual absl::Status DeleteVersion(const std::string& model, std::int64_t version,
-                                     bool force) = 0;
-  virtual absl::Status DeleteModel(const std::string& model) = 0;
-
-  // Adds `pack` as Publish() does, then the dataset, whose items' locations are not looked at.
-  // AlreadyExists when the name is taken. Internal as for Publish().
+  // Adds `pack` as Commit() does, then the dataset, whose items' locations are not looked at.
+  // AlreadyExists when the name is taken. Internal as for Commit().
   virtual absl::Status PublishDataset(const StoredDataset& dataset,
                                       const std::optional<Pack>& pack) = 0;
   // NotFound when there is no such dataset.
   virtual absl::StatusOr<DatasetManifest> FindDataset(const std::string& name) = 0;
   virtual absl::StatusOr<StoredDataset> FindDatasetItems(const std::string& name) = 0;
+  // Items `first` to `first` + `count` in their order; fewer at the end.
+  virtual absl::StatusOr<std::vector<StoredItem>> FindItems(const std::string& name,
+                                                            std::int64_t first,
+                                                            std::int64_t count) = 0;
   virtual absl::StatusOr<std::vector<DatasetSummary>> ListDatasets() = 0;
   virtual absl::Status DeleteDataset(const std::string& name) = 0;
 
@@ -110,32 +118,35 @@ class Catalogue {
   virtual absl::StatusOr<CreatedJob> CreateJob(const NewJob& job, std::int64_t now_us) = 0;
   virtual absl::StatusOr<JobRecord> FindJob(std::int64_t number) = 0;
   virtual absl::StatusOr<std::string> FindJobState(std::int64_t number) = 0;
+  // Ids of the jobs that have finished and have checkpoints, without those that finished last.
+  virtual absl::StatusOr<std::vector<std::string>> EndedJobs(std::int64_t but_newest) = 0;
   // Those below number `before`.
   virtual absl::StatusOr<JobPage> ListJobs(const JobFilter& filter, std::int64_t page_size,
                                            std::int64_t before) = 0;
-  virtual absl::StatusOr<JobRecord> UpdateJob(std::int64_t number,
-                                              std::optional<std::int64_t> expected_revision,
-                                              const JobChange& change, std::int64_t now_us) = 0;
   virtual absl::StatusOr<std::int64_t> AppendJobEvents(std::int64_t number,
                                                        const std::vector<NewJobEvent>& events,
                                                        std::int64_t now_us) = 0;
   virtual absl::StatusOr<std::vector<JobEvent>> FindJobEvents(std::int64_t number,
                                                               std::int64_t after_sequence,
                                                               std::int64_t limit) = 0;
-  virtual absl::Status DeleteJob(std::int64_t number,
-                                 std::optional<std::int64_t> expected_revision) = 0;
-
   // Every pack and the tensors that are found in it, used by anything or not.
   virtual absl::StatusOr<std::vector<PackUse>> Packs() = 0;
 
   // Tensors that no version and no dataset uses.
   virtual absl::StatusOr<UnusedTensors> CountUnused() = 0;
 
-  // Forgets them, and packs without tensors.
+  // Forgets them, and packs without tensors, which are removable from then on.
   virtual absl::StatusOr<UnusedTensors> Sweep() = 0;
 
   // Adds `pack` and finds its tensors there from now on; forgets packs that this empties.
   virtual absl::Status Move(const Pack& pack) = 0;
+
+  // Packs that the catalogue accounts for and that nothing is found in: those about to be written,
+  // until they are added, and those that it forgot. Only these may be removed: a pack of which the
+  // catalogue never heard may belong to one that was lost. Durable before the pack is written.
+  virtual absl::Status Announce(const std::string& pack) = 0;
+  virtual absl::StatusOr<std::vector<std::string>> RemovablePacks() = 0;
+  virtual absl::Status ForgetRemoved(const std::vector<std::string>& packs) = 0;
 
   // Makes the outcome of everything before it final: what a failed commit may have left behind
   // cannot come back, not even after a loss of power. Files may be removed on the catalogue's

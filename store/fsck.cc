@@ -69,7 +69,10 @@ class Fsck {
       Damage("pack {} is missing; {} tensors were in it", pack.name, pack.tensors.size());
       return absl::OkStatus();
     }
-    if (!file.ok()) return file.status();
+    if (!file.ok()) {
+      Damage("pack {} cannot be read: {}", pack.name, std::string(file.status().message()));
+      return absl::OkStatus();
+    }
     const std::span<const std::byte> bytes = (*file)->bytes();
     if (bytes.size() != pack.bytes) {
       Damage("pack {} has {} bytes; {} were published", pack.name, bytes.size(), pack.bytes);
@@ -114,9 +117,19 @@ class Fsck {
 
   absl::Status CheckFiles() {
     ZOOD_ASSIGN_OR_RETURN(const BlobListing listing, blobs_.List());
+    const auto removable = catalogue_.RemovablePacks();
+    if (!removable.ok())
+      return Reported(removable.status()) ? absl::OkStatus() : removable.status();
+    const std::set<std::string> accounted(removable->begin(), removable->end());
     for (const auto& [name, bytes] : listing.packs) {
-      if (!known_packs_.contains(name)) {
+      if (known_packs_.contains(name)) continue;
+      if (accounted.contains(name)) {
         Garbage("pack {} ({} bytes) belongs to no version and no dataset", name, bytes);
+      } else {
+        Garbage(
+            "pack {} ({} bytes) is unknown to the catalogue: it stays until somebody removes it, "
+            "for it may be what a lost catalogue knew",
+            name, bytes);
       }
     }
     for (const std::string& file : listing.leftovers) Garbage("{} is an unfinished write", file);

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "base/file.h"
 #include "store/blob_store.h"
 #include "store/catalogue.h"
 
@@ -35,5 +36,11 @@ struct FsckReport {
 // wrong with the store is in the report.
 absl::StatusOr<FsckReport> CheckConsistency(BlobStore& blobs, Catalogue& catalogue,
                                             const FsckOptions& options);
+
+// The same for the store in directory `root`, which nobody may have open: only reads, so that a
+// store of an older schema, or one that may not be written to, stays as it is. NotFound when there
+// is none; FailedPrecondition when somebody has it open.
+absl::StatusOr<FsckReport> CheckStore(FileSystem& files, const std::string& root,
+                                      const FsckOptions& options);
 
 }  // namespace zood::store

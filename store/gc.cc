@@ -15,22 +15,34 @@
 namespace zood::store {
 namespace {
 
-// Removes packs that the catalogue does not speak of. Its last commit must be durable: see
-// Catalogue::Barrier().
-absl::Status RemoveUnknownPacks(BlobStore& blobs, Catalogue& catalogue, Mutex& unlinking,
-                                GcReport& report) {
-  ZOOD_ASSIGN_OR_RETURN(const std::vector<PackUse> packs, catalogue.Packs());
+// Removes packs that the catalogue accounts for and uses no more. Its last commit must be durable:
+// see Catalogue::Barrier().
+absl::Status RemoveForgottenPacks(BlobStore& blobs, Catalogue& catalogue, Mutex& unlinking,
+                                  GcReport& report) {
+  ZOOD_ASSIGN_OR_RETURN(const std::vector<std::string> removable, catalogue.RemovablePacks());
+  if (removable.empty()) return absl::OkStatus();
   ZOOD_ASSIGN_OR_RETURN(const BlobListing listing, blobs.List());
-  std::set<std::string> known;
-  for (const PackUse& pack : packs) known.insert(pack.name);
-  const MutexLock lock(unlinking);
-  for (const auto& [name, bytes] : listing.packs) {
-    if (known.contains(name)) continue;
-    ZOOD_RETURN_IF_ERROR(blobs.Remove(name));
-    ++report.packs_removed;
-    report.bytes_freed += bytes;
+  {
+    const MutexLock lock(unlinking);
+    for (const std::string& name : removable) {
+      const auto file = listing.packs.find(name);
+      if (file == listing.packs.end()) continue;
+      ZOOD_RETURN_IF_ERROR(blobs.Remove(name));
+      ++report.packs_removed;
+      report.bytes_freed += file->second;
+    }
   }
-  return absl::OkStatus();
+  return catalogue.ForgetRemoved(removable);
+}
+
+// Nothing is removed on the word of a catalogue that is not what it was when it was written.
+absl::Status CheckTrustworthy(Catalogue& catalogue) {
+  ZOOD_ASSIGN_OR_RETURN(const UnusedTensors unused, catalogue.CountUnused());
+  ZOOD_ASSIGN_OR_RETURN(const std::vector<std::string> removable, catalogue.RemovablePacks());
+  if (unused.tensors == 0 && removable.empty()) return absl::OkStatus();
+  ZOOD_ASSIGN_OR_RETURN(const std::vector<std::string> problems, catalogue.Check());
+  if (problems.empty()) return absl::OkStatus();
+  return DataLoss("the catalogue is damaged, so nothing is removed: {}; run fsck", problems[0]);
 }
 
 // What a rewrite gathers. The files keep `elements` mapped.
@@ -81,8 +93,9 @@ absl::StatusOr<std::uint64_t> Compact(BlobStore& blobs, Catalogue& catalogue, do
   }
   if (rewritten == 0) return 0;
   const Pack pack = LayOutPack(live.refs);
+  ZOOD_RETURN_IF_ERROR(catalogue.Announce(pack.name));
   ZOOD_RETURN_IF_ERROR(blobs.Write(pack, live.elements));
-  ZOOD_RETURN_IF_ERROR(watch.Check());  // the new pack is unknown, and the next call removes it
+  ZOOD_RETURN_IF_ERROR(watch.Check());  // the new pack is unused, and the next call removes it
   ZOOD_RETURN_IF_ERROR(catalogue.Move(pack));
   report.packs_rewritten = rewritten;
   return pack.bytes;
@@ -93,15 +106,16 @@ absl::StatusOr<std::uint64_t> Compact(BlobStore& blobs, Catalogue& catalogue, do
 absl::StatusOr<GcReport> CollectGarbage(BlobStore& blobs, Catalogue& catalogue, Mutex& unlinking,
                                         const GcOptions& options) {
   GcReport report;
+  ZOOD_RETURN_IF_ERROR(CheckTrustworthy(catalogue));
   ZOOD_ASSIGN_OR_RETURN(report.leftovers_removed, blobs.RemoveLeftovers());
   ZOOD_ASSIGN_OR_RETURN(const UnusedTensors unused, catalogue.Sweep());
   report.tensors_forgotten = unused.tensors;
   // First what is plainly unused: the rewrite may need the space.
-  ZOOD_RETURN_IF_ERROR(RemoveUnknownPacks(blobs, catalogue, unlinking, report));
+  ZOOD_RETURN_IF_ERROR(RemoveForgottenPacks(blobs, catalogue, unlinking, report));
   ZOOD_ASSIGN_OR_RETURN(const std::uint64_t written,
                         Compact(blobs, catalogue, options.compact_at_most, report));
   if (written > 0) {
-    ZOOD_RETURN_IF_ERROR(RemoveUnknownPacks(blobs, catalogue, unlinking, report));
+    ZOOD_RETURN_IF_ERROR(RemoveForgottenPacks(blobs, catalogue, unlinking, report));
     report.bytes_freed -= std::min(report.bytes_freed, written);
   }
   return report;

@@ -27,7 +27,8 @@ struct GcReport {
 // interrupted publishes left, and rewrites packs that are mostly unused. Nothing may be published
 // meanwhile, but versions and datasets may be loaded: `unlinking` is held while files are removed,
 // and by readers from asking for a location to opening its file. Killed at any moment, it has lost
-// nothing; run it again.
+// nothing; run it again. Packs of which the catalogue never heard stay. DataLoss, and nothing
+// removed, when the catalogue is damaged.
 absl::StatusOr<GcReport> CollectGarbage(BlobStore& blobs, Catalogue& catalogue, Mutex& unlinking,
                                         const GcOptions& options);
 

@@ -7,10 +7,7 @@
 #include "base/clock.h"
 #include "base/status.h"
 #include "store/new_version.h"
-#include "store/packs/local_blob_store.h"
 #include "store/packs/tensor_codec.h"
-#include "store/sqlite/catalogue.h"
-#include "store/store_directory.h"
 
 namespace zood::store {
 namespace {
@@ -29,57 +26,76 @@ absl::StatusOr<std::vector<EncodedTensor>> Encode(const TensorMap& weights,
   return encoded;
 }
 
-}  // namespace
-
-absl::StatusOr<std::unique_ptr<Store>> Store::Open(FileSystem& files, const std::string& root,
-                                                   OpenOptions options) {
-  ZOOD_ASSIGN_OR_RETURN(StoreDirectory directory,
-                        StoreDirectory::Open(files, root, options.create));
-  ZOOD_ASSIGN_OR_RETURN(auto catalogue,
-                        SqliteCatalogue::Open(directory.catalogue_path(), options.sqlite_vfs));
-  ZOOD_RETURN_IF_ERROR(directory.Finish());
-  auto blobs = std::make_unique<LocalBlobStore>(files, directory.packs_path());
-  ZOOD_RETURN_IF_ERROR(blobs->RemoveLeftovers().status());  // of a process that died writing
-  return std::make_unique<Store>(std::move(blobs), std::move(catalogue), std::move(options.clock),
-                                 std::move(directory).TakeLock());
+// The job that a version's lineage and tags name.
+std::optional<JobLink> JobOf(const NewVersion& version) {
+  if (!version.lineage || version.lineage->job_id.empty()) return std::nullopt;
+  JobLink link{.job_id = version.lineage->job_id};
+  if (version.kind == VersionKind::kCheckpoint) return link;
+  const auto result = version.tags.find("result");
+  link.role = result != version.tags.end() && result->second == link.job_id
+                  ? JobVersionRole::kResult
+                  : JobVersionRole::kPromoted;
+  const auto checkpoint = version.tags.find("checkpoint");
+  if (link.role == JobVersionRole::kPromoted && checkpoint != version.tags.end()) {
+    link.promoted_from = ParseNumber(checkpoint->second).value_or(0);
+  }
+  return link;
 }
 
+}  // namespace
+
 Store::Store(std::unique_ptr<BlobStore> blobs, std::unique_ptr<Catalogue> catalogue,
-             std::function<std::int64_t()> clock, std::unique_ptr<LockFile> lock)
+             std::function<std::int64_t()> clock, std::unique_ptr<LockFile> lock,
+             std::unique_ptr<SpaceReserve> reserve)
     : lock_(std::move(lock)),
       blobs_(std::move(blobs)),
       catalogue_(std::move(catalogue)),
-      clock_(clock ? std::move(clock) : NowMicroseconds) {}
+      clock_(clock ? std::move(clock) : NowMicroseconds),
+      reserve_(std::move(reserve)) {}
 
 absl::StatusOr<PublishedVersion> Store::Publish(const NewVersion& version, const TensorMap& weights,
                                                 const PublishCheck& check) {
-  ZOOD_RETURN_IF_ERROR(CheckNewVersion(version, weights));
+  Batch batch{.publish = Publication{.version = version, .weights = weights, .check = check}};
+  batch.publish->job = JobOf(version);
+  // A version may name a job of another store.
+  if (batch.publish->job && !GetJobState(batch.publish->job->job_id).ok()) {
+    batch.publish->job.reset();
+  }
+  const auto outcome = Commit(batch);
+  if (!outcome.ok()) return outcome.status();
+  return *outcome->published;
+}
+
+absl::StatusOr<BatchOutcome> Store::CommitPublication(const Batch& batch) {
+  const NewVersion& version = batch.publish->version;
+  const TensorMap& weights = batch.publish->weights;
   const MappingWatch watch;  // over the files that the weights lie in
-  VersionManifest manifest = ManifestOf(version);
-  ZOOD_ASSIGN_OR_RETURN(const std::vector<EncodedTensor> encoded, Encode(weights, manifest));
+  EncodedPublication publication{.manifest = ManifestOf(version)};
+  ZOOD_ASSIGN_OR_RETURN(const std::vector<EncodedTensor> encoded,
+                        Encode(weights, publication.manifest));
   const std::string what = "publish " + version.model;
 
   const MutexLock lock(writing_);
-  manifest.created_at_us = clock_();
+  publication.manifest.created_at_us = clock_();
   auto written = WriteMissing(encoded, watch);
   if (!written.ok()) return Annotate(written.status(), what);
-  if (check) {
-    const auto stored = ReadBack(manifest, written->pack);
-    const absl::Status checked = stored.ok() ? check(*stored) : stored.status();
+  if (batch.publish->check) {
+    const auto stored = ReadBack(publication.manifest, written->pack);
+    const absl::Status checked = stored.ok() ? batch.publish->check(*stored) : stored.status();
     if (!checked.ok()) {
       if (written->pack) DiscardPack(written->pack->name);
       return checked;
     }
   }
-  const auto number = catalogue_->Publish(manifest, version.aliases, written->pack);
-  if (!number.ok()) {
-    if (written->pack) DiscardPack(written->pack->name);
-    return Annotate(number.status(), what);
+  publication.pack = std::move(written->pack);
+  publication.new_tensors = written->tensors;
+  publication.new_bytes = written->bytes;
+  auto outcome = catalogue_->Commit(batch, &publication, publication.manifest.created_at_us);
+  if (!outcome.ok()) {
+    if (publication.pack) DiscardPack(publication.pack->name);
+    return Annotate(outcome.status(), what);
   }
-  return PublishedVersion{.version = *number,
-                          .digest = manifest.digest,
-                          .new_tensors = written->tensors,
-                          .new_bytes = written->bytes};
+  return outcome;
 }
 
 absl::StatusOr<LoadedVersion> Store::ReadBack(const VersionManifest& manifest,
@@ -94,6 +110,7 @@ absl::StatusOr<LoadedVersion> Store::ReadBack(const VersionManifest& manifest,
   }
   LoadedVersion stored{.manifest = manifest};
   PackFiles files;
+  const MutexLock lock(unlinking_);
   for (const auto& [name, ref] : manifest.tensors) {
     const StoredTensor& tensor = tensors.at(ref.digest);
     ZOOD_RETURN_IF_ERROR(OpenPack(tensor.location.pack, files));
@@ -126,7 +143,10 @@ absl::StatusOr<Store::Written> Store::WriteMissing(std::span<const EncodedTensor
     written.bytes += tensor.ref.bytes;
   }
   if (!missing.empty()) {
+    // Space that deletions need is not for what comes new.
+    if (reserve_ != nullptr) ZOOD_RETURN_IF_ERROR(reserve_->Take());
     written.pack = LayOutPack(missing);
+    ZOOD_RETURN_IF_ERROR(catalogue_->Announce(written.pack->name));
     ZOOD_RETURN_IF_ERROR(WritePack(*written.pack, elements));
   }
   // What was hashed or written may have been zeros in the place of what the caller meant.
@@ -250,43 +270,6 @@ absl::StatusOr<std::vector<ModelSummary>> Store::ListModels() { return catalogue
 absl::StatusOr<std::vector<VersionSummary>> Store::ListVersions(const std::string& model) {
   ZOOD_RETURN_IF_ERROR(CheckModelName(model));
   return catalogue_->ListVersions(model);
-}
-
-absl::StatusOr<std::int64_t> Store::SetAlias(const std::string& model, const std::string& alias,
-                                             std::int64_t version,
-                                             std::optional<std::int64_t> expected) {
-  ZOOD_RETURN_IF_ERROR(CheckModelName(model));
-  ZOOD_RETURN_IF_ERROR(CheckAlias(alias));
-  if (version <= 0) return InvalidArgument("version {}: versions are numbered from 1", version);
-  return catalogue_->SetAlias(model, alias, version, expected);
-}
-
-absl::StatusOr<std::int64_t> Store::DeleteAlias(const std::string& model, const std::string& alias,
-                                                std::optional<std::int64_t> expected) {
-  ZOOD_RETURN_IF_ERROR(CheckModelName(model));
-  ZOOD_RETURN_IF_ERROR(CheckAlias(alias));
-  return catalogue_->DeleteAlias(model, alias, expected);
-}
-
-absl::Status Store::DeleteVersion(const std::string& model, std::int64_t version, bool force) {
-  ZOOD_RETURN_IF_ERROR(CheckModelName(model));
-  if (version <= 0) return InvalidArgument("version {}: versions are numbered from 1", version);
-  return catalogue_->DeleteVersion(model, version, force);
-}
-
-absl::Status Store::DeleteModel(const std::string& model) {
-  ZOOD_RETURN_IF_ERROR(CheckModelName(model));
-  return catalogue_->DeleteModel(model);
-}
-
-absl::StatusOr<FsckReport> Store::Fsck(const FsckOptions& options) {
-  const MutexLock lock(writing_);
-  return CheckConsistency(*blobs_, *catalogue_, options);
-}
-
-absl::StatusOr<GcReport> Store::Gc(const GcOptions& options) {
-  const MutexLock lock(writing_);
-  return CollectGarbage(*blobs_, *catalogue_, unlinking_, options);
 }
 
 }  // namespace zood::store

@@ -12,6 +12,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <unordered_map>
@@ -23,13 +24,16 @@
 #include "base/mapping.h"
 #include "base/mutex.h"
 #include "base/tensor.h"
+#include "store/batch.h"
 #include "store/blob_store.h"
 #include "store/catalogue.h"
 #include "store/dataset.h"
 #include "store/fsck.h"
 #include "store/gc.h"
 #include "store/job.h"
-#include "store/lock_file.h"
+#include "store/limits.h"
+#include "store/local/lock_file.h"
+#include "store/local/space_reserve.h"
 #include "store/packs/tensor_codec.h"
 #include "store/version.h"
 
@@ -39,26 +43,22 @@ struct OpenOptions {
   bool create = true;                   // otherwise NotFound when there is no store
   std::string sqlite_vfs;               // a registered SQLite VFS; empty is the system's own
   std::function<std::int64_t()> clock;  // microseconds since 1970 UTC; empty is the system's
-};
-
-struct PublishedVersion {
-  std::int64_t version = 0;
-  std::string digest;            // ManifestDigest()
-  std::int64_t new_tensors = 0;  // that the store did not have yet
-  std::uint64_t new_bytes = 0;
+  // Bytes of a file that is given up when the disk is full, so that something can be deleted; 0 for
+  // none.
+  std::uint64_t reserve_bytes = 8 << 20;
 };
 
 struct LoadOptions {
-  bool verify_digests = false;  // DataLoss when a byte changed; costs reading everything
+  bool verify_digests = true;  // DataLoss when a byte changed; costs reading everything
 };
 
-struct LoadedVersion {
-  VersionManifest manifest;
-  TensorMap weights;
+// What a commit changed, for those who keep something of the store in mind.
+struct Changes {
+  std::set<std::string> models;  // whose versions or aliases are others now
+  std::vector<AliasMove> moves;
+  std::vector<DeletedVersion> deleted;
 };
-
-// Looks at a version as Load() will give it, but for its number, before it becomes visible.
-using PublishCheck = std::function<absl::Status(const LoadedVersion&)>;
+using Listener = std::function<void(const Changes&)>;
 
 // Thread-safe. Loading, listing and aliasing go on while a publish writes; publishing, Gc() and
 // Fsck() take turns.
@@ -81,7 +81,25 @@ class Store {
 
   // A store over other parts than files.
   Store(std::unique_ptr<BlobStore> blobs, std::unique_ptr<Catalogue> catalogue,
-        std::function<std::int64_t()> clock, std::unique_ptr<LockFile> lock = nullptr);
+        std::function<std::int64_t()> clock, std::unique_ptr<LockFile> lock = nullptr,
+        std::unique_ptr<SpaceReserve> reserve = nullptr);
+
+  // Does all of `batch` or nothing, durably: see batch.h. Errors as Publish(), and NotFound (a
+  // model, version, alias or job), Aborted (something is not as the batch expects),
+  // FailedPrecondition (an alias names a version that is to be deleted). Most other changes here
+  // are short forms of it.
+  absl::StatusOr<BatchOutcome> Commit(const Batch& batch);
+
+  // Calls `listener` after every commit that changed models, on the thread that made it, before its
+  // call returns. It is called from several threads at once, may be called once more while it is
+  // being removed, and goes when the returned handle does.
+  [[nodiscard]] std::shared_ptr<const Listener> Listen(Listener listener);
+
+  // The history of aliases, newest first, at most `limit`.
+  absl::StatusOr<std::vector<AliasMove>> AliasMoves(const AliasMoveFilter& filter,
+                                                    std::int64_t limit = kDefaultPage);
+  // What a job published and nobody deleted, oldest first.
+  absl::StatusOr<std::vector<JobVersion>> JobVersions(const std::string& job_id);
 
   // Adds a version. It is durable when this returns OK; on an error, or if the process dies, there
   // is none. DataLoss, too, when a file that the weights lie in became shorter meanwhile. Only when
@@ -124,6 +142,10 @@ class Store {
   // The items lie in mapped files, as in Load().
   absl::StatusOr<LoadedDataset> LoadDataset(const std::string& name,
                                             const LoadOptions& options = {});
+  // Items `first` to `first` + `count` in their order; fewer at the end. Takes as long as these do.
+  absl::StatusOr<std::vector<DatasetItem>> LoadDatasetItems(const std::string& name,
+                                                            std::int64_t first, std::int64_t count,
+                                                            const LoadOptions& options = {});
   absl::StatusOr<DatasetManifest> GetDataset(const std::string& name);
   absl::StatusOr<std::vector<DatasetSummary>> ListDatasets();  // by name
 
@@ -156,14 +178,30 @@ class Store {
   // the payloads above 16 MiB. Empty when there are none yet.
   absl::StatusOr<std::vector<JobEvent>> JobEvents(const std::string& id,
                                                   std::int64_t after_sequence, std::int64_t limit);
-  // With its events. Its idempotency key is free again.
+  // See JobDeletion.
   absl::Status DeleteJob(const std::string& id,
                          std::optional<std::int64_t> expected_revision = std::nullopt);
 
+  // Deletes the checkpoints of jobs that have finished, but of the `keep_jobs` that finished last,
+  // and but those that an alias names. Gives how many.
+  absl::StatusOr<std::int64_t> DeleteOldCheckpoints(std::int64_t keep_jobs);
+
   absl::StatusOr<FsckReport> Fsck(const FsckOptions& options = {});
+  // May run while the store serves: a publish waits for it, loading does not. DataLoss, and nothing
+  // removed, when the catalogue is damaged.
   absl::StatusOr<GcReport> Gc(const GcOptions& options = {});
 
  private:
+  absl::StatusOr<BatchOutcome> CommitPublication(const Batch& batch);
+  // `change`, and on a full disk once more with the space of the reserve.
+  template <typename Change>
+  auto Freeing(Change&& change) -> decltype(change());
+  void Tell(const Batch& batch, const BatchOutcome& outcome);
+  // Reads the items that `find` gives, with no pack removed in between.
+  absl::StatusOr<std::vector<DatasetItem>> ReadItems(
+      const std::string& name, const std::function<absl::StatusOr<std::vector<StoredItem>>()>& find,
+      const LoadOptions& options);
+
   absl::Status WritePack(const Pack& pack, const std::vector<std::span<const std::byte>>& elements)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(writing_);
   void DiscardPack(const std::string& name) ABSL_EXCLUSIVE_LOCKS_REQUIRED(writing_);
@@ -174,11 +212,11 @@ class Store {
     std::int64_t tensors = 0;
     std::uint64_t bytes = 0;
   };
-  // Writes those tensors that the store lacks, each once and in their order, which a load reads in.
-  // DataLoss when a file that is mapped lost bytes since `watch` was made.
   // The version that was written, from the packs.
   absl::StatusOr<LoadedVersion> ReadBack(const VersionManifest& manifest,
                                          const std::optional<Pack>& pack);
+  // Writes those tensors that the store lacks, each once and in their order, which a load reads in.
+  // DataLoss when a file that is mapped lost bytes since `watch` was made.
   absl::StatusOr<Written> WriteMissing(std::span<const EncodedTensor> encoded,
                                        const MappingWatch& watch)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(writing_);
@@ -200,6 +238,10 @@ class Store {
   const std::unique_ptr<Catalogue> catalogue_;
   const std::function<std::int64_t()> clock_;
 
+  const std::unique_ptr<SpaceReserve> reserve_;  // null for none
+
+  Mutex listening_;
+  std::vector<std::weak_ptr<const Listener>> listeners_ ABSL_GUARDED_BY(listening_);
   Mutex writing_;    // held by Publish() while it writes, Gc() and Fsck()
   Mutex unlinking_;  // see gc.h; taken after writing_
 };

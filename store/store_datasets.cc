@@ -69,32 +69,55 @@ absl::StatusOr<PublishedDataset> Store::PublishDataset(const NewDataset& dataset
 
 absl::StatusOr<LoadedDataset> Store::LoadDataset(const std::string& name,
                                                  const LoadOptions& options) {
+  LoadedDataset loaded;
+  const auto find = [&]() -> absl::StatusOr<std::vector<StoredItem>> {
+    ZOOD_ASSIGN_OR_RETURN(StoredDataset stored, catalogue_->FindDatasetItems(name));
+    loaded.manifest = std::move(stored.manifest);
+    return std::move(stored.items);
+  };
+  ZOOD_ASSIGN_OR_RETURN(loaded.items, ReadItems(name, find, options));
+  return loaded;
+}
+
+absl::StatusOr<std::vector<DatasetItem>> Store::LoadDatasetItems(const std::string& name,
+                                                                 std::int64_t first,
+                                                                 std::int64_t count,
+                                                                 const LoadOptions& options) {
+  if (first < 0 || count < 0) {
+    return InvalidArgument("{} items from {} on: neither may be below 0", count, first);
+  }
+  return ReadItems(name, [&] { return catalogue_->FindItems(name, first, count); }, options);
+}
+
+absl::StatusOr<std::vector<DatasetItem>> Store::ReadItems(
+    const std::string& name, const std::function<absl::StatusOr<std::vector<StoredItem>>()>& find,
+    const LoadOptions& options) {
   ZOOD_RETURN_IF_ERROR(CheckDatasetName(name));
   const MappingWatch watch;
-  StoredDataset stored;
+  std::vector<StoredItem> stored;
   PackFiles files;
   {
     const MutexLock lock(unlinking_);
-    ZOOD_ASSIGN_OR_RETURN(stored, catalogue_->FindDatasetItems(name));
-    for (const StoredItem& item : stored.items) {
+    ZOOD_ASSIGN_OR_RETURN(stored, find());
+    for (const StoredItem& item : stored) {
       const absl::Status opened = OpenPack(item.tensor.location.pack, files);
       if (!opened.ok()) return Annotate(opened, "dataset " + name);
     }
   }
-  LoadedDataset loaded{.manifest = std::move(stored.manifest), .items = {}};
-  loaded.items.reserve(stored.items.size());
-  for (StoredItem& item : stored.items) {
+  std::vector<DatasetItem> items;
+  items.reserve(stored.size());
+  for (StoredItem& item : stored) {
     auto tensor = ReadTensor(item.tensor, files, options);
     if (!tensor.ok()) {
       return Annotate(tensor.status(), fmt::format("dataset {}, item {}", name, item.name));
     }
-    loaded.items.push_back({.name = std::move(item.name),
-                            .label = item.label,
-                            .split = item.split,
-                            .data = *std::move(tensor)});
+    items.push_back({.name = std::move(item.name),
+                     .label = item.label,
+                     .split = item.split,
+                     .data = *std::move(tensor)});
   }
   ZOOD_RETURN_IF_ERROR(watch.Check());
-  return loaded;
+  return items;
 }
 
 absl::StatusOr<DatasetManifest> Store::GetDataset(const std::string& name) {
@@ -104,11 +127,6 @@ absl::StatusOr<DatasetManifest> Store::GetDataset(const std::string& name) {
 
 absl::StatusOr<std::vector<DatasetSummary>> Store::ListDatasets() {
   return catalogue_->ListDatasets();
-}
-
-absl::Status Store::DeleteDataset(const std::string& name) {
-  ZOOD_RETURN_IF_ERROR(CheckDatasetName(name));
-  return catalogue_->DeleteDataset(name);
 }
 
 }  // namespace zood::store

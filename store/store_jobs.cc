@@ -1,6 +1,7 @@
 // Jobs: checked here, kept by the catalogue.
 #include <algorithm>
 #include <limits>
+#include <utility>
 
 #include "base/status.h"
 #include "store/limits.h"
@@ -46,9 +47,10 @@ absl::StatusOr<JobPage> Store::ListJobs(const JobFilter& filter, std::int64_t pa
 absl::StatusOr<JobRecord> Store::UpdateJob(const std::string& id,
                                            std::optional<std::int64_t> expected_revision,
                                            const JobChange& change) {
-  ZOOD_ASSIGN_OR_RETURN(const std::int64_t number, ParseJobId(id));
-  ZOOD_RETURN_IF_ERROR(CheckJobChange(change));
-  return catalogue_->UpdateJob(number, expected_revision, change, clock_());
+  ZOOD_ASSIGN_OR_RETURN(
+      BatchOutcome outcome,
+      Commit({.jobs = {{.id = id, .expected_revision = expected_revision, .change = change}}}));
+  return std::move(outcome.jobs[0]);
 }
 
 absl::StatusOr<std::int64_t> Store::AppendJobEvents(const std::string& id,
@@ -69,8 +71,31 @@ absl::StatusOr<std::vector<JobEvent>> Store::JobEvents(const std::string& id,
 
 absl::Status Store::DeleteJob(const std::string& id,
                               std::optional<std::int64_t> expected_revision) {
-  ZOOD_ASSIGN_OR_RETURN(const std::int64_t number, ParseJobId(id));
-  return catalogue_->DeleteJob(number, expected_revision);
+  return Commit({.delete_jobs = {{.id = id, .expected_revision = expected_revision}}}).status();
+}
+
+absl::StatusOr<std::vector<JobVersion>> Store::JobVersions(const std::string& job_id) {
+  ZOOD_ASSIGN_OR_RETURN(const std::int64_t number, ParseJobId(job_id));
+  return catalogue_->JobVersions(number);
+}
+
+absl::StatusOr<std::int64_t> Store::DeleteOldCheckpoints(std::int64_t keep_jobs) {
+  if (keep_jobs < 0) return InvalidArgument("checkpoints of {} jobs to keep: below 0", keep_jobs);
+  ZOOD_ASSIGN_OR_RETURN(const std::vector<std::string> jobs, catalogue_->EndedJobs(keep_jobs));
+  std::int64_t deleted = 0;
+  for (const std::string& job : jobs) {
+    const auto versions = JobVersions(job);
+    if (absl::IsNotFound(versions.status())) continue;  // deleted since it was listed
+    if (!versions.ok()) return versions.status();
+    for (const JobVersion& version : *versions) {
+      if (version.role != JobVersionRole::kCheckpoint) continue;
+      const absl::Status status = DeleteVersion(version.model, version.version);
+      const bool kept = absl::IsFailedPrecondition(status) || absl::IsNotFound(status);
+      if (!status.ok() && !kept) return status;
+      deleted += status.ok() ? 1 : 0;
+    }
+  }
+  return deleted;
 }
 
 }  // namespace zood::store

@@ -95,6 +95,13 @@ struct VersionManifest {
 // tensors; not over its number, provenance or tags. Equal digests answer alike.
 std::string ManifestDigest(const VersionManifest& manifest);
 
+struct PublishedVersion {
+  std::int64_t version = 0;
+  std::string digest;            // ManifestDigest()
+  std::int64_t new_tensors = 0;  // that the store did not have yet
+  std::uint64_t new_bytes = 0;
+};
+
 // One line of a list of versions.
 struct VersionSummary {
   std::int64_t version = 0;

@@ -61,7 +61,10 @@ absl::StatusOr<std::uint64_t> LocalBlobStore::Size(const std::string& name) {
   return files_.Size(PathOf(name));
 }
 
-absl::Status LocalBlobStore::Remove(const std::string& name) { return files_.Remove(PathOf(name)); }
+absl::Status LocalBlobStore::Remove(const std::string& name) {
+  ZOOD_RETURN_IF_ERROR(files_.Remove(PathOf(name)));
+  return files_.SyncDirectory(directory_);
+}
 
 absl::StatusOr<BlobListing> LocalBlobStore::List() {
   ZOOD_ASSIGN_OR_RETURN(const auto files, files_.List(directory_));
@@ -69,7 +72,13 @@ absl::StatusOr<BlobListing> LocalBlobStore::List() {
   for (const std::string& file : files) {
     if (IsPackFile(file)) {
       const std::string name = file.substr(kPrefix.size(), kNameLength);
-      ZOOD_ASSIGN_OR_RETURN(listing.packs[name], Size(name));
+      const auto bytes = Size(name);
+      if (!bytes.ok() && !absl::IsNotFound(bytes.status())) return bytes.status();
+      if (bytes.ok()) {
+        listing.packs[name] = *bytes;
+      } else {
+        listing.strangers.push_back(file);  // a link to nothing
+      }
     } else if (file.starts_with(kTemporary)) {
       listing.leftovers.push_back(file);
     } else {

@@ -16,52 +16,50 @@ namespace zood::store {
 
 class SqliteCatalogue : public Catalogue {
  public:
-  // Opens or creates, and migrates. `vfs` as for Database::Open().
+  // Opens and migrates; makes a new one if `create`, otherwise DataLoss for a file that is empty.
+  // `vfs` as for Database::Open().
   static absl::StatusOr<std::unique_ptr<SqliteCatalogue>> Open(const std::string& path,
-                                                               const std::string& vfs);
+                                                               const std::string& vfs, bool create);
 
   absl::StatusOr<std::map<std::string, StoredTensor>> FindTensors(
       const std::vector<std::string>& digests) override;
-  absl::StatusOr<std::int64_t> Publish(const VersionManifest& manifest,
-                                       const std::vector<std::string>& aliases,
-                                       const std::optional<Pack>& pack) override;
+  absl::StatusOr<BatchOutcome> Commit(const Batch& batch, const EncodedPublication* publication,
+                                      std::int64_t now_us) override;
+  absl::StatusOr<std::vector<AliasMove>> AliasMoves(const AliasMoveFilter& filter,
+                                                    std::int64_t limit) override;
+  absl::StatusOr<std::vector<JobVersion>> JobVersions(std::int64_t job) override;
   absl::StatusOr<std::int64_t> Resolve(const std::string& model, const Selector& selector) override;
   absl::StatusOr<StoredVersion> Find(const std::string& model, const Selector& selector) override;
   absl::StatusOr<std::vector<ModelSummary>> ListModels() override;
   absl::StatusOr<std::vector<VersionSummary>> ListVersions(const std::string& model) override;
-  absl::StatusOr<std::int64_t> SetAlias(const std::string& model, const std::string& alias,
-                                        std::int64_t version,
-                                        std::optional<std::int64_t> expected) override;
-  absl::StatusOr<std::int64_t> DeleteAlias(const std::string& model, const std::string& alias,
-                                           std::optional<std::int64_t> expected) override;
-  absl::Status DeleteVersion(const std::string& model, std::int64_t version, bool force) override;
-  absl::Status DeleteModel(const std::string& model) override;
+  absl::StatusOr<BatchOutcome> DeleteModel(const std::string& model, std::int64_t now_us) override;
   absl::Status PublishDataset(const StoredDataset& dataset,
                               const std::optional<Pack>& pack) override;
   absl::StatusOr<DatasetManifest> FindDataset(const std::string& name) override;
   absl::StatusOr<StoredDataset> FindDatasetItems(const std::string& name) override;
+  absl::StatusOr<std::vector<StoredItem>> FindItems(const std::string& name, std::int64_t first,
+                                                    std::int64_t count) override;
   absl::StatusOr<std::vector<DatasetSummary>> ListDatasets() override;
   absl::Status DeleteDataset(const std::string& name) override;
   absl::StatusOr<CreatedJob> CreateJob(const NewJob& job, std::int64_t now_us) override;
   absl::StatusOr<JobRecord> FindJob(std::int64_t number) override;
   absl::StatusOr<std::string> FindJobState(std::int64_t number) override;
+  absl::StatusOr<std::vector<std::string>> EndedJobs(std::int64_t but_newest) override;
   absl::StatusOr<JobPage> ListJobs(const JobFilter& filter, std::int64_t page_size,
                                    std::int64_t before) override;
-  absl::StatusOr<JobRecord> UpdateJob(std::int64_t number,
-                                      std::optional<std::int64_t> expected_revision,
-                                      const JobChange& change, std::int64_t now_us) override;
   absl::StatusOr<std::int64_t> AppendJobEvents(std::int64_t number,
                                                const std::vector<NewJobEvent>& events,
                                                std::int64_t now_us) override;
   absl::StatusOr<std::vector<JobEvent>> FindJobEvents(std::int64_t number,
                                                       std::int64_t after_sequence,
                                                       std::int64_t limit) override;
-  absl::Status DeleteJob(std::int64_t number,
-                         std::optional<std::int64_t> expected_revision) override;
   absl::StatusOr<std::vector<PackUse>> Packs() override;
   absl::StatusOr<UnusedTensors> CountUnused() override;
   absl::StatusOr<UnusedTensors> Sweep() override;
   absl::Status Move(const Pack& pack) override;
+  absl::Status Announce(const std::string& pack) override;
+  absl::StatusOr<std::vector<std::string>> RemovablePacks() override;
+  absl::Status ForgetRemoved(const std::vector<std::string>& packs) override;
   absl::Status Barrier() override;
   absl::StatusOr<std::vector<std::string>> Check() override;
 
@@ -82,9 +80,6 @@ class SqliteCatalogue : public Catalogue {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::StatusOr<VersionRow> FindRow(const std::string& model, const Selector& selector)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  absl::Status CheckExpected(const std::string& alias, std::int64_t found,
-                             std::optional<std::int64_t> expected) const;
-
   absl::Status ReadScalars(const VersionRow& row, VersionManifest& manifest)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status ReadLists(const VersionRow& row, VersionManifest& manifest)
@@ -94,6 +89,28 @@ class SqliteCatalogue : public Catalogue {
   absl::Status ReadTensors(const VersionRow& row, StoredVersion& stored)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
+  // The parts of Commit(), each adding to `outcome` what it did.
+  absl::Status CheckExpectations(const Batch& batch) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status AddVersion(const Publication& asked, const EncodedPublication& publication,
+                          BatchOutcome& outcome) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status LinkToJob(const JobLink& link, std::int64_t version_id)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status ChangeAlias(const AliasChange& change, std::int64_t now_us, BatchOutcome& outcome)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Points the alias of move.model at move.to, 0: at nothing; and remembers the move, unless it
+  // changes nothing.
+  absl::Status MoveAlias(std::int64_t model_id, AliasMove move, BatchOutcome& outcome)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::StatusOr<std::vector<std::string>> AliasesOf(std::int64_t model_id, std::int64_t version)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status RemoveVersion(const VersionDeletion& deletion, std::int64_t now_us,
+                             BatchOutcome& outcome) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status ChangeJob(const JobUpdate& update, std::int64_t now_us, BatchOutcome& outcome)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status RemoveJob(const JobDeletion& deletion, BatchOutcome& outcome)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status ForgetEmptyPacks() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
   absl::Status AddPack(const Pack& pack) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::StatusOr<VersionRow> AddVersionRow(const VersionManifest& manifest)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -102,8 +119,6 @@ class SqliteCatalogue : public Catalogue {
   absl::Status AddLists(std::int64_t version_id, const VersionManifest& manifest)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status AddLineage(std::int64_t version_id, const Lineage& lineage)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  absl::Status PutAlias(std::int64_t model_id, std::string_view alias, std::int64_t version)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::StatusOr<bool> IsFirstModelVersion(const VersionRow& row)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -119,9 +134,12 @@ class SqliteCatalogue : public Catalogue {
   absl::StatusOr<DatasetManifest> ReadDataset(std::int64_t dataset_id)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::StatusOr<std::vector<StoredItem>> ReadItems(std::int64_t dataset_id,
-                                                    const std::string& name)
+                                                    const std::string& name, std::int64_t first,
+                                                    std::int64_t count)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
+  absl::StatusOr<std::vector<JobVersion>> ReadJobVersions(std::int64_t job)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::StatusOr<JobRecord> ReadJob(std::int64_t number) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status ReadJobParts(std::int64_t number, JobRecord& job)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -141,6 +159,11 @@ class SqliteCatalogue : public Catalogue {
   Mutex mutex_;
   const std::unique_ptr<Database> database_ ABSL_PT_GUARDED_BY(mutex_);
 };
+
+// A role as the catalogue writes it, "checkpoint", "result" or "promoted"; and back. DataLoss for
+// any other text.
+std::string_view RoleName(JobVersionRole role);
+absl::StatusOr<JobVersionRole> RoleFromName(const std::string& name);
 
 // A shape as the catalogue writes it, "3,3,64,128" and "" for a scalar; and back. DataLoss for
 // any other text.

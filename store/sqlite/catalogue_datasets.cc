@@ -1,4 +1,5 @@
 // Datasets and where their items lie.
+#include <limits>
 #include <utility>
 
 #include "base/status.h"
@@ -150,7 +151,9 @@ absl::StatusOr<DatasetManifest> SqliteCatalogue::ReadDataset(std::int64_t datase
 }
 
 absl::StatusOr<std::vector<StoredItem>> SqliteCatalogue::ReadItems(std::int64_t dataset_id,
-                                                                   const std::string& name) {
+                                                                   const std::string& name,
+                                                                   std::int64_t first,
+                                                                   std::int64_t count) {
   // Outer joins: a damaged catalogue must not make a dataset look smaller than it is.
   ZOOD_ASSIGN_OR_RETURN(
       Statement select,
@@ -158,8 +161,9 @@ absl::StatusOr<std::vector<StoredItem>> SqliteCatalogue::ReadItems(std::int64_t 
                          "t.offset, t.bytes FROM dataset_items i "
                          "LEFT JOIN tensors t ON t.id = i.tensor_id "
                          "LEFT JOIN packs p ON p.id = t.pack_id "
-                         "WHERE i.dataset_id = ? ORDER BY i.position",
-                         dataset_id));
+                         "WHERE i.dataset_id = ?1 AND i.position >= ?2 ORDER BY i.position "
+                         "LIMIT ?3",
+                         dataset_id, first, count));
   std::vector<StoredItem> items;
   for (;;) {
     ZOOD_ASSIGN_OR_RETURN(const bool more, select.Step());
@@ -192,8 +196,17 @@ absl::StatusOr<StoredDataset> SqliteCatalogue::FindDatasetItems(const std::strin
   ZOOD_ASSIGN_OR_RETURN(const std::int64_t id, DatasetId(name));
   StoredDataset dataset;
   ZOOD_ASSIGN_OR_RETURN(dataset.manifest, ReadDataset(id));
-  ZOOD_ASSIGN_OR_RETURN(dataset.items, ReadItems(id, name));
+  ZOOD_ASSIGN_OR_RETURN(dataset.items,
+                        ReadItems(id, name, 0, std::numeric_limits<std::int64_t>::max()));
   return dataset;
+}
+
+absl::StatusOr<std::vector<StoredItem>> SqliteCatalogue::FindItems(const std::string& name,
+                                                                   std::int64_t first,
+                                                                   std::int64_t count) {
+  const MutexLock lock(mutex_);
+  ZOOD_ASSIGN_OR_RETURN(const std::int64_t id, DatasetId(name));
+  return ReadItems(id, name, first, count);
 }
 
 absl::StatusOr<std::vector<DatasetSummary>> SqliteCatalogue::ListDatasets() {

@@ -130,6 +130,18 @@ absl::StatusOr<std::string> SqliteCatalogue::FindJobState(std::int64_t number) {
   return select.Text(0);
 }
 
+absl::StatusOr<std::vector<std::string>> SqliteCatalogue::EndedJobs(std::int64_t but_newest) {
+  const MutexLock lock(mutex_);
+  std::vector<std::string> ids;
+  ZOOD_RETURN_IF_ERROR(database_->Each(
+      [&](const Statement& row) { ids.push_back(JobId(row.Int(0))); },
+      "SELECT number FROM (SELECT number FROM jobs WHERE finished_at_us > 0 ORDER BY "
+      "finished_at_us DESC, number DESC LIMIT -1 OFFSET ?) WHERE EXISTS (SELECT 1 FROM "
+      "job_versions o WHERE o.job_number = number AND o.role = 'checkpoint')",
+      but_newest));
+  return ids;
+}
+
 absl::StatusOr<JobPage> SqliteCatalogue::ListJobs(const JobFilter& filter, std::int64_t page_size,
                                                   std::int64_t before) {
   const MutexLock lock(mutex_);
@@ -169,31 +181,29 @@ absl::Status SqliteCatalogue::CheckRevision(std::int64_t number,
                  JobId(number), found, *expected);
 }
 
-absl::StatusOr<JobRecord> SqliteCatalogue::UpdateJob(std::int64_t number,
-                                                     std::optional<std::int64_t> expected_revision,
-                                                     const JobChange& change, std::int64_t now_us) {
-  const MutexLock lock(mutex_);
-  ZOOD_ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(*database_));
-  ZOOD_RETURN_IF_ERROR(CheckRevision(number, expected_revision));
-  const auto set = [&database = *database_, number](std::string_view column, const auto& value) {
-    return database.Run(fmt::format("UPDATE jobs SET {} = ? WHERE number = ?", column), value,
-                        number);
-  };
-  if (change.state) ZOOD_RETURN_IF_ERROR(set("state", *change.state));
-  if (change.progress) ZOOD_RETURN_IF_ERROR(set("progress", Blob{*change.progress}));
-  if (change.error_code) ZOOD_RETURN_IF_ERROR(set("error_code", *change.error_code));
-  if (change.error) ZOOD_RETURN_IF_ERROR(set("error", *change.error));
-  if (change.started_at_us) ZOOD_RETURN_IF_ERROR(set("started_at_us", *change.started_at_us));
-  if (change.finished_at_us) ZOOD_RETURN_IF_ERROR(set("finished_at_us", *change.finished_at_us));
-  ZOOD_RETURN_IF_ERROR(
-      database_->Run("UPDATE jobs SET revision = revision + 1, updated_at_us = ? WHERE number = ?",
-                     now_us, number));
+absl::Status SqliteCatalogue::ChangeJob(const JobUpdate& update, std::int64_t now_us,
+                                        BatchOutcome& outcome) {
+  ZOOD_ASSIGN_OR_RETURN(const std::int64_t number, ParseJobId(update.id));
+  ZOOD_RETURN_IF_ERROR(CheckRevision(number, update.expected_revision));
+  JobChange change = update.change;
+  if (update.complete) {
+    ZOOD_RETURN_IF_ERROR(update.complete(outcome, change));
+    ZOOD_RETURN_IF_ERROR(CheckJobChange(change));
+  }
+  ZOOD_ASSIGN_OR_RETURN(JobRecord job, ReadJob(number));
+  ZOOD_RETURN_IF_ERROR(database_->Run(
+      "UPDATE jobs SET state = ?, progress = ?, error_code = ?, error = ?, started_at_us = ?, "
+      "finished_at_us = ?, updated_at_us = ?, revision = revision + 1 WHERE number = ?",
+      change.state.value_or(job.state), Blob{change.progress ? *change.progress : job.progress},
+      change.error_code.value_or(job.error_code), change.error.value_or(job.error),
+      change.started_at_us.value_or(job.started_at_us),
+      change.finished_at_us.value_or(job.finished_at_us), now_us, number));
   if (!change.events.empty()) {
     ZOOD_RETURN_IF_ERROR(AddEvents(number, change.events, now_us).status());
   }
-  ZOOD_ASSIGN_OR_RETURN(JobRecord job, ReadJob(number));
-  ZOOD_RETURN_IF_ERROR(transaction.Commit());
-  return job;
+  ZOOD_ASSIGN_OR_RETURN(job, ReadJob(number));
+  outcome.jobs.push_back(std::move(job));
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::int64_t> SqliteCatalogue::AppendJobEvents(
@@ -258,13 +268,18 @@ absl::StatusOr<std::vector<JobEvent>> SqliteCatalogue::FindJobEvents(std::int64_
   return events;
 }
 
-absl::Status SqliteCatalogue::DeleteJob(std::int64_t number,
-                                        std::optional<std::int64_t> expected_revision) {
-  const MutexLock lock(mutex_);
-  ZOOD_ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(*database_));
-  ZOOD_RETURN_IF_ERROR(CheckRevision(number, expected_revision));
-  ZOOD_RETURN_IF_ERROR(database_->Run("DELETE FROM jobs WHERE number = ?", number));
-  return transaction.Commit();
+absl::Status SqliteCatalogue::RemoveJob(const JobDeletion& deletion, BatchOutcome& outcome) {
+  ZOOD_ASSIGN_OR_RETURN(const std::int64_t number, ParseJobId(deletion.id));
+  ZOOD_RETURN_IF_ERROR(CheckRevision(number, deletion.expected_revision));
+  ZOOD_ASSIGN_OR_RETURN(const std::vector<JobVersion> versions, ReadJobVersions(number));
+  for (const JobVersion& version : versions) {
+    if (version.role != JobVersionRole::kCheckpoint) continue;
+    const absl::Status removed =
+        RemoveVersion({.model = version.model, .version = version.version}, 0, outcome);
+    // One that an alias names stays.
+    if (!removed.ok() && !absl::IsFailedPrecondition(removed)) return removed;
+  }
+  return database_->Run("DELETE FROM jobs WHERE number = ?", number);
 }
 
 }  // namespace zood::store

@@ -1,29 +1,45 @@
 #include <bit>
 
 #include "base/status.h"
+#include "store/new_job.h"
 #include "store/sqlite/catalogue.h"
 
 namespace zood::store {
 
-absl::StatusOr<std::int64_t> SqliteCatalogue::Publish(const VersionManifest& manifest,
-                                                      const std::vector<std::string>& aliases,
-                                                      const std::optional<Pack>& pack) {
-  const MutexLock lock(mutex_);
-  ZOOD_ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(*database_));
-  if (pack) ZOOD_RETURN_IF_ERROR(AddPack(*pack));
+absl::Status SqliteCatalogue::AddVersion(const Publication& asked,
+                                         const EncodedPublication& publication,
+                                         BatchOutcome& outcome) {
+  const VersionManifest& manifest = publication.manifest;
+  if (publication.pack) ZOOD_RETURN_IF_ERROR(AddPack(*publication.pack));
   ZOOD_ASSIGN_OR_RETURN(const VersionRow row, AddVersionRow(manifest));
   ZOOD_RETURN_IF_ERROR(AddTensors(row.version_id, manifest));
   ZOOD_RETURN_IF_ERROR(AddLists(row.version_id, manifest));
   if (manifest.lineage) ZOOD_RETURN_IF_ERROR(AddLineage(row.version_id, *manifest.lineage));
-  if (manifest.kind == VersionKind::kModel) {
-    ZOOD_ASSIGN_OR_RETURN(const bool first, IsFirstModelVersion(row));
-    if (first) ZOOD_RETURN_IF_ERROR(PutAlias(row.model_id, kStable, row.version));
-  }
+  if (asked.job) ZOOD_RETURN_IF_ERROR(LinkToJob(*asked.job, row.version_id));
+  outcome.published = PublishedVersion{.version = row.version,
+                                       .digest = manifest.digest,
+                                       .new_tensors = publication.new_tensors,
+                                       .new_bytes = publication.new_bytes};
+  std::vector<std::string> aliases = asked.version.aliases;
+  ZOOD_ASSIGN_OR_RETURN(const bool first, IsFirstModelVersion(row));
+  if (first && manifest.kind == VersionKind::kModel) aliases.emplace(aliases.begin(), kStable);
   for (const std::string& alias : aliases) {
-    ZOOD_RETURN_IF_ERROR(PutAlias(row.model_id, alias, row.version));
+    ZOOD_RETURN_IF_ERROR(MoveAlias(row.model_id,
+                                   {.model = manifest.model,
+                                    .alias = alias,
+                                    .to = row.version,
+                                    .at_us = manifest.created_at_us,
+                                    .job_id = asked.job ? asked.job->job_id : ""},
+                                   outcome));
   }
-  ZOOD_RETURN_IF_ERROR(transaction.Commit());
-  return row.version;
+  return absl::OkStatus();
+}
+
+absl::Status SqliteCatalogue::LinkToJob(const JobLink& link, std::int64_t version_id) {
+  ZOOD_ASSIGN_OR_RETURN(const std::int64_t number, ParseJobId(link.job_id));
+  ZOOD_RETURN_IF_ERROR(CheckRevision(number, std::nullopt));
+  return database_->Run("INSERT INTO job_versions VALUES (?, ?, ?, ?)", number, version_id,
+                        RoleName(link.role), link.promoted_from);
 }
 
 absl::StatusOr<bool> SqliteCatalogue::IsFirstModelVersion(const VersionRow& row) {
@@ -38,6 +54,7 @@ absl::StatusOr<bool> SqliteCatalogue::IsFirstModelVersion(const VersionRow& row)
 }
 
 absl::Status SqliteCatalogue::AddPack(const Pack& pack) {
+  ZOOD_RETURN_IF_ERROR(database_->Run("DELETE FROM removable_packs WHERE name = ?", pack.name));
   ZOOD_RETURN_IF_ERROR(
       database_->Run("INSERT INTO packs (name, bytes) VALUES (?, ?) "
                      "ON CONFLICT (name) DO UPDATE SET bytes = excluded.bytes",

@@ -12,9 +12,6 @@ constexpr std::string_view kUnused =
     "NOT EXISTS (SELECT 1 FROM version_tensors v WHERE v.tensor_id = tensors.id) AND "
     "NOT EXISTS (SELECT 1 FROM dataset_items i WHERE i.tensor_id = tensors.id)";
 
-constexpr std::string_view kForgetEmptyPacks =
-    "DELETE FROM packs WHERE NOT EXISTS (SELECT 1 FROM tensors t WHERE t.pack_id = packs.id)";
-
 }  // namespace
 
 absl::StatusOr<std::vector<PackUse>> SqliteCatalogue::Packs() {
@@ -58,7 +55,7 @@ absl::StatusOr<UnusedTensors> SqliteCatalogue::Sweep() {
   ZOOD_ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(*database_));
   ZOOD_ASSIGN_OR_RETURN(const UnusedTensors unused, CountUnusedLocked());
   ZOOD_RETURN_IF_ERROR(database_->Run(fmt::format("DELETE {}", kUnused)));
-  ZOOD_RETURN_IF_ERROR(database_->Run(kForgetEmptyPacks));
+  ZOOD_RETURN_IF_ERROR(ForgetEmptyPacks());
   ZOOD_RETURN_IF_ERROR(NextGeneration());  // writes even when nothing was unused: see Barrier()
   ZOOD_RETURN_IF_ERROR(transaction.Commit());
   return unused;
@@ -68,39 +65,46 @@ absl::Status SqliteCatalogue::Move(const Pack& pack) {
   const MutexLock lock(mutex_);
   ZOOD_ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(*database_));
   ZOOD_RETURN_IF_ERROR(AddPack(pack));
-  ZOOD_RETURN_IF_ERROR(database_->Run(kForgetEmptyPacks));
+  ZOOD_RETURN_IF_ERROR(ForgetEmptyPacks());
   return transaction.Commit();
 }
 
-absl::StatusOr<std::vector<std::string>> SqliteCatalogue::Check() {
+absl::Status SqliteCatalogue::ForgetEmptyPacks() {
+  const std::string empty =
+      "FROM packs WHERE NOT EXISTS "
+      "(SELECT 1 FROM tensors t WHERE t.pack_id = packs.id)";
+  ZOOD_RETURN_IF_ERROR(
+      database_->Run("INSERT OR IGNORE INTO removable_packs SELECT name " + empty));
+  return database_->Run("DELETE " + empty);
+}
+
+absl::Status SqliteCatalogue::Announce(const std::string& pack) {
   const MutexLock lock(mutex_);
-  std::vector<std::string> problems;
-  ZOOD_ASSIGN_OR_RETURN(Statement integrity, database_->Prepare("PRAGMA integrity_check(100)"));
-  for (;;) {
-    ZOOD_ASSIGN_OR_RETURN(const bool more, integrity.Step());
-    if (!more) break;
-    if (integrity.Text(0) != "ok") problems.push_back("SQLite: " + integrity.Text(0));
+  ZOOD_ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(*database_));
+  // A pack that something is found in is written again when its file is damaged.
+  ZOOD_RETURN_IF_ERROR(
+      database_->Run("INSERT OR IGNORE INTO removable_packs SELECT ?1 WHERE NOT EXISTS "
+                     "(SELECT 1 FROM packs WHERE name = ?1)",
+                     pack));
+  return transaction.Commit();
+}
+
+absl::StatusOr<std::vector<std::string>> SqliteCatalogue::RemovablePacks() {
+  const MutexLock lock(mutex_);
+  std::vector<std::string> names;
+  ZOOD_RETURN_IF_ERROR(
+      database_->Each([&](const Statement& row) { names.push_back(row.Text(0)); },
+                      "SELECT name FROM removable_packs EXCEPT SELECT name FROM packs"));
+  return names;
+}
+
+absl::Status SqliteCatalogue::ForgetRemoved(const std::vector<std::string>& packs) {
+  const MutexLock lock(mutex_);
+  ZOOD_ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(*database_));
+  for (const std::string& name : packs) {
+    ZOOD_RETURN_IF_ERROR(database_->Run("DELETE FROM removable_packs WHERE name = ?", name));
   }
-  ZOOD_ASSIGN_OR_RETURN(
-      Statement dangling,
-      database_->Prepare("SELECT coalesce(m.name, a.model_id), a.name, a.version FROM aliases a "
-                         "LEFT JOIN models m ON m.id = a.model_id WHERE NOT EXISTS (SELECT 1 FROM "
-                         "versions v WHERE v.model_id = a.model_id AND v.version = a.version)"));
-  for (;;) {
-    ZOOD_ASSIGN_OR_RETURN(const bool more, dangling.Step());
-    if (!more) break;
-    problems.push_back(fmt::format("model {}: alias {} names version {}, which does not exist",
-                                   dangling.Text(0), dangling.Text(1), dangling.Int(2)));
-  }
-  ZOOD_ASSIGN_OR_RETURN(Statement keys, database_->Prepare("PRAGMA foreign_key_check"));
-  for (;;) {
-    ZOOD_ASSIGN_OR_RETURN(const bool more, keys.Step());
-    if (!more) break;
-    if (keys.Text(0) == "aliases") continue;  // said above, with names
-    problems.push_back(fmt::format("table {}: row {} names a row of {} that does not exist",
-                                   keys.Text(0), keys.Int(1), keys.Text(2)));
-  }
-  return problems;
+  return transaction.Commit();
 }
 
 }  // namespace zood::store

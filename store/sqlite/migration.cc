@@ -5,6 +5,7 @@
 #include <string>
 
 #include "base/status.h"
+#include "store/sqlite/schema3.h"
 
 namespace zood::store {
 namespace {
@@ -211,9 +212,10 @@ CREATE INDEX job_events_by_kind ON job_events (job_number, kind, sequence);
 }  // namespace
 
 std::span<const Migration> Migrations() {
-  static const std::array<Migration, 2> steps = {{
+  static const std::array<Migration, 3> steps = {{
       {.to = 1, .apply = [](Database& database) { return database.Execute(kSchema1); }},
       {.to = 2, .apply = [](Database& database) { return database.Execute(kSchema2); }},
+      {.to = 3, .apply = MigrateToSchema3},
   }};
   return steps;
 }

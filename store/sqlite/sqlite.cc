@@ -2,6 +2,8 @@
 
 #include <sqlite3.h>
 
+#include "store/sqlite/record_digests.h"
+
 namespace zood::store {
 namespace {
 
@@ -115,6 +117,8 @@ absl::StatusOr<std::unique_ptr<Database>> Database::Open(const std::string& path
   // The file may come from anywhere: nothing in its schema may run code or spoil the file.
   sqlite3_db_config(database->connection_, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
   sqlite3_db_config(database->connection_, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, nullptr);
+  const int registered = RegisterDigestFunctions(database->connection_);
+  if (registered != SQLITE_OK) return database->Error(registered, "register functions");
   return database;
 }
 

@@ -90,7 +90,8 @@ TEST(StoreConcurrencyTest, GcWaitsForALoadThatIsAboutToOpenAPack) {
   const ScratchDirectory scratch;
   auto packs = std::make_unique<SlowToOpen>(FileSystem::Native(), scratch.path());
   SlowToOpen& opening = *packs;
-  Store store(std::move(packs), SqliteCatalogue::Open(scratch.path() + "/catalogue.db", "").value(),
+  Store store(std::move(packs),
+              SqliteCatalogue::Open(scratch.path() + "/catalogue.db", "", /*create=*/true).value(),
               nullptr);
   const TensorMap part = {{"conv0/weights", NetworkWeights(1, 1)["conv0/weights"]}};
   ASSERT_TRUE(store.Publish({.model = "whole"}, NetworkWeights(1, 1)).ok());

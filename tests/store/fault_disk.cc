@@ -144,6 +144,7 @@ absl::Status FaultDisk::SyncDirectory(const std::string& path) {
 }
 
 absl::Status FaultDisk::Remove(const std::string& path) {
+  if (path == ballast_) StopFailing();
   ZOOD_RETURN_IF_ERROR(Attempt());
   NoteRemoved(path);
   return Native().Remove(path);

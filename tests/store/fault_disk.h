@@ -34,7 +34,12 @@ class FaultDisk : public FileSystem {
 
   // Operation number `nth` (from 0, counted from now) fails; with `forever` all later ones, too.
   void FailAt(std::int64_t nth, Fault fault, bool forever);
-  void StopFailing() { fail_at_.reset(); }
+  void StopFailing() {
+    fail_at_.reset();
+    ballast_.clear();
+  }
+  // What fails does so only while there is a file at `path`, and removing it succeeds.
+  void FullUntilRemoved(const std::string& path) { ballast_ = path; }
   std::int64_t operations() const { return operations_; }
 
   // Puts every file back to what the disk would have after a loss of power.
@@ -78,6 +83,7 @@ class FaultDisk : public FileSystem {
   std::optional<std::int64_t> fail_at_;
   Fault fault_ = Fault::kIoError;
   bool forever_ = false;
+  std::string ballast_;
   Names live_, durable_;
 };
 

@@ -25,7 +25,7 @@ class FaultTest : public ::testing::Test {
   FaultTest() { std::filesystem::create_directories(root_); }
 
   absl::StatusOr<std::unique_ptr<Store>> Open() {
-    return Store::Open(disk_, root_, {.sqlite_vfs = disk_.vfs_name()});
+    return Store::Open(disk_, root_, {.sqlite_vfs = disk_.vfs_name(), .reserve_bytes = 4096});
   }
 
   // A fresh disk with an empty directory.
@@ -305,6 +305,131 @@ TEST_F(DatasetFaultTest, PowerLossThatForgetsTheUnsynced) {
 TEST_F(DatasetFaultTest, PowerLossThatForgetsHereAndThere) { TestPowerLoss(PowerLoss::kMix, 1); }
 
 TEST_F(DatasetFaultTest, InputOutputErrorOnce) { TestOneFailure(Fault::kIoError); }
+
+// What a job does: a checkpoint, the result with its alias, a promotion, a roll back, an import
+// beside it, a deletion. Whatever fails, the alias, the versions, the job's record and its events
+// agree.
+class JobFaultTest : public FaultTest {
+ protected:
+  // The n-th step; its record and newest event are "n version".
+  absl::Status Step(Store& store, int n, Batch batch) {
+    batch.jobs.push_back(
+        {.id = "job-1", .complete = [n](const BatchOutcome& done, JobChange& change) {
+           const std::int64_t version =
+               done.published ? done.published->version : done.moves.at(0).to;
+           change.progress = fmt::format("{} {}", n, version);
+           change.events.push_back({.payload = *change.progress});
+           return absl::OkStatus();
+         }});
+    return store.Commit(batch).status();
+  }
+  static Batch Published(VersionKind kind, JobVersionRole role, std::uint64_t head) {
+    Batch batch;
+    batch.publish = Publication{.version = {.model = "net", .kind = kind},
+                                .weights = NetworkWeights(1, head, 16),
+                                .job = JobLink{.job_id = "job-1", .role = role}};
+    return batch;
+  }
+  absl::Status Run(const Attempt& attempt) {
+    std::unique_ptr<Store> store;
+    ZOOD_RETURN_IF_ERROR(attempt([&]() -> absl::Status {
+      store.reset();
+      ZOOD_ASSIGN_OR_RETURN(store, Open());
+      return absl::OkStatus();
+    }));
+    ZOOD_RETURN_IF_ERROR(attempt([&] {
+      return store->CreateJob({.state = "RUNNING", .idempotency_key = "k", .model = "net"})
+          .status();
+    }));
+    ZOOD_RETURN_IF_ERROR(attempt([&] {
+      return store->Publish({.model = "net"}, NetworkWeights(3, 3, 16)).status();  // an import
+    }));
+    ZOOD_RETURN_IF_ERROR(attempt([&] {
+      return Step(*store, 1, Published(VersionKind::kCheckpoint, JobVersionRole::kCheckpoint, 1));
+    }));
+    ZOOD_RETURN_IF_ERROR(attempt([&] {
+      Batch batch = Published(VersionKind::kModel, JobVersionRole::kResult, 2);
+      batch.aliases.push_back({.model = "net", .alias = "stable", .job_id = "job-1"});
+      return Step(*store, 2, std::move(batch));
+    }));
+    ZOOD_RETURN_IF_ERROR(attempt([&] {
+      Batch batch;
+      batch.aliases.push_back(
+          {.model = "net", .alias = "stable", .version = 1, .job_id = "job-1", .undoes = 2});
+      batch.delete_versions.push_back({.model = "net", .version = 2});
+      return Step(*store, 3, std::move(batch));
+    }));
+    ZOOD_RETURN_IF_ERROR(attempt([&] { return store->DeleteJob("job-1"); }));
+    return attempt([&] { return store->Gc().status(); });
+  }
+
+  void ExpectAgreement() {
+    const auto opened = Open();
+    ASSERT_TRUE(opened.ok()) << opened.status();
+    Store& store = **opened;
+    ASSERT_THAT(store.Fsck()->damage, ::testing::IsEmpty());
+    const auto jobs = store.ListJobs({}).value().jobs;
+    if (jobs.empty()) return;
+    const auto events = store.JobEvents("job-1", 0, 100).value();
+    ASSERT_EQ(jobs[0].progress, events.empty() ? "" : events.back().payload);
+    ASSERT_EQ(static_cast<std::int64_t>(events.size()), jobs[0].revision - 1);
+    std::string roles;
+    for (const JobVersion& version : Must(store.JobVersions("job-1"))) {
+      roles += version.role == JobVersionRole::kCheckpoint ? 'c' : 'r';
+    }
+    const char* expected[] = {"", "c", "cr", "r"};
+    ASSERT_EQ(roles, expected[events.size()]);
+    const auto stable = store.Resolve("net", "stable");
+    if (!stable.ok()) {
+      ASSERT_TRUE(events.empty());
+      return;
+    }
+    ASSERT_EQ(*stable, events.size() == 2 ? 3 : 1);
+    ASSERT_EQ(store.AliasMoves({.alias = "stable"})->front().to, *stable);
+    for (const VersionSummary& version : Must(store.ListVersions("net"))) {
+      ASSERT_TRUE(store.Load("net", std::to_string(version.version)).ok());
+    }
+  }
+};
+
+TEST_F(JobFaultTest, WhateverFailsAliasVersionAndJobAgree) {
+  for (const PowerLoss kind : {PowerLoss::kLoseUnsynced, PowerLoss::kKeepAll, PowerLoss::kMix}) {
+    for (std::int64_t n = 0;; ++n) {
+      SCOPED_TRACE(fmt::format("operation {} fails, power loss {}", n, static_cast<int>(kind)));
+      Reset();
+      disk_.FailAt(n, n % 2 == 0 ? Fault::kIoError : Fault::kNoSpace, /*forever=*/true);
+      const absl::Status run = Run([](const auto& step) { return step(); });
+      disk_.LosePower(kind, static_cast<std::uint64_t>(n));
+      ASSERT_NO_FATAL_FAILURE(ExpectAgreement());
+      if (run.ok()) break;
+    }
+  }
+}
+
+// The disk is full for whoever asks for more, until something gives its space up.
+TEST_F(FaultTest, DeletionWorksOnAFullDisk) {
+  const auto store = Open();
+  ASSERT_TRUE(Publish(**store, "a", 1, 1, 1).ok());
+  ASSERT_TRUE(Publish(**store, "a", 2, 2, 2).ok());
+  ASSERT_TRUE((*store)->PublishDataset(Photos("photos", 1, 4)).ok());
+  ASSERT_TRUE((*store)->CreateJob({.state = "DONE"}).ok());
+  const std::vector<std::function<absl::Status()>> deletions = {
+      [&] { return (*store)->DeleteVersion("a", 2); },
+      [&] { return (*store)->DeleteDataset("photos"); },
+      [&] { return (*store)->DeleteJob("job-1"); },
+      [&] { return (*store)->DeleteModel("a"); },
+      [&] { return (*store)->Gc().status(); },
+  };
+  for (const auto& deletion : deletions) {
+    disk_.FailAt(0, Fault::kNoSpace, /*forever=*/true);
+    disk_.FullUntilRemoved(root_ + "/RESERVE");
+    EXPECT_FALSE((*store)->Publish({.model = "b"}, NetworkWeights(5, 5, 16)).ok());
+    const absl::Status status = deletion();
+    EXPECT_TRUE(status.ok()) << status;
+    ASSERT_TRUE((*store)->Gc().ok());  // takes the reserve again
+  }
+  EXPECT_TRUE(std::filesystem::is_empty(root_ + "/packs"));
+}
 
 // A commit that fails in its last sync may lie whole in SQLite's log. Its pack must not be taken
 // away before that is settled, neither by the publish that failed nor by a later Gc().

@@ -133,7 +133,8 @@ TEST_F(FsckTest, FindsDamagedPagesOfTheCatalogue) {
 
 TEST_F(FsckTest, TellsGarbageFromDamage) {
   const std::string packs = root_ + "/packs/";
-  WriteFile(packs + "pack-" + std::string(64, 'a') + ".bin", "orphan");
+  const std::string stranger = packs + "pack-" + std::string(64, 'a') + ".bin";
+  WriteFile(stranger, "orphan");
   WriteFile(packs + "notes.txt", "mine");
   {
     const auto store = OpenStore(root_);
@@ -143,11 +144,13 @@ TEST_F(FsckTest, TellsGarbageFromDamage) {
     const auto report = store->Fsck();
     EXPECT_THAT(report->damage, IsEmpty());
     EXPECT_THAT(report->garbage,
-                ElementsAre(HasSubstr("belongs to no version"), HasSubstr("tmp-99"),
+                ElementsAre(HasSubstr("is unknown to the catalogue"), HasSubstr("tmp-99"),
                             HasSubstr("notes.txt"), HasSubstr("2 tensors (296 bytes)")));
     ASSERT_TRUE(store->Gc().ok());
   }
-  EXPECT_THAT(Fsck().garbage, ElementsAre(HasSubstr("notes.txt")));
+  EXPECT_THAT(Fsck().garbage,
+              ElementsAre(HasSubstr("is unknown to the catalogue"), HasSubstr("notes.txt")));
+  EXPECT_TRUE(std::filesystem::exists(stranger));
 }
 
 TEST_F(FsckTest, PublishingAgainHealsALostPack) {

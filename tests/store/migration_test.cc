@@ -84,5 +84,62 @@ TEST_F(MigrationTest, AStoreOfSchema1OpensWhole) {
   EXPECT_EQ(store->Gc()->tensors_forgotten, 0);
 }
 
+// What a daemon of schema 2 left that was killed between moving an alias and telling of it.
+constexpr const char* kSchema2Store = R"sql(
+INSERT INTO models VALUES (1, 'net', 5);
+INSERT INTO versions SELECT value, 1, value, iif(value = 2, 'checkpoint', 'model'), '{0}', 'n', 'p',
+  value, '', '' FROM json_each('[1, 2, 3, 4]');
+INSERT INTO jobs VALUES (7, 'RUNNING', NULL, 'net', CAST('{1}' AS BLOB), 0, '', 1, 2, 0, 9, 3, 0);
+INSERT INTO job_specs VALUES (7, x'00');
+INSERT INTO lineage SELECT id, 'base', 1, '', '', 'job-7', 0, '' FROM versions WHERE id > 1;
+INSERT INTO tags VALUES (3, 'result', 'job-7'), (4, 'checkpoint', '2'), (4, 'job', 'job-7');
+INSERT INTO aliases VALUES (1, 'stable', 3), (1, 'prod', 4), (1, 'old', 1);
+)sql";
+
+TEST_F(MigrationTest, AStoreOfSchema2WithPlannedMovesOpensRight) {
+  const std::string root = scratch_.path() + "/store";
+  std::filesystem::create_directories(root + "/packs");
+  WriteFile(root + "/FORMAT", "zood store, layout 1\n");
+  const std::string digest = ManifestDigest({.model = "net", .network = "n", .preprocess = "p"});
+  // Moved and told; moved and taken back; planned and made (`prod`; `stable`, with the result's
+  // publication); planned and told already; planned and never made (`canary`).
+  const std::string history = R"({"moves": [
+    {"alias": "prod", "version": 1, "previous": 0, "at": 10, "rolled_back": false},
+    {"alias": "old", "version": 2, "previous": 1, "at": 11, "rolled_back": true}],
+   "planned_moves": [
+    {"alias": "prod", "version": 4, "previous": 1, "at": 12, "rolled_back": false},
+    {"alias": "stable", "version": 0, "previous": 0, "at": 13, "rolled_back": false},
+    {"alias": "prod", "version": 4, "previous": 0, "at": 10, "rolled_back": false},
+    {"alias": "canary", "version": 4, "previous": 1, "at": 14, "rolled_back": false}]})";
+  {
+    const auto database = Database::Open(root + "/catalogue.db", "").value();
+    ASSERT_TRUE(Migrate(*database, Migrations().first(2)).ok());
+    std::string sql = kSchema2Store;
+    sql.replace(sql.find("{0}"), 3, digest);
+    sql.replace(sql.find("{1}"), 3, history);
+    ASSERT_TRUE(database->Execute(sql).ok());
+  }
+  const auto store = OpenStore(root);
+  ASSERT_NE(store, nullptr);
+  EXPECT_THAT(store->Fsck()->damage, ::testing::IsEmpty());
+  const auto versions = store->JobVersions("job-7").value();
+  ASSERT_EQ(versions.size(), 3u);
+  EXPECT_EQ(versions[0].role, JobVersionRole::kCheckpoint);
+  EXPECT_EQ(versions[1].role, JobVersionRole::kResult);
+  EXPECT_EQ(versions[2].role, JobVersionRole::kPromoted);
+  EXPECT_EQ(versions[2].promoted_from, 2);
+  std::vector<std::string> moves;
+  for (const AliasMove& move : Must(store->AliasMoves({.job_id = "job-7"}))) {
+    moves.push_back(fmt::format("{} {}-{} at {}{}{}", move.alias, move.from, move.to, move.at_us,
+                                move.undoes > 0 ? " undoes" : "", move.undone ? " undone" : ""));
+  }
+  EXPECT_THAT(moves,
+              ::testing::ElementsAre("old 2-1 at 9 undoes", "stable 0-3 at 13", "prod 1-4 at 12",
+                                     "old 1-2 at 11 undone", "prod 0-1 at 10"));
+  EXPECT_EQ(*store->Resolve("net", "prod"), 4);
+  EXPECT_EQ(store->CreateJob({.state = "QUEUED", .spec = ""})->job.id, "job-8");
+  EXPECT_THAT(store->Fsck()->damage, ::testing::IsEmpty());
+}
+
 }  // namespace
 }  // namespace zood::store

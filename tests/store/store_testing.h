@@ -109,6 +109,13 @@ inline std::unique_ptr<Store> OpenStore(const std::string& root) {
   return store.ok() ? *std::move(store) : nullptr;
 }
 
+// The value, which must be there; by value, so that a loop may run over it.
+template <typename T>
+T Must(absl::StatusOr<T> result) {
+  EXPECT_TRUE(result.ok()) << result.status();
+  return *std::move(result);
+}
+
 // The single pack file of a store that has one.
 inline std::string OnlyPack(const std::string& root) {
   std::vector<std::string> files;

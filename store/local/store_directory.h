@@ -12,7 +12,7 @@
 
 #include "absl/status/statusor.h"
 #include "base/file.h"
-#include "store/lock_file.h"
+#include "store/local/lock_file.h"
 
 namespace zood::store {
 
@@ -23,6 +23,11 @@ class StoreDirectory {
   static absl::StatusOr<StoreDirectory> Open(FileSystem& files, const std::string& root,
                                              bool create);
 
+  // The same for reading: makes nothing, and where the lock cannot be had because nothing may be
+  // written, nobody else can write either.
+  static absl::StatusOr<StoreDirectory> OpenToRead(FileSystem& files, const std::string& root);
+
+  bool is_new() const { return is_new_; }
   std::string catalogue_path() const { return root_ + "/catalogue.db"; }
   std::string packs_path() const { return root_ + "/packs"; }
 

@@ -1,4 +1,4 @@
-#include "store/store_directory.h"
+#include "store/local/store_directory.h"
 
 #include <algorithm>
 #include <array>
@@ -18,9 +18,9 @@ constexpr int kLayout = 1;
 constexpr std::string_view kFormatPrefix = "zood store, layout ";
 
 // What an interrupted creation may have left, and what a fresh volume holds.
-constexpr std::array<std::string_view, 7> kHarmless = {
+constexpr std::array<std::string_view, 8> kHarmless = {
     "LOCK",       "FORMAT.tmp", "catalogue.db", "catalogue.db-journal", "catalogue.db-wal",
-    "lost+found", "packs"};
+    "lost+found", "packs",      "RESERVE"};
 
 }  // namespace
 
@@ -38,6 +38,17 @@ absl::StatusOr<StoreDirectory> StoreDirectory::Open(FileSystem& files, const std
   directory.made_root_ = !had_root;
   ZOOD_RETURN_IF_ERROR(whole ? directory.CheckFormat() : directory.CheckUnused());
   ZOOD_RETURN_IF_ERROR(files.CreateDirectories(directory.packs_path()));
+  return directory;
+}
+
+absl::StatusOr<StoreDirectory> StoreDirectory::OpenToRead(FileSystem& files,
+                                                          const std::string& root) {
+  ZOOD_ASSIGN_OR_RETURN(const bool there, files.Exists(root + "/FORMAT"));
+  if (!there) return NotFound("there is no store in {}", root);
+  auto lock = LockFile::Acquire(root + "/LOCK", /*create=*/false);
+  if (!lock.ok() && !absl::IsNotFound(lock.status())) return lock.status();
+  StoreDirectory directory(files, root, lock.ok() ? *std::move(lock) : nullptr);
+  ZOOD_RETURN_IF_ERROR(directory.CheckFormat());
   return directory;
 }
 

@@ -1,4 +1,4 @@
-#include "store/lock_file.h"
+#include "store/local/lock_file.h"
 
 #include <fcntl.h>
 #include <sys/file.h>
@@ -36,8 +36,10 @@ std::string Self() {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<LockFile>> LockFile::Acquire(const std::string& path) {
-  const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+absl::StatusOr<std::unique_ptr<LockFile>> LockFile::Acquire(const std::string& path, bool create) {
+  int fd = ::open(path.c_str(), O_RDWR | (create ? O_CREAT : 0) | O_CLOEXEC, 0640);
+  if (fd < 0 && !create) fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0 && !create && errno == ENOENT) return NotFound("there is no lock {}", path);
   if (fd < 0 && (errno == EACCES || errno == EROFS)) {
     return PermissionDenied("cannot create the lock {}: {}; the store must be writable", path,
                             Reason(errno));

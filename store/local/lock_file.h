@@ -12,8 +12,10 @@ namespace zood::store {
 class LockFile {
  public:
   // FailedPrecondition, naming the holder, when somebody else has it: another process or another
-  // LockFile of this one.
-  static absl::StatusOr<std::unique_ptr<LockFile>> Acquire(const std::string& path);
+  // LockFile of this one. Without `create` the file may be one that cannot be written to, and
+  // NotFound when there is none.
+  static absl::StatusOr<std::unique_ptr<LockFile>> Acquire(const std::string& path,
+                                                           bool create = true);
   ~LockFile();
   LockFile(const LockFile&) = delete;
   LockFile& operator=(const LockFile&) = delete;
