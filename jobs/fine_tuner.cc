@@ -55,12 +55,16 @@ class FineTuner::Keeper final : public JobKeeper {
                     const std::vector<JobEventContent>& events) override {
     const auto keep = [&](Job& job, store::JobChange& change) {
       // Somebody asked for its end in the meantime: the run will see it soon.
-      if (state && job.state != JobState::kCancelling) change.state = Name(*state);
+      const bool cancelled = job.state == JobState::kCancelling;
+      if (state && !cancelled) change.state = Name(*state);
       JobHistory kept = history;
       kept.moves = job.history.moves;
       kept.planned_moves = job.history.planned_moves;
       change.progress = ToJson(kept);
-      for (const JobEventContent& event : events) change.events.push_back(ToStored(event, 0));
+      for (const JobEventContent& event : events) {
+        if (cancelled && std::holds_alternative<StateChanged>(event)) continue;
+        change.events.push_back(ToStored(event, 0));
+      }
       return absl::OkStatus();
     };
     absl::Status status;
@@ -278,7 +282,7 @@ absl::StatusOr<Job> FineTuner::Resume(const std::string& id) {
           return FailedPrecondition("job {} is {}; this needs PAUSED or FAILED", id,
                                     Name(job.state));
         }
-        ZOOD_ASSIGN_OR_RETURN(const JobSpec spec, options_.decode(job.spec));
+        ZOOD_ASSIGN_OR_RETURN(const JobSpec spec, SpecOf(job));
         deadline_us = spec.deadline_us;
         if (deadline_us > 0 && deadline_us <= NowMicroseconds()) {
           return FailedPrecondition(
@@ -389,7 +393,7 @@ void FineTuner::RunOne(const std::string& id) {
 }
 
 absl::StatusOr<JobCommand> FineTuner::RunSpec(const Job& job) {
-  ZOOD_ASSIGN_OR_RETURN(const JobSpec spec, options_.decode(job.spec));
+  ZOOD_ASSIGN_OR_RETURN(const JobSpec spec, SpecOf(job));
   // Of a run before this one, which may have ended between a move and its record.
   if (!job.history.planned_moves.empty()) {
     absl::Status settled;

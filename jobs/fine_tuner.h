@@ -40,18 +40,19 @@
 namespace zood::jobs {
 
 struct FineTunerOptions {
-  // Of JobRequest::spec. Without one no job can be made.
-  JobSpecDecoder decode;
-  std::string build;          // kept in every version: "zood 0.1.0"
-  std::string events_dir;     // event files go to <events_dir>/<job>; empty for none
-  int max_unfinished = 1000;  // jobs beyond are refused
-  int max_watchers = 128;     // at once; those beyond are refused
+  LegacySpecReader read_legacy_spec;  // without one, jobs of an older zood cannot be gone on with
+  std::string build;                  // kept in every version: "zood 0.1.0"
+  std::string events_dir;             // event files go to <events_dir>/<job>; empty for none
+  int max_unfinished = 1000;          // jobs beyond are refused
+  int max_watchers = 128;             // at once; those beyond are refused
   std::chrono::milliseconds progress_interval{1000};
   int aside_nice = 10;  // of the thread that writes to the store
+  // Checkpoints of a job go so long after its end; 0: never.
+  std::chrono::milliseconds checkpoint_retention = std::chrono::hours(7 * 24);
 };
 
 struct JobRequest {
-  std::string spec;
+  JobSpec spec;
   std::string idempotency_key;
   std::map<std::string, std::string> metadata;
   bool validate_only = false;
@@ -85,13 +86,16 @@ class FineTuner {
   // As Shutdown().
   ~FineTuner();
 
-  // Checks the whole spec, then queues it. Errors are those of the decoder, of MakePlan() and
+  // Checks the whole spec, then queues it. To validate only, it may lack a dataset: then what does
+  // not depend on one is checked. Errors are those of MakePlan() and
   // Restore() (job_restore.h); InvalidArgument for a deadline that has passed; AlreadyExists for an
   // idempotency key that has another spec; ResourceExhausted when too many jobs wait. Then there is
   // no job. A second call with a key whose first is still checked waits for that.
   absl::StatusOr<CreatedJob> Create(const JobRequest& request);
 
   absl::StatusOr<Job> Get(const std::string& id);
+  // Of Job::spec. DataLoss when it cannot be read.
+  absl::StatusOr<JobSpec> SpecOf(const Job& job) const;
   absl::StatusOr<JobList> List(const std::vector<JobState>& states, const std::string& model,
                                int page_size, const std::string& page_token);
   // Those of the job's checkpoints that are still there, newest first.
@@ -107,6 +111,11 @@ class FineTuner {
   absl::StatusOr<Job> Cancel(const std::string& id);
   absl::StatusOr<Job> Pause(const std::string& id);
   absl::StatusOr<Job> Resume(const std::string& id);
+
+  // Takes a job that has ended away: its record, its events, and its checkpoints but those that an
+  // alias names or an unfinished job needs. Results stay. Gives the number of checkpoints that
+  // went.
+  absl::StatusOr<int> Delete(const std::string& id);
 
   struct Promoted {
     VersionName version;
@@ -184,6 +193,10 @@ class FineTuner {
   absl::StatusOr<std::vector<std::string>> Unfinished(const std::function<bool(const Job&)>& which);
 
   void UpkeepLoop();
+  // Deletes those checkpoints of an ended job that nobody needs, and takes them from its history.
+  int DropCheckpoints(Job& job) ABSL_EXCLUSIVE_LOCKS_REQUIRED(updating_);
+  // Of jobs that ended longer ago than they are kept.
+  void RetireCheckpoints();
   // Ends a job that waits beyond its deadline. True when there is no more to be done for it.
   bool Expire(const std::string& id);
   void RememberDeadline(const std::string& id, std::int64_t deadline_us);
@@ -209,7 +222,6 @@ class FineTuner {
   absl::Status KeepMove(const std::string& id, const AliasMove& move);
   // Keeps those of the planned moves that were made. `forget`: nobody is about to make the others.
   absl::Status SettleMoves(const std::string& id, bool forget);
-  std::int64_t AliasNow(const std::string& model, const std::string& alias) const;
 
   serving::Catalogue& catalogue_;
   const models::Zoo& zoo_;

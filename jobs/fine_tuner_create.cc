@@ -65,7 +65,7 @@ absl::Status FineTuner::CheckRoom() const {
 absl::StatusOr<store::CreatedJob> FineTuner::Reserve(const JobRequest& request,
                                                      const std::string& model) {
   const store::NewJob job{.state = Name(JobState::kValidating),
-                          .spec = request.spec,
+                          .spec = Encode(request.spec),
                           .idempotency_key = request.idempotency_key,
                           .model = model,
                           .metadata = request.metadata};
@@ -109,12 +109,15 @@ absl::StatusOr<CreatedJob> FineTuner::ValidateReserved(const std::string& id, co
 }
 
 absl::StatusOr<CreatedJob> FineTuner::Create(const JobRequest& request) {
-  if (!options_.decode) return Unimplemented("this daemon was made without fine-tuning");
-  ZOOD_ASSIGN_OR_RETURN(const JobSpec spec, options_.decode(request.spec));
+  const JobSpec& spec = request.spec;
   CreatedJob created;
   if (request.validate_only) {
-    created.job.spec = request.spec;
+    created.job.spec = Encode(spec);
     created.job.model = spec.model;
+    if (spec.dataset.empty()) {
+      ZOOD_RETURN_IF_ERROR(CheckWithoutDataset(spec, catalogue_, zoo_));
+      return created;
+    }
     ZOOD_ASSIGN_OR_RETURN(created.estimated_bytes, Validate(spec, created.job.history));
     return created;
   }

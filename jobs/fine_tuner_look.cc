@@ -50,6 +50,12 @@ absl::StatusOr<Job> FineTuner::Get(const std::string& id) {
   return job;
 }
 
+absl::StatusOr<JobSpec> FineTuner::SpecOf(const Job& job) const {
+  if (job.spec.starts_with('{')) return DecodeJobSpec(job.spec);
+  if (options_.read_legacy_spec) return options_.read_legacy_spec(job.spec);
+  return DataLoss("the spec of job {} is of an older zood", job.id);
+}
+
 // A page may have fewer jobs than were asked for: records that cannot be read are left out, and so
 // are jobs whose state is another than the store knows.
 absl::StatusOr<JobList> FineTuner::List(const std::vector<JobState>& states,
@@ -164,7 +170,7 @@ absl::StatusOr<std::vector<std::string>> FineTuner::Unfinished(
 
 absl::StatusOr<std::vector<std::string>> FineTuner::JobsWith(const std::string& dataset) {
   return Unfinished([&](const Job& job) {
-    const auto spec = options_.decode(job.spec);
+    const auto spec = SpecOf(job);
     return spec.ok() && spec->dataset == dataset;
   });
 }

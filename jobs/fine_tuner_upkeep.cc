@@ -2,6 +2,8 @@
 // passes while they wait.
 #include <algorithm>
 #include <chrono>
+#include <filesystem>
+#include <system_error>
 #include <utility>
 
 #include "base/clock.h"
@@ -15,6 +17,8 @@ namespace {
 constexpr std::chrono::seconds kRetryPause{1};
 // The clock that deadlines are told by may be set: it is looked at that often at least.
 constexpr std::chrono::microseconds kLongestPause = std::chrono::minutes(1);
+// How often it is looked for checkpoints that have been kept long enough.
+constexpr std::chrono::hours kRetirementInterval{1};
 
 }  // namespace
 
@@ -64,10 +68,7 @@ bool FineTuner::TakeUpOne(Job& job) {
   }
   // Where the disk is full, Begin() does what is left to do.
   if (!written.ok()) Complain(job.id, job.model, written);
-  if (const auto spec = options_.decode ? options_.decode(job.spec) : absl::UnknownError("");
-      spec.ok()) {
-    RememberDeadline(job.id, spec->deadline_us);
-  }
+  if (const auto spec = SpecOf(job); spec.ok()) RememberDeadline(job.id, spec->deadline_us);
   return job.state != JobState::kPaused;
 }
 
@@ -97,10 +98,104 @@ bool FineTuner::Expire(const std::string& id) {
   return done || ended.ok() || absl::IsNotFound(ended.status()) || absl::IsDataLoss(ended.status());
 }
 
+// ------------------------------------------------------------ what ended jobs leave
+
+int FineTuner::DropCheckpoints(Job& job) {
+  const auto drop = [&](const JobCheckpoint& checkpoint) {
+    const absl::StatusOr<std::vector<std::string>> users = JobsWith(job.model, checkpoint.version);
+    if (!users.ok() || !users->empty()) return false;
+    const auto manifest =
+        catalogue_.store().GetVersion(job.model, std::to_string(checkpoint.version));
+    if (absl::IsNotFound(manifest.status())) return true;
+    // A model that was deleted and made anew gives numbers a second time.
+    if (!manifest.ok() || manifest->digest != checkpoint.digest) return manifest.ok();
+    return catalogue_.DeleteVersion(job.model, checkpoint.version, /*force=*/false).ok();
+  };
+  const auto dropped = static_cast<int>(std::erase_if(job.history.checkpoints, drop));
+  if (dropped > 0) catalogue_.store().Gc().IgnoreError();
+  return dropped;
+}
+
+void FineTuner::RetireCheckpoints() {
+  const std::int64_t before =
+      NowMicroseconds() - std::chrono::microseconds(options_.checkpoint_retention).count();
+  store::JobFilter filter;
+  for (const JobState state : kJobStates) {
+    if (IsFinal(state)) filter.states.push_back(Name(state));
+  }
+  std::string token;
+  do {
+    const auto page = catalogue_.store().ListJobs(filter, 1000, token);
+    if (!page.ok()) return;  // the next round finds them
+    token = page->next_page_token;
+    for (const store::JobRecord& listed : page->jobs) {
+      if (listed.finished_at_us == 0 || listed.finished_at_us > before) continue;
+      MutexLock updating(updating_);
+      const auto record = catalogue_.store().GetJob(listed.id);
+      if (!record.ok()) continue;
+      absl::StatusOr<Job> job = JobFromRecord(*record);
+      if (!job.ok() || !IsFinal(job->state) || job->finished_at_us > before) continue;
+      const int dropped = DropCheckpoints(*job);
+      if (dropped == 0) continue;
+      store::JobChange change{.progress = ToJson(job->history)};
+      change.events.push_back(ToStored(
+          LogLine{fmt::format("{} checkpoints were deleted: the job has ended long ago", dropped)},
+          0));
+      catalogue_.store().UpdateJob(job->id, record->revision, change).status().IgnoreError();
+    }
+  } while (!token.empty());
+}
+
+absl::StatusOr<int> FineTuner::Delete(const std::string& id) {
+  MutexLock updating(updating_);
+  ZOOD_ASSIGN_OR_RETURN(const store::JobRecord record, catalogue_.store().GetJob(id));
+  ZOOD_ASSIGN_OR_RETURN(Job job, JobFromRecord(record));
+  {
+    MutexLock lock(mutex_);
+    const bool runs = running_ && running_->id == id;
+    if (runs && IsFinal(job.state)) {
+      return absl::UnavailableError(fmt::format("job {} is just ending; try again", id));
+    }
+    if (runs || (!IsFinal(job.state) && !unwritten_.contains(id))) {
+      return FailedPrecondition("job {} is {}; cancel it first", id, Name(job.state));
+    }
+  }
+  // The store takes a job's checkpoints away with it.
+  for (const JobCheckpoint& checkpoint : job.history.checkpoints) {
+    ZOOD_ASSIGN_OR_RETURN(const auto users, JobsWith(job.model, checkpoint.version));
+    if (!users.empty()) {
+      return FailedPrecondition("version {} of {}, a checkpoint of job {}, is needed by {}",
+                                checkpoint.version, job.model, id, fmt::join(users, ", "));
+    }
+  }
+  const int dropped = DropCheckpoints(job);
+  ZOOD_RETURN_IF_ERROR(catalogue_.store().DeleteJob(id, record.revision));
+  CountState(job.state, -1);
+  {
+    MutexLock lock(mutex_);
+    unwritten_.erase(id);
+    deadlines_.erase(id);
+    ++news_[id];
+    changed_.NotifyAll();
+  }
+  if (!options_.events_dir.empty()) {
+    std::error_code ignored;
+    std::filesystem::remove_all(options_.events_dir + "/" + id, ignored);
+  }
+  return dropped;
+}
+
 // A job that runs ends itself, but may be paused just then: so it stays to be looked at.
 void FineTuner::UpkeepLoop() {
   serving::DescribeThread("zood-upkeep", options_.aside_nice);
+  using Steady = std::chrono::steady_clock;
+  const auto retention = options_.checkpoint_retention;
+  Steady::time_point next_retirement = Steady::now();
   while (true) {
+    if (retention.count() > 0 && Steady::now() >= next_retirement) {
+      RetireCheckpoints();
+      next_retirement = Steady::now() + std::min<Steady::duration>(retention, kRetirementInterval);
+    }
     std::vector<std::string> due;
     bool abandoned = false;
     {
@@ -115,7 +210,9 @@ void FineTuner::UpkeepLoop() {
       }
       abandoned = !abandoned_.empty();
       if (due.empty() && !abandoned) {
-        changed_.WaitUntil(mutex_, std::chrono::steady_clock::now() + pause);
+        Steady::time_point until = Steady::now() + pause;
+        if (retention.count() > 0) until = std::min(until, next_retirement);
+        changed_.WaitUntil(mutex_, until);
         continue;
       }
     }

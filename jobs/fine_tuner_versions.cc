@@ -9,6 +9,7 @@
 #include "base/status.h"
 #include "checkpoint/tensorflow/v2_writer.h"
 #include "jobs/fine_tuner.h"
+#include "jobs/gates.h"
 #include "netdef/formats.h"
 #include "store/names.h"
 
@@ -25,13 +26,6 @@ const JobCheckpoint* FindCheckpoint(const Job& job, std::int64_t version) {
 }  // namespace
 
 // ------------------------------------------------------------ moves of aliases
-
-std::int64_t FineTuner::AliasNow(const std::string& model, const std::string& alias) const {
-  const auto entry = catalogue_.Find(model);
-  if (!entry.ok()) return 0;
-  const auto found = entry->aliases.find(alias);
-  return found == entry->aliases.end() ? 0 : found->second;
-}
 
 absl::Status FineTuner::PlanMove(const std::string& id, const AliasMove& move) {
   const auto plan = [&](Job& job, store::JobChange& change) {
@@ -73,7 +67,7 @@ absl::Status FineTuner::SettleMoves(const std::string& id, bool forget) {
   const auto settle = [&](Job& job, store::JobChange& change) {
     std::erase_if(job.history.planned_moves, [&](const AliasMove& planned) {
       if (planned.version == 0) return false;  // the run that publishes the result knows
-      const bool made = AliasNow(job.model, planned.alias) == planned.version;
+      const bool made = AliasNow(catalogue_, job.model, planned.alias) == planned.version;
       if (made) AddMove(planned, job, change);
       return made || forget;
     });
@@ -108,9 +102,9 @@ absl::StatusOr<FineTuner::Target> FineTuner::PublishPromoted(const Job& job, con
   const store::VersionManifest& manifest = loaded.manifest;
   ZOOD_ASSIGN_OR_RETURN(const netdef::NetworkPtr network,
                         netdef::BuildNetwork(manifest.network, zoo_));
-  ZOOD_ASSIGN_OR_RETURN(
-      const TensorMap weights,
-      ServedWeights(*network->graph(), loaded.weights, spec.moving_average_decay.has_value()));
+  ZOOD_ASSIGN_OR_RETURN(const TensorMap weights,
+                        ServedWeights(*network->graph(), loaded.weights,
+                                      spec.training.moving_average_decay.has_value()));
   store::NewVersion served{.model = job.model,
                            .network = manifest.network,
                            .preprocess = manifest.preprocess,
@@ -150,10 +144,11 @@ absl::StatusOr<FineTuner::Promoted> FineTuner::Promote(const std::string& id, st
                                                        std::string alias,
                                                        std::optional<std::int64_t> expected) {
   ZOOD_ASSIGN_OR_RETURN(const Job job, Get(id));
-  ZOOD_ASSIGN_OR_RETURN(const JobSpec spec, options_.decode(job.spec));
-  if (alias.empty()) alias = spec.alias.empty() ? std::string(store::kStable) : spec.alias;
+  ZOOD_ASSIGN_OR_RETURN(const JobSpec spec, SpecOf(job));
+  if (alias.empty())
+    alias = spec.promotion.alias.empty() ? std::string(store::kStable) : spec.promotion.alias;
   ZOOD_RETURN_IF_ERROR(store::CheckAlias(alias));
-  const std::int64_t before = AliasNow(job.model, alias);
+  const std::int64_t before = AliasNow(catalogue_, job.model, alias);
   if (expected && *expected != before) {
     return Aborted("'{}' of {} names version {} by now, not {}", alias, job.model, before,
                    *expected);
@@ -164,7 +159,7 @@ absl::StatusOr<FineTuner::Promoted> FineTuner::Promote(const std::string& id, st
                              .previous = before,
                              .at_us = NowMicroseconds()}};
   // A model's first version has `stable` from the start.
-  if (AliasNow(job.model, alias) != target.version) {
+  if (AliasNow(catalogue_, job.model, alias) != target.version) {
     ZOOD_RETURN_IF_ERROR(PlanMove(id, promoted.move));
     const auto moved = manager_.SetAlias(job.model, alias, target.version, before,
                                          std::chrono::steady_clock::now() + kLoadTime);
@@ -208,7 +203,7 @@ absl::StatusOr<AliasMove> FineTuner::RollBack(const std::string& id, const std::
                        .previous = last->version,
                        .at_us = NowMicroseconds()};
   // A call that moved it and could not keep that may be made again.
-  if (AliasNow(job.model, back.alias) != back.version) {
+  if (AliasNow(catalogue_, job.model, back.alias) != back.version) {
     ZOOD_RETURN_IF_ERROR(manager_
                              .SetAlias(job.model, back.alias, back.version, back.previous,
                                        std::chrono::steady_clock::now() + kLoadTime)

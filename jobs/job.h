@@ -136,7 +136,7 @@ struct Job {
   std::string id;
   JobState state = JobState::kValidating;
   absl::Status error;  // of kFailed
-  std::string spec;    // as it was given to FineTuner::Create()
+  std::string spec;    // stored: see FineTuner::SpecOf()
   std::string idempotency_key;
   std::string model;
   std::map<std::string, std::string> metadata;

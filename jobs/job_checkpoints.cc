@@ -20,7 +20,7 @@ store::NewVersion VersionOfJob(const Job& job, const JobSpec& spec, const JobPla
   version.lineage = store::Lineage{.dataset_digest = job.history.dataset_digest,
                                    .job_id = job.id,
                                    .seed = spec.seed,
-                                   .plan = spec.plan};
+                                   .plan = ToJson(spec)};
   if (job.history.base) {
     version.lineage->base_model = job.history.base->model;
     version.lineage->base_version = job.history.base->version;
@@ -46,9 +46,10 @@ absl::StatusOr<TensorMap> ServedWeights(const graph::Graph& graph, const TensorM
 // ------------------------------------------------------------ written
 
 bool JobRun::CheckpointDue() const {
-  if (spec_.checkpoint_steps > 0 && trainer_->step() % spec_.checkpoint_steps == 0) return true;
-  return spec_.checkpoint_time.count() > 0 &&
-         serving::Clock::now() - last_checkpoint_ >= spec_.checkpoint_time;
+  if (spec_.checkpoints.every_steps > 0 && trainer_->step() % spec_.checkpoints.every_steps == 0)
+    return true;
+  return spec_.checkpoints.every.count() > 0 &&
+         serving::Clock::now() - last_checkpoint_ >= spec_.checkpoints.every;
 }
 
 absl::Status JobRun::PublishCheckpoint() {
@@ -102,8 +103,8 @@ void JobRun::NewestIsProven() {
 // before the newest goes only when the newest is known to be good.
 void JobRun::Prune() {
   auto& checkpoints = job_.history.checkpoints;
-  const std::int64_t keep = std::max(spec_.keep_checkpoints, newest_proven_ ? 1 : 2);
-  prune_then_ = keep > spec_.keep_checkpoints;
+  const std::int64_t keep = std::max(spec_.checkpoints.keep, newest_proven_ ? 1 : 2);
+  prune_then_ = keep > spec_.checkpoints.keep;
   auto surplus = static_cast<std::int64_t>(checkpoints.size()) - keep;
   if (surplus <= 0) return;
   keeper_.Aside([&] {

@@ -10,6 +10,10 @@
 namespace zood::jobs {
 namespace {
 
+constexpr std::uint64_t kMaxValueBytes = std::uint64_t{64} << 20;
+// Of the plan that each version keeps: tensors are left out, so that little else can be long.
+constexpr std::size_t kMaxPlanBytes = 1 << 20;
+
 absl::Status CheckLength(const char* what, const Length& length) {
   if (length.steps > 0 && length.epochs == 0) return absl::OkStatus();
   if (length.steps == 0 && std::isfinite(length.epochs) && length.epochs > 0) {
@@ -24,6 +28,7 @@ absl::Status CheckAtLeast(const char* what, std::int64_t value, std::int64_t lea
 }
 
 absl::Status CheckGate(const Gate& gate, const std::string& promotion_alias) {
+  if (gate.index() == 0) return InvalidArgument("promotion: a gate is empty");
   if (const auto* minimum = std::get_if<MinimumAccuracy>(&gate)) {
     if (minimum->accuracy >= 0 && minimum->accuracy <= 1) return absl::OkStatus();
     return InvalidArgument("a gate's minimum accuracy is {}; expected a number in [0, 1]",
@@ -44,27 +49,50 @@ absl::Status CheckGate(const Gate& gate, const std::string& promotion_alias) {
 }  // namespace
 
 absl::Status CheckNumbers(const JobSpec& spec) {
-  ZOOD_RETURN_IF_ERROR(CheckLength("length", spec.length));
-  ZOOD_RETURN_IF_ERROR(CheckLength("evaluation.every", spec.evaluate_every));
-  ZOOD_RETURN_IF_ERROR(CheckAtLeast("batch_size", spec.batch_size, 1));
-  ZOOD_RETURN_IF_ERROR(CheckAtLeast("accumulate", spec.accumulate, 1));
+  std::uint64_t bytes = 0;
+  const auto sources = spec.restore ? spec.restore->sources.size() : 0;
+  for (std::size_t i = 0; i < sources; ++i) {
+    const RestoreFrom& from = spec.restore->sources[i].from;
+    if (from.index() == 0) {
+      return InvalidArgument("restore: a source names neither a version nor values");
+    }
+    if (const auto* given = std::get_if<GivenValues>(&from)) {
+      for (const auto& [name, tensor] : given->tensors) bytes += tensor.bytes().size();
+    }
+  }
+  if (bytes > kMaxValueBytes) {
+    return ResourceExhausted("restore: the values have {} bytes; {} are allowed", bytes,
+                             kMaxValueBytes);
+  }
+  if (const std::size_t size = ToJson(spec).size(); size > kMaxPlanBytes) {
+    return InvalidArgument(
+        "the spec has {} bytes as JSON, tensors left out, and every version of the job keeps it; "
+        "{} are allowed: a pattern or a rename rule says what a long list of names does",
+        size, kMaxPlanBytes);
+  }
+  ZOOD_RETURN_IF_ERROR(CheckLength("length", spec.training.length));
+  ZOOD_RETURN_IF_ERROR(CheckLength("evaluation.every", spec.evaluation.every));
+  ZOOD_RETURN_IF_ERROR(CheckAtLeast("batch_size", spec.training.batch_size, 1));
+  ZOOD_RETURN_IF_ERROR(CheckAtLeast("accumulate", spec.training.accumulate, 1));
   ZOOD_RETURN_IF_ERROR(CheckAtLeast("min_class_images", spec.min_class_images, 1));
-  ZOOD_RETURN_IF_ERROR(CheckAtLeast("checkpoints.every_steps", spec.checkpoint_steps, 0));
-  ZOOD_RETURN_IF_ERROR(CheckAtLeast("checkpoints.every", spec.checkpoint_time.count(), 0));
-  ZOOD_RETURN_IF_ERROR(CheckAtLeast("checkpoints.keep", spec.keep_checkpoints, 1));
-  ZOOD_RETURN_IF_ERROR(CheckAtLeast("resources.threads", spec.threads, 0));
+  ZOOD_RETURN_IF_ERROR(CheckAtLeast("checkpoints.every_steps", spec.checkpoints.every_steps, 0));
+  ZOOD_RETURN_IF_ERROR(CheckAtLeast("checkpoints.every", spec.checkpoints.every.count(), 0));
+  ZOOD_RETURN_IF_ERROR(CheckAtLeast("checkpoints.keep", spec.checkpoints.keep, 1));
+  ZOOD_RETURN_IF_ERROR(CheckAtLeast("resources.threads", spec.resources.threads, 0));
   if (!(spec.max_problem_share >= 0 && spec.max_problem_share <= 1)) {
     return InvalidArgument("max_problem_share is {}; expected a number in [0, 1]",
                            spec.max_problem_share);
   }
-  if (spec.early_stop) {
-    ZOOD_RETURN_IF_ERROR(CheckAtLeast("early_stop.patience", spec.early_stop->patience, 1));
-    if (!(spec.early_stop->min_improvement >= 0)) {
+  if (spec.evaluation.early_stop) {
+    ZOOD_RETURN_IF_ERROR(
+        CheckAtLeast("early_stop.patience", spec.evaluation.early_stop->patience, 1));
+    if (!(spec.evaluation.early_stop->min_improvement >= 0)) {
       return InvalidArgument("early_stop.min_improvement is {}; expected 0 or more",
-                             spec.early_stop->min_improvement);
+                             spec.evaluation.early_stop->min_improvement);
     }
   }
-  for (const Gate& gate : spec.gates) ZOOD_RETURN_IF_ERROR(CheckGate(gate, spec.alias));
+  for (const Gate& gate : spec.promotion.gates)
+    ZOOD_RETURN_IF_ERROR(CheckGate(gate, spec.promotion.alias));
   return absl::OkStatus();
 }
 

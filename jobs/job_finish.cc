@@ -2,11 +2,12 @@
 #include <algorithm>
 #include <utility>
 
+#include <fmt/ranges.h>
+
 #include "base/clock.h"
 #include "base/status.h"
-#include "engine/executable.h"
+#include "jobs/gates.h"
 #include "jobs/job_run.h"
-#include "serving/version_loader.h"
 #include "store/names.h"
 
 namespace zood::jobs {
@@ -38,13 +39,17 @@ absl::StatusOr<JobCommand> JobRun::Finish() {
     ZOOD_RETURN_IF_ERROR(keeper_.Keep(job_.history, std::nullopt, {}));
     if (!passed) {
       keeper_.Tell(LogLine{"the result is held back: a gate did not let it through"});
+      TellWhatAnswers();
       return JobCommand::kGoOn;
     }
     if (!keeper_.BeginPublishing()) return Stop(keeper_.command());
     if (!job_.history.result) ZOOD_RETURN_IF_ERROR(Publish());
     ZOOD_RETURN_IF_ERROR(KeepFirstMove());
     const absl::Status promoted = Promote();
-    if (promoted.ok()) return JobCommand::kGoOn;
+    if (promoted.ok()) {
+      TellWhatAnswers();
+      return JobCommand::kGoOn;
+    }
     if (!absl::IsAborted(promoted) || attempt == kPromotionAttempts) {
       return Annotate(promoted, fmt::format("the result is version {}, but it was not promoted",
                                             job_.history.result->version));
@@ -63,8 +68,8 @@ absl::StatusOr<std::optional<JobEvaluation>> JobRun::EvaluateResult() {
   }
   history.progress.evaluation = last;
   keeper_.Show(history.progress);
-  const bool earlier_is_better = spec_.early_stop && history.best && history.best_checkpoint > 0 &&
-                                 history.best->step < last->step &&
+  const bool earlier_is_better = spec_.evaluation.early_stop && history.best &&
+                                 history.best_checkpoint > 0 && history.best->step < last->step &&
                                  history.best->top1 >= last->top1;
   if (!earlier_is_better) {
     history.best_checkpoint = 0;
@@ -75,7 +80,7 @@ absl::StatusOr<std::optional<JobEvaluation>> JobRun::EvaluateResult() {
 }
 
 absl::StatusOr<TensorMap> JobRun::ResultWeights() {
-  const bool averaged = spec_.moving_average_decay.has_value();
+  const bool averaged = spec_.training.moving_average_decay.has_value();
   if (job_.history.best_checkpoint == 0) return trainer_->Weights(averaged);
   ZOOD_ASSIGN_OR_RETURN(
       store::LoadedVersion best,
@@ -85,83 +90,56 @@ absl::StatusOr<TensorMap> JobRun::ResultWeights() {
 
 // ------------------------------------------------------------ gates
 
-std::int64_t JobRun::AliasNow(const std::string& alias) const {
-  const auto entry = around_.catalogue.Find(spec_.model);
-  if (!entry.ok()) return 0;
-  const auto found = entry->aliases.find(alias);
-  return found == entry->aliases.end() ? 0 : found->second;
-}
-
 absl::StatusOr<bool> JobRun::Judge() {
-  std::vector<GateOutcome> outcomes;
+  const Gates gates(spec_, plan_, dataset_, around_.catalogue, around_.zoo, around_.budget,
+                    [this] { return MayGoOn(); });
+  ZOOD_ASSIGN_OR_RETURN(job_.history.gates, gates.Judge(job_.history));
   bool passed = true;
-  for (int i = 0; i < static_cast<int>(spec_.gates.size()); ++i) {
-    ZOOD_ASSIGN_OR_RETURN(const GateOutcome outcome, JudgeOne(i));
-    passed = passed && outcome.passed;
-    outcomes.push_back(outcome);
+  stays_because_.reset();
+  for (const GateOutcome& outcome : job_.history.gates) {
+    // A rule that nobody asked for takes no version away; it leaves the alias where it is.
+    if (outcome.gate == Gates::kByDefault) {
+      if (!outcome.passed) stays_because_ = outcome.reason;
+    } else {
+      passed = passed && outcome.passed;
+    }
     keeper_.Tell(outcome);
   }
-  job_.history.gates = std::move(outcomes);
+  if (!passed || stays_because_) return passed;
+  ZOOD_ASSIGN_OR_RETURN(stays_because_, gates.WorseThanCurrent(job_.history));
   return passed;
 }
 
-absl::StatusOr<GateOutcome> JobRun::JudgeOne(int index) {
-  const Gate& gate = spec_.gates[static_cast<std::size_t>(index)];
-  const double accuracy = job_.history.evaluation->top1;
-  double wanted = 0;
-  std::string what;
-  if (const auto* minimum = std::get_if<MinimumAccuracy>(&gate)) {
-    wanted = minimum->accuracy;
-    what = fmt::format("the minimum of {:.4f}", wanted);
-  } else {
-    const auto& better = std::get<BetterThanAlias>(gate);
-    const std::string& alias = better.alias.empty() ? spec_.alias : better.alias;
-    const std::int64_t version = AliasNow(alias);
-    if (version == 0) return GateOutcome{index, true, fmt::format("'{}' names nothing yet", alias)};
-    if (job_.history.result && version == job_.history.result->version) {
-      // It was let through, or it would not have been published. What was said then stands.
-      const auto& gates = job_.history.gates;
-      const auto earlier = std::ranges::find(gates, index, &GateOutcome::gate);
-      if (earlier != gates.end()) return *earlier;
-      return GateOutcome{index, true, fmt::format("'{}' names the result itself", alias)};
-    }
-    const absl::StatusOr<JobEvaluation> other = EvaluateVersion(version);
-    if (absl::IsCancelled(other.status())) return GateOutcome{index, false, "interrupted"};
-    if (!other.ok()) {
-      return GateOutcome{index, false,
-                         fmt::format("'{}', version {}, cannot be compared with: {}", alias,
-                                     version, std::string(other.status().message()))};
-    }
-    wanted = other->top1 + better.margin;
-    what = fmt::format("{:.4f}: '{}', version {}, has {:.4f}, and the margin is {}", wanted, alias,
-                       version, other->top1, better.margin);
+void JobRun::TellWhatAnswers() {
+  const auto now = around_.catalogue.Resolve({.model = spec_.model, .selector = {}});
+  if (!now.ok()) return;
+  const auto& result = job_.history.result;
+  std::string text = fmt::format("requests for '{}' are answered by version {} ('{}')", spec_.model,
+                                 now->version, now->alias);
+  if (result && result->version != now->version) {
+    text += fmt::format("; promoting this job makes it version {}, the result", result->version);
   }
-  const bool passed = accuracy >= wanted;
-  return GateOutcome{
-      index, passed,
-      fmt::format("accuracy {:.4f} is {} {}", accuracy, passed ? "not below" : "below", what)};
+  keeper_.Tell(LogLine{std::move(text)});
 }
 
-absl::StatusOr<JobEvaluation> JobRun::EvaluateVersion(std::int64_t version) {
-  ZOOD_ASSIGN_OR_RETURN(const store::LoadedVersion loaded,
-                        around_.catalogue.store().Load(spec_.model, std::to_string(version)));
-  ZOOD_ASSIGN_OR_RETURN(const serving::ServableParts parts, serving::PartsOf(loaded, around_.zoo));
-  if (parts.labels != plan_.labels) return FailedPrecondition("it has other classes");
-  const auto [weight_bytes, execution_bytes] =
-      engine::EstimateMemory(*parts.graph, {.batch_sizes = {spec_.batch_size}});
-  ZOOD_ASSIGN_OR_RETURN(
-      const serving::MemoryClaim claim,
-      around_.budget.Claim(weight_bytes + execution_bytes, "the evaluation of a version"));
-  train::EvaluationOptions options{.batch_size = spec_.batch_size, .threads = spec_.threads};
-  options.progress = [this](std::int64_t, std::int64_t) { return MayGoOn(); };
-  ZOOD_ASSIGN_OR_RETURN(const train::Evaluation evaluation,
-                        train::Evaluate(parts.graph, parts.weights, dataset_, *plan_.evaluate_on,
-                                        parts.preprocess, options));
-  return JobEvaluation{.split = *plan_.evaluate_on,
-                       .images = evaluation.items,
-                       .top1 = evaluation.top1,
-                       .top5 = evaluation.top5,
-                       .loss = evaluation.loss};
+// Whoever asks by the alias gets other answers than before.
+void JobRun::TellChangedLabels(const AliasMove& move) {
+  if (move.previous == 0) return;
+  const auto before =
+      around_.catalogue.store().GetVersion(spec_.model, std::to_string(move.previous));
+  if (!before.ok() || before->labels == plan_.labels) return;
+  const auto list = [](const std::vector<std::string>& labels) {
+    constexpr std::size_t kShown = 20;
+    const std::vector<std::string> first(
+        labels.begin(),
+        labels.begin() + static_cast<std::ptrdiff_t>(std::min(labels.size(), kShown)));
+    return fmt::format("{}{}", fmt::join(first, ", "), labels.size() > kShown ? ", ..." : "");
+  };
+  keeper_.Tell(LogLine{fmt::format(
+      "the classes of '{}' change with this move, and with them the meaning of an index: before "
+      "({}) {}; now ({}) {}",
+      move.alias, before->labels.size(), list(before->labels), plan_.labels.size(),
+      list(plan_.labels))});
 }
 
 // ------------------------------------------------------------ the result
@@ -194,7 +172,7 @@ absl::Status JobRun::Publish() {
     version.metrics = {
         {"top1", evaluation->top1}, {"top5", evaluation->top5}, {"loss", evaluation->loss}};
   }
-  if (AliasNow(std::string(store::kStable)) == 0) {
+  if (AliasNow(around_.catalogue, spec_.model, std::string(store::kStable)) == 0) {
     // A model's first version has `stable` from the start.
     const AliasMove first{.alias = std::string(store::kStable), .at_us = NowMicroseconds()};
     ZOOD_RETURN_IF_ERROR(keeper_.PlanMove(first));
@@ -216,25 +194,33 @@ absl::Status JobRun::KeepFirstMove() {
   AliasMove move = *first;
   planned.erase(first);
   move.version = job_.history.result->version;
-  return AliasNow(move.alias) == move.version ? keeper_.KeepMove(move) : absl::OkStatus();
+  return AliasNow(around_.catalogue, spec_.model, move.alias) == move.version
+             ? keeper_.KeepMove(move)
+             : absl::OkStatus();
 }
 
 absl::Status JobRun::Promote() {
   const std::int64_t version = job_.history.result->version;
-  if (spec_.alias.empty()) return absl::OkStatus();
-  AliasMove move{.alias = spec_.alias,
+  const std::string alias = PromotionAlias(spec_, plan_);
+  if (alias.empty()) return absl::OkStatus();
+  if (stays_because_) {
+    keeper_.Tell(LogLine{fmt::format("'{}' stays where it is: {}", alias, *stays_because_)});
+    return absl::OkStatus();
+  }
+  AliasMove move{.alias = alias,
                  .version = version,
-                 .previous = AliasNow(spec_.alias),
+                 .previous = AliasNow(around_.catalogue, spec_.model, alias),
                  .at_us = NowMicroseconds()};
   if (move.previous == version) return absl::OkStatus();
   ZOOD_RETURN_IF_ERROR(keeper_.PlanMove(move));
   absl::StatusOr<std::int64_t> moved = absl::UnknownError("");
   keeper_.Aside([&] {
-    moved = around_.manager.SetAlias(spec_.model, spec_.alias, version, move.previous,
+    moved = around_.manager.SetAlias(spec_.model, alias, version, move.previous,
                                      serving::Clock::now() + kLoadTime);
   });
   ZOOD_RETURN_IF_ERROR(moved.status());
   move.previous = *moved;
+  TellChangedLabels(move);
   return keeper_.KeepMove(move);
 }
 

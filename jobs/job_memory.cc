@@ -48,9 +48,10 @@ absl::StatusOr<std::uint64_t> CheckpointBytes(const JobPlan& plan) {
 // Values that come with the job; versions are read where they lie in mapped files.
 std::uint64_t GivenBytes(const JobSpec& spec) {
   std::uint64_t bytes = 0;
-  for (const RestoreFrom& from : spec.restore.value_or(std::vector<RestoreFrom>())) {
-    if (const auto* given = std::get_if<TensorMap>(&from)) {
-      for (const auto& [name, tensor] : *given) bytes += tensor.bytes().size();
+  if (!spec.restore) return 0;
+  for (const RestoreSource& source : spec.restore->sources) {
+    if (const auto* given = std::get_if<GivenValues>(&source.from)) {
+      for (const auto& [name, tensor] : given->tensors) bytes += tensor.bytes().size();
     }
   }
   return bytes;
@@ -67,7 +68,7 @@ absl::StatusOr<std::uint64_t> EstimateJobBytes(const JobSpec& spec, const JobPla
   bytes += features + checkpoint + GivenBytes(spec);
   if (plan.evaluate_on) {
     const auto [weights, execution] =
-        engine::EstimateMemory(*plan.graph, {.batch_sizes = {spec.batch_size}});
+        engine::EstimateMemory(*plan.graph, {.batch_sizes = {spec.training.batch_size}});
     bytes += weights + execution;
   }
   return bytes;

@@ -55,6 +55,11 @@ absl::StatusOr<JobPlan> MakePlan(const JobSpec& spec, const std::optional<Versio
                                  const std::string& digest, serving::Catalogue& catalogue,
                                  const models::Zoo& zoo);
 
+// What can be said of a job before there is a dataset: numbers, names, base or architecture, and
+// the parts of the method. Errors as MakePlan()'s.
+absl::Status CheckWithoutDataset(const JobSpec& spec, serving::Catalogue& catalogue,
+                                 const models::Zoo& zoo);
+
 // The pictures; they lie in mapped files. FailedPrecondition when it is not the dataset of `plan`.
 absl::StatusOr<std::shared_ptr<const dataset::Dataset>> LoadPictures(const JobPlan& plan,
                                                                      serving::Catalogue& catalogue);

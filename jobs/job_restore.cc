@@ -10,15 +10,16 @@ namespace zood::jobs {
 namespace {
 
 // A version's weights under the name by which reports call it; `name` is what it was found to be.
-absl::StatusOr<train::CheckpointSource> LoadSource(const VersionSource& source,
+absl::StatusOr<train::CheckpointSource> LoadSource(const RestoreSource& source,
                                                    const VersionName* pinned,
                                                    serving::Catalogue& catalogue,
                                                    VersionName& name) {
-  name = {.model = source.version.model};
+  ZOOD_ASSIGN_OR_RETURN(const serving::ModelRef ref, std::get<VersionChoice>(source.from).ToRef());
+  name = {.model = ref.model};
   if (pinned != nullptr) {
     name = *pinned;
   } else {
-    ZOOD_ASSIGN_OR_RETURN(const serving::Resolved resolved, catalogue.Resolve(source.version));
+    ZOOD_ASSIGN_OR_RETURN(const serving::Resolved resolved, catalogue.Resolve(ref));
     name.version = resolved.version;
   }
   const std::string selector = std::to_string(name.version);
@@ -30,9 +31,9 @@ absl::StatusOr<train::CheckpointSource> LoadSource(const VersionSource& source,
                                  .include = source.include,
                                  .exclude = source.exclude,
                                  .names = source.names,
-                                 .renamings = source.renamings,
-                                 .allow_missing = source.allow_missing,
-                                 .allow_reshape = source.allow_reshape};
+                                 .renamings = source.renames,
+                                 .allow_missing = source.missing_allowed,
+                                 .allow_reshape = source.reshape_allowed};
 }
 
 }  // namespace
@@ -40,26 +41,26 @@ absl::StatusOr<train::CheckpointSource> LoadSource(const VersionSource& source,
 absl::StatusOr<FirstValues> Restore(const JobPlan& plan, const JobSpec& spec,
                                     const std::vector<VersionName>& pinned,
                                     serving::Catalogue& catalogue) {
-  std::vector<RestoreFrom> sources;
+  std::vector<RestoreSource> sources;
   if (spec.restore) {
-    sources = *spec.restore;
+    sources = spec.restore->sources;
   } else if (plan.base) {
-    sources.push_back(VersionSource{
-        .version = {plan.base->model, std::to_string(plan.base->version)},
+    sources.push_back(RestoreSource{
+        .from = VersionChoice{.name = plan.base->model, .version = plan.base->version},
         .exclude = plan.new_head ? WholeNames(plan.head) : std::vector<std::string>()});
   }
   train::RestorePlan restore{.seed = spec.seed};
   FirstValues values;
-  for (const RestoreFrom& from : sources) {
-    if (const auto* given = std::get_if<TensorMap>(&from)) {
-      restore.sources.push_back(train::ValueSource{.label = "values of the job", .values = *given});
+  for (const RestoreSource& from : sources) {
+    if (const auto* given = std::get_if<GivenValues>(&from.from)) {
+      restore.sources.push_back(
+          train::ValueSource{.label = "values of the job", .values = given->tensors});
       continue;
     }
     const std::size_t index = values.sources.size();
     const VersionName* known = spec.restore && index < pinned.size() ? &pinned[index] : nullptr;
     VersionName name;
-    ZOOD_ASSIGN_OR_RETURN(auto source,
-                          LoadSource(std::get<VersionSource>(from), known, catalogue, name));
+    ZOOD_ASSIGN_OR_RETURN(auto source, LoadSource(from, known, catalogue, name));
     restore.sources.push_back(std::move(source));
     values.sources.push_back(std::move(name));
   }

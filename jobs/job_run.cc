@@ -200,7 +200,7 @@ absl::StatusOr<JobCommand> JobRun::Stop(JobCommand command) {
 absl::Status JobRun::Step() {
   ZOOD_ASSIGN_OR_RETURN(const train::StepReport report, trainer_->Step());
   NewestIsProven();
-  keeper_.CountStep(std::int64_t{spec_.batch_size} * spec_.accumulate);
+  keeper_.CountStep(std::int64_t{spec_.training.batch_size} * spec_.training.accumulate);
   WriteEvents(report);
   Report(report);
   return absl::OkStatus();
@@ -218,11 +218,11 @@ void JobRun::Report(const train::StepReport& report) {
   const auto steps = static_cast<double>(report.step - steps_at_report_);
   if (seconds > 0 && steps > 0) {
     const double rate = steps / seconds;
-    const double images = rate * spec_.batch_size * spec_.accumulate;
+    const double images = rate * spec_.training.batch_size * spec_.training.accumulate;
     double& smooth = progress.images_per_second;
     smooth = smooth == 0 ? images : 0.7 * smooth + 0.3 * images;
-    progress.seconds_left = static_cast<double>(plan_.steps - report.step) * spec_.batch_size *
-                            spec_.accumulate / smooth;
+    progress.seconds_left = static_cast<double>(plan_.steps - report.step) *
+                            spec_.training.batch_size * spec_.training.accumulate / smooth;
   }
   last_report_ = now;
   steps_at_report_ = report.step;
@@ -265,10 +265,11 @@ bool JobRun::EvaluationDue() const {
 }
 
 absl::StatusOr<std::optional<JobEvaluation>> JobRun::Evaluate() {
-  train::EvaluationOptions options{.batch_size = spec_.batch_size, .threads = spec_.threads};
+  train::EvaluationOptions options{.batch_size = spec_.training.batch_size,
+                                   .threads = spec_.resources.threads};
   options.progress = [this](std::int64_t, std::int64_t) { return MayGoOn(); };
-  const auto evaluation =
-      trainer_->Evaluate(*plan_.evaluate_on, options, spec_.moving_average_decay.has_value());
+  const auto evaluation = trainer_->Evaluate(*plan_.evaluate_on, options,
+                                             spec_.training.moving_average_decay.has_value());
   if (absl::IsCancelled(evaluation.status())) {
     if (keeper_.command() != JobCommand::kGoOn) return std::nullopt;
     ZOOD_RETURN_IF_ERROR(CheckDeadline());
@@ -293,16 +294,17 @@ absl::Status JobRun::EvaluateOnTheWay() {
   keeper_.Show(history.progress);
   last_report_ = serving::Clock::now();
   steps_at_report_ = trainer_->step();
-  if (!spec_.early_stop) return absl::OkStatus();
+  if (!spec_.evaluation.early_stop) return absl::OkStatus();
   const bool better =
-      !history.best || evaluation->top1 > history.best->top1 + spec_.early_stop->min_improvement;
+      !history.best ||
+      evaluation->top1 > history.best->top1 + spec_.evaluation.early_stop->min_improvement;
   if (better) {
     history.best = evaluation;
     history.evaluations_since_best = 0;
     history.best_checkpoint = 0;  // the one that is written now
     return WriteCheckpoint();
   }
-  if (++history.evaluations_since_best >= spec_.early_stop->patience) {
+  if (++history.evaluations_since_best >= spec_.evaluation.early_stop->patience) {
     history.stopped_early = true;
     keeper_.Tell(LogLine{
         fmt::format("stops early: {} evaluations in a row were not better than {:.4f} at step {}",

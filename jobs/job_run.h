@@ -131,13 +131,12 @@ class JobRun {
   absl::StatusOr<TensorMap> ResultWeights();
   // Judges the result against what each alias names now.
   absl::StatusOr<bool> Judge();
-  absl::StatusOr<GateOutcome> JudgeOne(int index);
-  absl::StatusOr<JobEvaluation> EvaluateVersion(std::int64_t version);
+  void TellWhatAnswers();
+  void TellChangedLabels(const AliasMove& move);
   absl::Status Publish();
   absl::Status FindResult();
   absl::Status KeepFirstMove();
   absl::Status Promote();
-  std::int64_t AliasNow(const std::string& alias) const;  // 0: nothing
 
   const JobSurroundings& around_;
   JobKeeper& keeper_;
@@ -155,6 +154,8 @@ class JobRun {
   // Of the newest checkpoint: see NewestIsProven().
   bool newest_proven_ = false;
   bool prune_then_ = false;
+  // Why no alias moves to the result, where none was asked for.
+  std::optional<std::string> stays_because_;
 };
 
 }  // namespace zood::jobs

@@ -26,6 +26,8 @@ namespace zood::train {
 struct NoAugmentation {
   friend bool operator==(const NoAugmentation&, const NoAugmentation&) = default;
 };
+template <typename V>
+void Fields(V&, NoAugmentation&) {}
 
 // slim's vgg_preprocessing: the shorter side becomes a random length in [min_side, max_side], the
 // aspect is kept (legacy bilinear resize); a random crop; a random flip.
@@ -36,6 +38,11 @@ struct VggTrain {
   bool flip = true;
   friend bool operator==(const VggTrain&, const VggTrain&) = default;
 };
+template <typename V>
+void Fields(V& v, VggTrain& o) {
+  v("resize_side_min", o.min_side);
+  v("resize_side_max", o.max_side);
+}
 
 // slim's inception_preprocessing: a random part of the photo (tf.image
 // .sample_distorted_bounding_box of the whole), resized to the output by a random method (bilinear,
@@ -55,6 +62,10 @@ struct InceptionTrain {
   bool flip = true;
   friend bool operator==(const InceptionTrain&, const InceptionTrain&) = default;
 };
+template <typename V>
+void Fields(V& v, InceptionTrain& o) {
+  v("fast", o.fast);
+}
 
 // slim's cifarnet_preprocessing: zeros around the photo, a random crop, a random flip, brightness,
 // contrast. (Standardization is a step of CifarnetEval.)
@@ -66,6 +77,8 @@ struct CifarnetTrain {
   bool flip = true;
   friend bool operator==(const CifarnetTrain&, const CifarnetTrain&) = default;
 };
+template <typename V>
+void Fields(V&, CifarnetTrain&) {}
 
 // A value type.
 using Augmentation = std::variant<NoAugmentation, VggTrain, InceptionTrain, CifarnetTrain>;

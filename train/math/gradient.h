@@ -77,6 +77,14 @@ struct AdaptiveClippingOptions {
   std::optional<float> static_max_norm;  // a bound of the norm in any case
   bool use_step = false;                 // decay min(decay, step / (step + 1)): adapts sooner
 };
+template <typename V>
+void Fields(V& v, AdaptiveClippingOptions& o) {
+  v("std_factor", o.std_factor);
+  v("decay", o.decay);
+  v("epsilon", o.epsilon);
+  v("static_max_norm", o.static_max_norm);
+  v("use_step", o.use_step);
+}
 absl::StatusOr<GradientRulePtr> AdaptiveClipping(const AdaptiveClippingOptions& options);
 
 // g *= factor for the variables that `pattern` matches: a whole name, in which each '*' stands for
@@ -85,6 +93,11 @@ struct GradientMultiplier {
   std::string pattern;
   float factor = 1;
 };
+template <typename V>
+void Fields(V& v, GradientMultiplier& o) {
+  v("pattern", o.pattern);
+  v("factor", o.factor);
+}
 // The first multiplier that matches counts, and a variable that none matches is left alone. Check()
 // and Apply() are InvalidArgument where a multiplier matches no variable at all: a misspelt one.
 absl::StatusOr<GradientRulePtr> GradientMultipliers(std::vector<GradientMultiplier> multipliers);
