@@ -24,7 +24,7 @@ using ArchivePtr = std::unique_ptr<archive, ArchiveCloser>;
 
 std::string ErrorOf(archive* a) {
   const char* message = archive_error_string(a);
-  return message == nullptr ? "unknown error" : Printable(message);
+  return message == nullptr ? "unknown error" : Escaped(message);
 }
 
 // Why not even the first entry can be read. libarchive has an error number of its own, below 0, for
@@ -117,6 +117,9 @@ class ArchiveTree final : public FileTree {
       return fmt::format("lies deeper than {} folders", limits_.max_depth);
     }
     if (archive_entry_hardlink(entry) != nullptr) return "is a link to another entry";
+    if (archive_entry_filetype(entry) == AE_IFLNK) {
+      return "is a symbolic link; links are not followed here";
+    }
     return "";
   }
 
@@ -125,11 +128,13 @@ class ArchiveTree final : public FileTree {
     const std::optional<std::string> path = CleanPath(raw_name);
     const bool is_file = archive_entry_filetype(entry) == AE_IFREG;
     const bool is_directory = archive_entry_filetype(entry) == AE_IFDIR;
-    const bool hidden = path && IsHidden(*path);
+    const bool hidden = path && IsHiddenPath(*path);
+    if (hidden && is_file) left_aside_.Add(*path);
     // A tar made with "tar c ." begins with an entry for "." itself.
     const bool is_root = is_directory && !path && raw_name.find("..") == std::string::npos;
     // A hard link has the type of a file, or none.
-    const bool counts = is_file || is_directory || archive_entry_hardlink(entry) != nullptr;
+    const bool counts = is_file || is_directory || archive_entry_filetype(entry) == AE_IFLNK ||
+                        archive_entry_hardlink(entry) != nullptr;
     std::string refusal;
     if (!hidden && !is_root && counts) {
       refusal = Refusal(entry, raw_name, path);

@@ -3,43 +3,28 @@
 #include <algorithm>
 #include <cctype>
 #include <set>
+#include <span>
 #include <utility>
 
 #include "base/status.h"
+#include "base/unicode.h"
+#include "image/format.h"
 
 namespace zood::dataset {
 namespace {
 
-struct Magic {
-  std::string_view bytes;
-  std::size_t at;
-  const char* kind;  // null for what can be decoded
-};
-
-constexpr Magic kMagics[] = {
-    {"\xff\xd8\xff", 0, nullptr},
-    {std::string_view("\x89PNG\r\n\x1a\n", 8), 0, nullptr},
-    {"BM", 0, nullptr},
-    {"GIF8", 0, "a GIF"},
-    {"WEBP", 8, "a WebP"},
-    {std::string_view("II*\0", 4), 0, "a TIFF"},
-    {std::string_view("MM\0*", 4), 0, "a TIFF"},
-    {"ftypheic", 4, "a HEIC"},
-    {"ftypavif", 4, "an AVIF"},
-};
-
 // Why the bytes are no photo of a known format; empty when they may be one.
 std::string WhyNoPhoto(std::string_view bytes) {
+  const auto file = std::as_bytes(std::span(bytes));
   if (bytes.empty()) return "is empty";
-  for (const Magic& magic : kMagics) {
-    if (bytes.substr(std::min(magic.at, bytes.size()), magic.bytes.size()) != magic.bytes) continue;
-    if (magic.kind == nullptr) return "";
-    return fmt::format("is {} file; JPEG, PNG and BMP can be read", magic.kind);
+  if (image::FormatOf(file)) return "";
+  if (const std::string name = image::NameOfForeign(file); !name.empty()) {
+    return fmt::format("is {}; {} can be read", name, image::kFormatNames);
   }
   std::string begin;
   for (const char c : bytes.substr(0, 4))
     begin += fmt::format(" {:02x}", static_cast<unsigned char>(c));
-  return fmt::format("is no JPEG, PNG or BMP file: it begins with{}", begin);
+  return fmt::format("is no {} file: it begins with{}", image::kFormatNames, begin);
 }
 
 std::string Lower(std::string_view text) {
@@ -68,10 +53,32 @@ std::vector<std::int32_t> Order(const std::vector<std::string>& names) {
 }  // namespace
 
 std::optional<Split> ParseSplit(std::string_view name) {
-  const std::string lower = Lower(name);
-  if (lower == "train" || lower == "training") return Split::kTrain;
-  if (lower == "validation" || lower == "val" || lower == "valid") return Split::kValidation;
-  if (lower == "test" || lower == "testing" || lower == "t10k") return Split::kTest;
+  // "Training_set", "val2017", "test-images": what is around the word says nothing.
+  std::string word;
+  for (const char c : Lower(name)) {
+    if (std::isalnum(static_cast<unsigned char>(c)) != 0) word += c;
+  }
+  if (word != "t10k") {
+    while (!word.empty() && std::isdigit(static_cast<unsigned char>(word.back())) != 0) {
+      word.pop_back();
+    }
+  }
+  for (const std::string_view about :
+       {"data", "set", "images", "image", "imgs", "img", "photos", "pictures", "split", "data"}) {
+    if (word.size() > about.size() && word.ends_with(about)) {
+      word.resize(word.size() - about.size());
+    }
+  }
+  for (const std::string_view train : {"train", "training"}) {
+    if (word == train) return Split::kTrain;
+  }
+  for (const std::string_view validation :
+       {"validation", "val", "valid", "validate", "dev", "eval", "evaluation"}) {
+    if (word == validation) return Split::kValidation;
+  }
+  for (const std::string_view test : {"test", "testing", "t10k", "holdout", "heldout"}) {
+    if (word == test) return Split::kTest;
+  }
   return std::nullopt;
 }
 
@@ -86,42 +93,12 @@ std::optional<Split> SplitOfName(std::string_view name) {
   return std::nullopt;
 }
 
-absl::StatusOr<std::vector<std::string>> ParseLabels(std::string_view text,
-                                                     const DatasetLimits& limits) {
-  std::vector<std::string> names;
-  while (!text.empty()) {
-    const std::size_t end = text.find('\n');
-    std::string_view line = text.substr(0, end);
-    text = end == std::string_view::npos ? "" : text.substr(end + 1);
-    if (line.ends_with('\r')) line.remove_suffix(1);
-    if (static_cast<std::int64_t>(names.size()) == limits.max_classes) {
-      return ResourceExhausted("there are more than {} classes", limits.max_classes);
-    }
-    if (line.size() > limits.max_name) {
-      return InvalidArgument(
-          "line {} is no name of a class: it has {} bytes; at most {} are allowed",
-          names.size() + 1, line.size(), limits.max_name);
-    }
-    names.push_back(Printable(line));
+bool BeginsAsPhoto(std::string_view bytes) { return WhyNoPhoto(bytes).empty(); }
+
+void DatasetBuilder::AddWarning(std::string warning) {
+  if (static_cast<std::int64_t>(warnings_.size()) < options_.limits.max_problems) {
+    warnings_.push_back(std::move(warning));
   }
-  while (!names.empty() && names.back().empty()) names.pop_back();
-  const auto index_of = [](const std::string& name) {
-    const std::size_t colon = name.find(':');
-    return colon == std::string::npos ? std::nullopt
-                                      : ParseIndex(std::string_view(name).substr(0, colon));
-  };
-  if (names.empty() ||
-      !std::ranges::all_of(names, [&](const auto& n) { return index_of(n).has_value(); })) {
-    return names;
-  }
-  for (std::size_t i = 0; i < names.size(); ++i) {
-    if (*index_of(names[i]) != static_cast<std::int64_t>(i)) {
-      return InvalidArgument("line {} names class {}, expected {}: classes are numbered from 0",
-                             i + 1, *index_of(names[i]), i);
-    }
-    names[i] = names[i].substr(names[i].find(':') + 1);
-  }
-  return names;
 }
 
 absl::Status DatasetBuilder::Index(const std::vector<std::string>& names) {
@@ -131,7 +108,7 @@ absl::Status DatasetBuilder::Index(const std::vector<std::string>& names) {
   }
   by_name_.clear();
   for (const std::string& name : names) {
-    if (!by_name_.emplace(name, static_cast<std::int32_t>(by_name_.size())).second) {
+    if (!by_name_.emplace(ToNfc(name), static_cast<std::int32_t>(by_name_.size())).second) {
       return InvalidArgument("two classes are called '{}'", Shown(name));
     }
   }
@@ -149,7 +126,7 @@ absl::Status DatasetBuilder::NameIndex(std::int64_t index, std::string_view name
       index_names_.contains(index)) {
     return absl::OkStatus();
   }
-  std::string printable = Printable(name.substr(0, options_.limits.max_name));
+  std::string printable = Escaped(name.substr(0, options_.limits.max_name));
   ZOOD_RETURN_IF_ERROR(budget_.TakeName(printable));
   index_names_.emplace(index, std::move(printable));
   return absl::OkStatus();
@@ -163,7 +140,8 @@ absl::Status DatasetBuilder::AddClass(std::string_view name) {
 absl::StatusOr<std::optional<std::int32_t>> DatasetBuilder::LabelOf(std::string_view item,
                                                                     std::string_view class_name) {
   if (by_name_.empty() && !given().empty()) ZOOD_RETURN_IF_ERROR(Index(given()));
-  const std::string name = Printable(class_name);
+  // One character may be spelled in two ways (macOS and Linux do): that is one class.
+  const std::string name = ToNfc(Escaped(class_name));
   const auto found = by_name_.find(name);
   if (found != by_name_.end()) return found->second;
   if (!given().empty()) {
@@ -212,7 +190,7 @@ absl::Status DatasetBuilder::Add(std::string_view name, std::int32_t label, Spli
     problems_.Add(name, std::string(image.status().message()));
     return absl::OkStatus();
   }
-  std::string printable = Printable(name);
+  std::string printable = Escaped(name);
   ZOOD_RETURN_IF_ERROR(budget_.TakeItem(printable));
   dataset_.items.push_back(
       {.name = std::move(printable), .label = label, .split = split, .image = *std::move(image)});
@@ -271,7 +249,12 @@ void DatasetBuilder::NumberClasses() {
 
 absl::StatusOr<DatasetScan> DatasetBuilder::Finish(const std::string& source, std::string format) {
   if (dataset_.items.empty()) {
-    if (problems_.first.empty()) return InvalidArgument("{} ({}) holds no photos", source, format);
+    if (problems_.first.empty()) {
+      std::optional<std::string> others = left_aside_.Describe();
+      if (!others && !warnings_.empty()) others = warnings_.front();
+      return InvalidArgument("{} ({}) holds no photos{}", source, format,
+                             others ? "; " + *others : "");
+    }
     return InvalidArgument(
         "{} ({}) holds no photo that can be used; the first of {} problems: {} {}", source, format,
         problems_.count, problems_.first[0].item, problems_.first[0].reason);
@@ -283,9 +266,11 @@ absl::StatusOr<DatasetScan> DatasetBuilder::Finish(const std::string& source, st
   } else {
     NumberClasses();
   }
+  if (auto left_aside = left_aside_.Describe()) AddWarning(*std::move(left_aside));
   return DatasetScan{.dataset = std::move(dataset_),
                      .problems = std::move(problems_.first),
                      .problem_count = problems_.count,
+                     .warnings = std::move(warnings_),
                      .format = std::move(format)};
 }
 

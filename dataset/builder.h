@@ -35,7 +35,13 @@ class DatasetBuilder {
   void AddProblem(std::string_view item, std::string reason) {
     problems_.Add(item, std::move(reason));
   }
-  void AddProblems(const ProblemList& others) { problems_.Add(others); }
+  // What the tree itself could not take.
+  void AddTree(const FileTree& tree) {
+    problems_.Add(tree.problems());
+    left_aside_.Add(tree.left_aside());
+  }
+  void LeaveAside(std::string_view path) { left_aside_.Add(path); }
+  void AddWarning(std::string warning);
 
   // An encoded photo of a class by name. Empty or too large ones, and files of other kinds, become
   // problems, as does a class that is none of those given. ResourceExhausted over max_classes.
@@ -70,6 +76,8 @@ class DatasetBuilder {
   ReadBudget& budget_;
   Dataset dataset_;
   ProblemList problems_;
+  LeftAside left_aside_;
+  std::vector<std::string> warnings_;
   std::vector<std::string> classes_;                       // by SetClasses
   std::unordered_map<std::string, std::int32_t> by_name_;  // given, or found so far
   std::vector<std::string> found_;                         // in order of appearance
@@ -82,10 +90,7 @@ std::optional<Split> SplitOfName(std::string_view name);
 // The same for a name that is nothing but a split's.
 std::optional<Split> ParseSplit(std::string_view name);
 
-// One name a line, or "<index>:<name>" on all of them, as slim writes labels.txt. Empty lines at
-// the end count for nothing. InvalidArgument for indices that are not 0, 1, 2, ..., and for a name
-// longer than max_name.
-absl::StatusOr<std::vector<std::string>> ParseLabels(std::string_view text,
-                                                     const DatasetLimits& limits);
+// Whether the bytes begin as an image does that can be decoded.
+bool BeginsAsPhoto(std::string_view bytes);
 
 }  // namespace zood::dataset

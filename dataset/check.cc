@@ -71,15 +71,6 @@ class Warnings {
   Warnings(const Dataset& dataset, DatasetCheck& check, std::int64_t most)
       : dataset_(dataset), check_(check), most_(most) {}
 
-  void AboutClasses() {
-    for (std::size_t i = 0; i < dataset_.classes.size(); ++i) {
-      const std::int64_t train = check_.counts[i][0];
-      if (train > 1) continue;
-      Add(fmt::format("class '{}' has {} photo to train on", dataset_.classes[i],
-                      train == 0 ? "no" : "one"));
-    }
-  }
-
   void AboutEquals(const std::vector<Finding>& findings) {
     std::unordered_map<std::string_view, std::size_t> first;
     for (std::size_t i = 0; i < findings.size(); ++i) {
@@ -136,9 +127,41 @@ DatasetCheck CheckDataset(const Dataset& dataset, const CheckOptions& options) {
     }
   }
   Warnings warnings(dataset, check, options.max_problems);
-  warnings.AboutClasses();
   warnings.AboutEquals(findings);
   return check;
+}
+
+std::vector<std::string> ClassWarnings(const Dataset& dataset, std::size_t most) {
+  constexpr std::int64_t kFew = 10;
+  std::vector<std::array<std::int64_t, 3>> counts(dataset.classes.size());
+  std::array<std::int64_t, 3> all = {};
+  for (const Item& item : dataset.items) {
+    ++counts[static_cast<std::size_t>(item.label)][static_cast<std::size_t>(item.split)];
+    ++all[static_cast<std::size_t>(item.split)];
+  }
+  std::vector<std::string> warnings;
+  for (std::size_t i = 0; i < counts.size() && warnings.size() < most; ++i) {
+    const auto& [train, validation, test] = counts[i];
+    const std::int64_t total = train + validation + test;
+    const std::string name = fmt::format("class '{}'", dataset.classes[i]);
+    if (total == 0) {
+      warnings.push_back(name + " has no photo; add some, or take it out");
+    } else if (train == 0) {
+      warnings.push_back(name + " has no photo to train on");
+    } else if (all[1] + all[2] > 0 && validation + test == 0) {
+      warnings.push_back(fmt::format(
+          "{} has {} to train on and none held out: nothing will say how well it is told; add "
+          "different photos of it ({} or more are a good start)",
+          name, train == 1 ? "one photo" : fmt::format("{} photos", train), kFew));
+    } else if (train == 1) {
+      warnings.push_back(name + " has one photo to train on");
+    } else if (all[1] + all[2] > 0 && total < kFew) {
+      warnings.push_back(fmt::format(
+          "{} has {} photos, {} of them held out: its accuracy will say little; {} or more do",
+          name, total, validation + test, kFew));
+    }
+  }
+  return warnings;
 }
 
 }  // namespace zood::dataset

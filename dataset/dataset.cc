@@ -1,6 +1,9 @@
 #include "dataset/dataset.h"
 
 #include <algorithm>
+#include <cmath>
+#include <map>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -26,71 +29,104 @@ double Fate(std::uint64_t seed, const std::string& item_digest) {
   return static_cast<double>(std::stoull(hash.substr(0, 13), nullptr, 16)) * 0x1p-52;
 }
 
+// A photo of the training split, with all its equals.
+struct Photo {
+  double fate = 0;  // in [0, 1)
+  std::optional<Split> split;
+};
+
+// How many of `count` different photos a share of them is, given that `drawn` were drawn by chance:
+// at least half of it and one, at most twice of it.
+std::size_t Clamped(double share, std::size_t count, std::size_t drawn) {
+  if (share == 0) return 0;
+  const double exact = share * static_cast<double>(count);
+  const auto least = static_cast<std::size_t>(std::max(1.0, std::floor(exact / 2)));
+  const auto most = static_cast<std::size_t>(std::max(1.0, std::ceil(exact * 2)));
+  return std::clamp(drawn, least, most);
+}
+
 class Splitter {
  public:
   Splitter(Dataset& dataset, const SplitOptions& options)
       : dataset_(dataset),
         validation_(Has(Split::kValidation) ? 0 : options.validation),
-        test_(Has(Split::kTest) ? 0 : options.test) {
-    if (validation_ + test_ > 0) Draw(options.seed);
-  }
+        test_(Has(Split::kTest) ? 0 : options.test),
+        seed_(options.seed) {}
 
   void Move() {
+    if (validation_ + test_ == 0) return;
+    Draw();
+    for (const std::vector<Photo*>& photos : by_class_) SplitClass(photos);
+    KeepOneOfEachClass();
     for (std::size_t i = 0; i < dataset_.items.size(); ++i) {
-      if (moved_.empty() || !moved_[i]) continue;
-      dataset_.items[i].split = fates_[i] < test_ ? Split::kTest : Split::kValidation;
+      if (photo_of_[i] != nullptr) dataset_.items[i].split = *photo_of_[i]->split;
     }
-    if (!moved_.empty()) ReturnOneToEachClass();
   }
 
  private:
-  bool Has(Split split) const { return !ItemsOf(dataset_, split).empty(); }
+  bool Has(Split split) const {
+    return std::ranges::find(dataset_.items, split, &Item::split) != dataset_.items.end();
+  }
 
-  void Draw(std::uint64_t seed) {
-    const std::size_t count = dataset_.items.size();
-    fates_.resize(count);
-    digests_.resize(count);
-    moved_.resize(count);
-    for (std::size_t i = 0; i < count; ++i) {
-      if (dataset_.items[i].split != Split::kTrain) continue;
-      digests_[i] = ItemDigest(dataset_.items[i].image);
-      fates_[i] = Fate(seed, digests_[i]);
-      moved_[i] = fates_[i] < test_ + validation_;
+  void Draw() {
+    photo_of_.resize(dataset_.items.size());
+    by_class_.resize(dataset_.classes.size());
+    for (std::size_t i = 0; i < dataset_.items.size(); ++i) {
+      const Item& item = dataset_.items[i];
+      if (item.split != Split::kTrain) continue;
+      const auto [at, fresh] = photos_.try_emplace(ItemDigest(item.image));
+      if (fresh) at->second.fate = Fate(seed_, at->first);
+      photo_of_[i] = &at->second;
+      const auto label = static_cast<std::size_t>(item.label);
+      if (label < by_class_.size()) by_class_[label].push_back(&at->second);
+    }
+    for (std::vector<Photo*>& photos : by_class_) {
+      std::ranges::sort(photos, {},
+                        [](const Photo* photo) { return std::pair(photo->fate, photo); });
+      photos.erase(std::ranges::unique(photos).begin(), photos.end());
     }
   }
 
-  // Of a class's photos that were moved, the one with the largest number was nearest to staying.
-  void ReturnOneToEachClass() {
-    constexpr std::size_t kNone = static_cast<std::size_t>(-1);
-    std::vector<bool> trained(dataset_.classes.size());
-    std::vector<std::size_t> nearest(dataset_.classes.size(), kNone);
-    for (std::size_t i = 0; i < moved_.size(); ++i) {
-      const auto label = static_cast<std::size_t>(dataset_.items[i].label);
-      if (label >= trained.size()) continue;
-      if (dataset_.items[i].split == Split::kTrain) trained[label] = true;
-      if (!moved_[i]) continue;
-      std::size_t& best = nearest[label];
-      if (best == kNone || fates_[i] > fates_[best]) best = i;
+  // `photos` in order of fate, each once. Those of another class, too, may be decided.
+  void SplitClass(const std::vector<Photo*>& photos) const {
+    const std::size_t count = photos.size();
+    const auto below = [&](double bound) {
+      return static_cast<std::size_t>(
+          std::ranges::count_if(photos, [&](const Photo* photo) { return photo->fate < bound; }));
+    };
+    const std::size_t room = count == 0 ? 0 : count - 1;  // one stays to train on
+    std::size_t validation =
+        std::min(room, Clamped(validation_, count, below(test_ + validation_) - below(test_)));
+    std::size_t test = std::min(room, Clamped(test_, count, below(test_)));
+    while (validation + test > room) --(test >= validation && test > 0 ? test : validation);
+    for (std::size_t i = 0; i < count; ++i) {
+      if (photos[i]->split) continue;
+      photos[i]->split = i < test                ? Split::kTest
+                         : i < test + validation ? Split::kValidation
+                                                 : Split::kTrain;
     }
-    std::vector<std::string> returned;
-    for (std::size_t label = 0; label < trained.size(); ++label) {
-      if (!trained[label] && nearest[label] != kNone) returned.push_back(digests_[nearest[label]]);
-    }
-    std::ranges::sort(returned);
-    for (std::size_t i = 0; i < moved_.size(); ++i) {
-      if (moved_[i] && std::ranges::binary_search(returned, digests_[i])) {
-        dataset_.items[i].split = Split::kTrain;
+  }
+
+  // Photos that are in several classes may have left one of them without any.
+  void KeepOneOfEachClass() {
+    for (const std::vector<Photo*>& photos : by_class_) {
+      const auto trains = [](const Photo* photo) { return photo->split == Split::kTrain; };
+      if (!photos.empty() && std::ranges::none_of(photos, trains)) {
+        photos.back()->split = Split::kTrain;
       }
+    }
+    for (Photo* photo : photo_of_) {
+      if (photo != nullptr && !photo->split) photo->split = Split::kTrain;
     }
   }
 
   Dataset& dataset_;
-  const double validation_;  // fractions
+  const double validation_;  // shares
   const double test_;
-  // By item; those of the training split before anything moves.
-  std::vector<double> fates_;
-  std::vector<std::string> digests_;
-  std::vector<bool> moved_;
+  const std::uint64_t seed_;
+  std::map<std::string, Photo> photos_;        // by digest
+  std::vector<Photo*> photo_of_;               // by item; null for those of other splits
+  std::vector<std::vector<Photo*>> by_class_;  // different ones, in order of fate
 };
 
 }  // namespace

@@ -33,8 +33,8 @@ struct Item {
   std::string name;        // where it stood: a path in the folder or archive, or "<file>#<number>"
   std::int32_t label = 0;  // an index into Dataset::classes
   Split split = Split::kTrain;
-  // uint8: [n] is a file as it was (JPEG, PNG, BMP), [height, width, 1 or 3] are pixels (gray or
-  // RGB). May view a mapped file (base/mapping.h).
+  // uint8: [n] is a file as it was (see image/decode.h), [height, width, 1 or 3] are pixels (gray
+  // or RGB). May view a mapped file (base/mapping.h).
   Tensor image;
 };
 
@@ -55,6 +55,9 @@ struct DatasetScan {
   Dataset dataset;
   std::vector<Problem> problems;  // the first DatasetLimits::max_problems
   std::int64_t problem_count = 0;
+  // What is no item's problem: files that are no photos and were left aside, tables that are no
+  // index.
+  std::vector<std::string> warnings;
   std::string format;  // "folder", "csv", "tfrecord", "idx", "cifar10"; with "tar " and the like in
                        // front of what stood in an archive
 };
@@ -77,13 +80,21 @@ struct DatasetLimits {
   std::int64_t max_problems = 1000;                         // that are listed; all are counted
 };
 
+// What the outermost folders of a folder are.
+enum class Layout {
+  kAuto,     // told by their names and contents; InvalidArgument for what can be read both ways
+  kClasses,  // one for each class; an index beside them is passed over, with a warning
+  kSplits,   // one for each split, with those of the classes in it
+};
+
 struct DatasetOptions {
   // The names of the classes, in order. Empty: those of the source. Where given, a label is the
   // name of one of them or else an index, and anything else is a problem of that item.
   std::vector<std::string> classes;
   // False: also none of the folders that lead to the dataset may be a link (for a path that was
-  // resolved and judged before). Within it links are passed over in any case.
+  // resolved and judged before). Within it links are problems in any case.
   bool follow_links = true;
+  Layout layout = Layout::kAuto;
   DatasetLimits limits;
   // Asked on the calling thread each few megabytes; true ends the reading with Cancelled. Empty:
   // no.
@@ -128,11 +139,13 @@ struct SplitOptions {
   std::uint64_t seed = 0;
 };
 
-// Moves items of the training split to the others by a hash of (seed, bytes of the item): whatever
-// the order of items, and equal photos of the training split go the same way. A split that the
-// source itself has stays as it is, and its fraction counts for nothing; a photo that the source
-// has in two splits stays in both, which CheckDataset() warns of. A class that would be left
-// without a photo to train on gets one back (with its equals), of those that this call moved.
+// Moves items of the training split to the others, each class by itself, by a hash of (seed, bytes
+// of the item): whatever the order of items, and equal photos of the training split go the same
+// way. Where the hash alone gives a class less than half or more than twice its share, the photos
+// nearest to it make up for that; so a class of two different photos or more has one in the
+// validation split, one of three or more has one in the test split too, and each keeps one to train
+// on. A split that the source itself has stays as it is, and its fraction counts for nothing; a
+// photo that the source has in two splits stays in both, which CheckDataset() warns of.
 // InvalidArgument unless both fractions are in [0, 1) and their sum is below 1.
 absl::Status AssignSplits(Dataset& dataset, const SplitOptions& options);
 
@@ -153,8 +166,8 @@ struct DatasetCheck {
   // Items that no job can use: undecodable, too large, with a label out of range.
   std::vector<std::int32_t> unusable;  // ascending
   std::vector<Problem> problems;       // the first of them, with the reason
-  // What is no error of an item: classes without a photo to train on, or with one; equal photos
-  // under several labels or in several splits. At most max_problems.
+  // What is no error of an item: equal photos under several labels or in several splits. At most
+  // max_problems.
   std::vector<std::string> warnings;
   // Usable items of each class: [class][split].
   std::vector<std::array<std::int64_t, 3>> counts;
@@ -162,6 +175,11 @@ struct DatasetCheck {
 
 // Decodes every item as image::Decode does, on `threads` threads; each holds one decoded photo.
 DatasetCheck CheckDataset(const Dataset& dataset, const CheckOptions& options = {});
+
+// What is to be said of the classes once the items are split: those without a photo, with one or
+// none to train on, with none to measure them by while others have some, with too few for the
+// figure to mean much; each with what would do. At most `most`.
+std::vector<std::string> ClassWarnings(const Dataset& dataset, std::size_t most = 1000);
 
 // Takes the items at `indices` (ascending) out; classes stay.
 void RemoveItems(Dataset& dataset, std::span<const std::int32_t> indices);

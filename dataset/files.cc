@@ -15,8 +15,8 @@
 
 #include "base/file.h"
 #include "base/mapping.h"
-#include "base/posix_file.h"
 #include "base/status.h"
+#include "base/system/posix_file.h"
 
 namespace zood::dataset {
 namespace {
@@ -124,7 +124,11 @@ class DirectoryTree final : public FileTree {
     ::rewinddir(entries.get());
     while (const dirent* entry = ::readdir(entries.get())) {
       const std::string_view file = entry->d_name;
-      if (IsHidden(file)) continue;
+      if (file == "." || file == "..") continue;
+      if (IsHiddenPath(file)) {
+        left_aside_.Add(file);
+        continue;
+      }
       ZOOD_RETURN_IF_ERROR(Add(fd, *entry, prefix + std::string(file), depth));
     }
     return absl::OkStatus();
@@ -135,10 +139,17 @@ class DirectoryTree final : public FileTree {
     if (type == DT_UNKNOWN) {
       struct stat info{};
       if (::fstatat(folder, entry.d_name, &info, AT_SYMLINK_NOFOLLOW) == 0) {
-        type = S_ISREG(info.st_mode) ? DT_REG : S_ISDIR(info.st_mode) ? DT_DIR : DT_UNKNOWN;
+        type = S_ISREG(info.st_mode)   ? DT_REG
+               : S_ISDIR(info.st_mode) ? DT_DIR
+               : S_ISLNK(info.st_mode) ? DT_LNK
+                                       : DT_UNKNOWN;
       }
     }
-    if (type != DT_REG && type != DT_DIR) return absl::OkStatus();
+    if (type != DT_REG && type != DT_DIR) {
+      problems_.Add(path, type == DT_LNK ? "is a symbolic link; links are not followed here"
+                                         : "is neither a file nor a folder");
+      return absl::OkStatus();
+    }
     if (++entries_ > limits_.max_files) {
       return ResourceExhausted("{} holds more than {} files", name(), limits_.max_files);
     }
@@ -171,25 +182,6 @@ class DirectoryTree final : public FileTree {
   std::int64_t mappings_ = 0;
 };
 
-// The length of the UTF-8 sequence at the front of `text`, 0 when there is none.
-std::size_t Utf8Length(std::string_view text) {
-  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
-  const unsigned char first = byte(0);
-  if (first < 0x80) return first < 0x20 || first == 0x7f ? 0 : 1;
-  const std::size_t length = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
-  if (first < 0xc2 || first > 0xf4 || text.size() < length) return 0;
-  for (std::size_t i = 1; i < length; ++i) {
-    if ((byte(i) & 0xc0) != 0x80) return 0;
-  }
-  // Overlong forms, surrogates, and what lies beyond U+10FFFF.
-  const unsigned char second = byte(1);
-  if ((first == 0xe0 && second < 0xa0) || (first == 0xed && second > 0x9f) ||
-      (first == 0xf0 && second < 0x90) || (first == 0xf4 && second > 0x8f)) {
-    return 0;
-  }
-  return length;
-}
-
 }  // namespace
 
 void ProblemList::Add(std::string_view item, std::string reason) {
@@ -202,6 +194,46 @@ void ProblemList::Add(const ProblemList& others) {
     if (static_cast<std::int64_t>(first.size()) < limit) first.push_back(problem);
   }
   count += others.count;
+}
+
+void LeftAside::Add(std::string_view path) {
+  const std::string name = Shown(BaseName(path));
+  if (const auto found = names_.find(name); found != names_.end()) {
+    ++found->second;
+  } else if (names_.size() < kMaxNames) {
+    names_.emplace(name, 1);
+  } else {
+    ++others_;
+  }
+}
+
+void LeftAside::Add(const LeftAside& others) {
+  for (const auto& [name, count] : others.names_) {
+    if (names_.contains(name) || names_.size() < kMaxNames) {
+      names_[name] += count;
+    } else {
+      others_ += count;
+    }
+  }
+  others_ += others.others_;
+}
+
+std::optional<std::string> LeftAside::Describe() const {
+  constexpr std::size_t kShown = 20;
+  if (names_.empty()) return std::nullopt;
+  std::string text = "left aside, for they are no photos:";
+  std::int64_t more = others_;
+  std::size_t shown = 0;
+  for (const auto& [name, count] : names_) {
+    if (++shown > kShown) {
+      more += count;
+      continue;
+    }
+    text += fmt::format("{} {}", shown == 1 ? "" : ",", name);
+    if (count > 1) text += fmt::format(" ({})", count);
+  }
+  if (more > 0) text += fmt::format(", and {} more", more);
+  return text;
 }
 
 absl::Status ReadBudget::GoOn(std::uint64_t bytes) {
@@ -285,11 +317,6 @@ std::optional<std::string> CleanPath(std::string_view path) {
   return clean;
 }
 
-bool IsHidden(std::string_view clean_path) {
-  return clean_path.starts_with('.') || clean_path.find("/.") != std::string_view::npos ||
-         clean_path.substr(0, clean_path.find('/')) == "__MACOSX";
-}
-
 std::optional<std::int64_t> ParseIndex(std::string_view text) {
   std::int64_t index = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), index);
@@ -299,27 +326,11 @@ std::optional<std::int64_t> ParseIndex(std::string_view text) {
 
 std::string Shown(std::string_view text) {
   constexpr std::size_t kLongest = 256;
-  if (text.size() <= kLongest) return Printable(text);
+  if (text.size() <= kLongest) return Escaped(text);
   // Not in the middle of a character.
   std::size_t end = kLongest - 3;
   while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;
-  return Printable(text.substr(0, end)) + "...";
-}
-
-std::string Printable(std::string_view text) {
-  std::string printable;
-  printable.reserve(text.size());
-  while (!text.empty()) {
-    std::size_t length = Utf8Length(text);
-    if (length == 0) {
-      printable += fmt::format("\\x{:02x}", static_cast<unsigned char>(text[0]));
-      length = 1;
-    } else {
-      printable += text.substr(0, length);
-    }
-    text.remove_prefix(length);
-  }
-  return printable;
+  return Escaped(text.substr(0, end)) + "...";
 }
 
 }  // namespace zood::dataset

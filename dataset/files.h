@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -13,6 +14,8 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "base/file_kind.h"
+#include "base/text.h"
 #include "dataset/dataset.h"
 
 namespace zood::dataset {
@@ -38,6 +41,22 @@ struct ProblemList {
   std::vector<Problem> first;
   std::int64_t count = 0;
   std::int64_t limit;
+};
+
+// What lies in a source and is no photo by its name: counted and named in one line, never a
+// problem.
+class LeftAside {
+ public:
+  void Add(std::string_view path);
+  void Add(const LeftAside& others);
+  // "left aside, for they are no photos: README.md, Thumbs.db (3)"; nothing where nothing was.
+  std::optional<std::string> Describe() const;
+
+ private:
+  static constexpr std::size_t kMaxNames = 100;  // that are told apart
+
+  std::map<std::string, std::int64_t, std::less<>> names_;  // last parts of paths, and how often
+  std::int64_t others_ = 0;                                 // beyond kMaxNames
 };
 
 // What reading has used of DatasetLimits, and whether it is still wanted. Not thread-safe.
@@ -80,7 +99,7 @@ inline bool EndsReading(const absl::Status& status) {
 }
 
 // Regular files, by names relative to their root, '/' between folders. Hidden files and folders
-// (also macOS's __MACOSX), links and devices are passed over. Not thread-safe.
+// (also macOS's __MACOSX) are left aside; links and devices are problems. Not thread-safe.
 class FileTree {
  public:
   virtual ~FileTree() = default;
@@ -89,6 +108,7 @@ class FileTree {
   const std::vector<std::string>& directories() const { return directories_; }  // sorted
   // What was there and is not in files(): names that are too long, lead out of the tree, ...
   const ProblemList& problems() const { return problems_; }
+  const LeftAside& left_aside() const { return left_aside_; }
   const std::string& name() const { return name_; }  // for messages: the path of the source
   const std::string& kind() const { return kind_; }  // "", "tar ", "zip "
 
@@ -106,6 +126,7 @@ class FileTree {
   std::vector<std::string> files_;
   std::vector<std::string> directories_;
   ProblemList problems_;
+  LeftAside left_aside_;
 
  private:
   const std::string name_;
@@ -130,12 +151,8 @@ absl::StatusOr<FileBytes> MapFile(const std::string& path, bool follow_links);
 
 // `path` without "." and empty parts; nothing where it is absolute, has "..", or is empty.
 std::optional<std::string> CleanPath(std::string_view path);
-// True for a path of which a part begins with a dot, and for __MACOSX.
-bool IsHidden(std::string_view clean_path);
-// A short form of `text` for messages, and `text` itself, as valid UTF-8 without control
-// characters: other bytes become "\xNN".
+// A short form of `text` for messages, Escaped().
 std::string Shown(std::string_view text);
-std::string Printable(std::string_view text);
 // A non-negative decimal number.
 std::optional<std::int64_t> ParseIndex(std::string_view text);
 

@@ -2,7 +2,9 @@
 #include <string_view>
 #include <utility>
 
+#include "base/file_kind.h"
 #include "base/status.h"
+#include "base/unicode.h"
 #include "dataset/files.h"
 #include "dataset/labeled_images.h"
 
@@ -17,13 +19,6 @@ struct FolderImage {
 };
 
 using Label = std::variant<std::int64_t, std::string>;
-
-// By the rule in labeled_images.h.
-Label LabelOf(const std::string& folder, const std::vector<std::string>& labels) {
-  if (std::ranges::find(labels, folder) != labels.end()) return folder;
-  if (const auto index = ParseIndex(folder)) return *index;
-  return folder;
-}
 
 class ImageFolder final : public LabeledImages {
  public:
@@ -63,6 +58,16 @@ class ImageFolder final : public LabeledImages {
 
 }  // namespace
 
+std::variant<std::int64_t, std::string> LabelOf(const std::string& name,
+                                                const std::vector<std::string>& labels) {
+  const std::string composed = ToNfc(name);
+  for (const std::string& label : labels) {
+    if (label == name || ToNfc(label) == composed) return label;
+  }
+  if (const auto index = ParseIndex(name)) return *index;
+  return name;
+}
+
 absl::StatusOr<std::unique_ptr<LabeledImages>> OpenImageFolder(
     const std::string& directory, const std::vector<std::string>& labels) {
   // Images are looked at one after the other: only their names take memory.
@@ -82,7 +87,7 @@ absl::StatusOr<std::unique_ptr<LabeledImages>> OpenImageFolder(
   for (std::size_t file = 0; file < tree->files().size(); ++file) {
     const std::string& path = tree->files()[file];
     const std::size_t slash = path.find('/');
-    if (slash == std::string::npos) continue;
+    if (slash == std::string::npos || KindOfName(path) == FileKind::kOther) continue;
     if (const auto top = std::string_view(path).substr(0, slash); top != folder) {
       folder = top;
       classes.push_back(LabelOf(std::string(top), labels));

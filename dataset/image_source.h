@@ -8,7 +8,7 @@
 
 namespace zood::dataset {
 
-// A file: JPEG, PNG, BMP.
+// A file: JPEG, PNG, GIF, WebP, BMP.
 struct EncodedImage {
   std::string_view bytes;
 };

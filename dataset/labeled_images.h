@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "dataset/dataset.h"
 #include "dataset/image_source.h"
 #include "image/decode.h"
 
@@ -31,8 +32,18 @@ class LabeledImages {
   virtual std::int64_t total() const = 0;
 };
 
+// The class that `name` stands for: itself where it is one of `labels`, the model's, in whatever
+// form its characters are written; or else the number that it is; or else itself.
+std::variant<std::int64_t, std::string> LabelOf(const std::string& name,
+                                                const std::vector<std::string>& labels);
+
+// The items of a dataset, in order. A class is told by LabelOf(), or by its number where the model
+// has no labels.
+std::unique_ptr<LabeledImages> ImagesOf(Dataset dataset,
+                                        const std::vector<std::string>& model_labels);
+
 // An IDX file of images (unsigned bytes, [n, height, width] or [n, height, width, 3]) and one of
-// labels ([n]), plain or compressed with gzip: the form of MNIST (LeCun, 1998), as train::ReadIdx
+// labels ([n]), plain or compressed with gzip: the form of MNIST (LeCun, 1998), as ReadIdx()
 // reads it. InvalidArgument or DataLoss, naming the file, when it is none, is damaged, or the two
 // do not agree. The paths are real ones.
 absl::StatusOr<std::unique_ptr<LabeledImages>> OpenIdx(const std::string& images,

@@ -2,12 +2,15 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <iterator>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "base/labels_text.h"
 #include "base/mapping.h"
 #include "base/status.h"
+#include "base/unicode.h"
 #include "dataset/formats/readers.h"
 
 namespace zood::dataset {
@@ -44,20 +47,45 @@ std::vector<std::string_view> NamesIn(const std::vector<std::string>& paths,
   return names;
 }
 
-// Where the dataset begins: below folders that hold nothing but one folder, as archives often do.
-// A folder that is a split, or whose files are photos of a class, is no such wrapping.
+bool IsContainerName(std::string_view name) {
+  return IsIndexName(name) || IsTfRecordName(name) || IsIdxImagesName(name) || IsCifar10Name(name);
+}
+
+// Whether the file has a say in where the dataset begins.
+bool Matters(std::string_view path) {
+  return KindOfName(path) != FileKind::kOther || IsContainerName(BaseName(path));
+}
+
+// The folders directly in `folder` that hold what matters, at any depth, or nothing at all.
+std::vector<std::string> FoldersThatMatter(const FileTree& tree, std::string_view folder) {
+  std::vector<std::string> matter;
+  for (const std::string_view name : NamesIn(tree.directories(), folder)) {
+    const std::string inner = std::string(folder) + std::string(name) + "/";
+    bool empty = true;
+    bool matters = false;
+    for (auto at = std::ranges::lower_bound(tree.files(), inner);
+         at != tree.files().end() && at->starts_with(inner) && !matters; ++at) {
+      empty = false;
+      matters = Matters(*at);
+    }
+    if (empty || matters) matter.emplace_back(name);
+  }
+  return matter;
+}
+
+// Where the dataset begins: below folders that hold nothing that matters but one folder, as
+// archives often do; a README beside it does not decide. A folder that is a split, or whose files
+// are photos of a class, is no such wrapping.
 std::string FindRoot(const FileTree& tree) {
   std::string root;
   for (;;) {
-    const std::vector<std::string_view> folders = NamesIn(tree.directories(), root);
-    if (folders.size() != 1 || !NamesIn(tree.files(), root).empty()) return root;
-    const std::string inner = root + std::string(folders[0]) + "/";
-    const bool holds_folders = !NamesIn(tree.directories(), inner).empty();
-    const std::vector<std::string_view> files = NamesIn(tree.files(), inner);
-    const bool holds_container = std::ranges::any_of(files, [](std::string_view name) {
-      return name.ends_with(".csv") || IsTfRecordName(name) || IsIdxImagesName(name) ||
-             IsCifar10Name(name);
-    });
+    const std::vector<std::string> folders = FoldersThatMatter(tree, root);
+    if (folders.size() != 1 || std::ranges::any_of(NamesIn(tree.files(), root), Matters)) {
+      return root;
+    }
+    const std::string inner = root + folders[0] + "/";
+    const bool holds_folders = !FoldersThatMatter(tree, inner).empty();
+    const bool holds_container = std::ranges::any_of(NamesIn(tree.files(), inner), IsContainerName);
     if (ParseSplit(folders[0]) || (!holds_folders && !holds_container)) return root;
     root = inner;
   }
@@ -88,12 +116,9 @@ absl::StatusOr<DatasetScan> ReadArchive(const std::string& path, const FileBytes
   return ReadTree(**tree, options, budget);
 }
 
-absl::StatusOr<DatasetScan> ReadTree(FileTree& tree, const DatasetOptions& options,
-                                     ReadBudget& budget) {
-  const std::string root = FindRoot(tree);
-  ZOOD_ASSIGN_OR_RETURN(std::optional<DatasetScan> csv,
-                        ReadCsvIndices(tree, root, options, budget));
-  if (csv) return *std::move(csv);
+// Of any format but the index.
+absl::StatusOr<DatasetScan> ReadOther(FileTree& tree, const std::string& root,
+                                      const DatasetOptions& options, ReadBudget& budget) {
   if (const auto shards = Choose(tree, root, IsTfRecordName); !shards.empty()) {
     return ReadTfRecords(tree, root, shards, options, budget);
   }
@@ -122,6 +147,18 @@ absl::StatusOr<DatasetScan> ReadTree(FileTree& tree, const DatasetOptions& optio
   return ReadClassFolders(tree, root, options, budget);
 }
 
+absl::StatusOr<DatasetScan> ReadTree(FileTree& tree, const DatasetOptions& options,
+                                     ReadBudget& budget) {
+  const std::string root = FindRoot(tree);
+  std::vector<std::string> warnings;  // of tables that are no index
+  ZOOD_ASSIGN_OR_RETURN(std::optional<DatasetScan> csv,
+                        ReadCsvIndices(tree, root, options, budget, warnings));
+  if (csv) return *std::move(csv);
+  ZOOD_ASSIGN_OR_RETURN(DatasetScan scan, ReadOther(tree, root, options, budget));
+  std::ranges::move(warnings, std::back_inserter(scan.warnings));
+  return scan;
+}
+
 // The folder that a file lies in, and its name there.
 std::pair<std::string, std::string> SplitPath(const std::string& path) {
   const std::size_t slash = path.rfind('/');
@@ -130,8 +167,8 @@ std::pair<std::string, std::string> SplitPath(const std::string& path) {
 }
 
 bool LooksLikeText(const FileBytes& file) {
-  const std::string_view front = file.text().substr(0, 4096);
-  return front.find('\0') == std::string_view::npos && front.find(',') != std::string_view::npos;
+  const absl::StatusOr<std::string> text = DecodeText(file.text().substr(0, 4096 & ~3), "");
+  return text.ok() && text->find_first_of(",;\t|") != std::string::npos;
 }
 
 absl::StatusOr<DatasetScan> ReadIndexFile(const std::string& path, const DatasetOptions& options,
@@ -190,11 +227,6 @@ absl::StatusOr<DatasetScan> ReadAny(const std::string& path, const DatasetOption
 
 }  // namespace
 
-std::string_view BaseName(std::string_view path) {
-  const std::size_t slash = path.rfind('/');
-  return slash == std::string_view::npos ? path : path.substr(slash + 1);
-}
-
 std::vector<std::size_t> FilesIn(const FileTree& tree, std::string_view folder) {
   std::vector<std::size_t> files;
   for (std::size_t i = 0; i < tree.files().size(); ++i) {
@@ -215,10 +247,16 @@ absl::Status ReadLabelsFile(FileTree& tree, std::string_view folder,
     const std::string place = tree.name() + "/" + tree.files()[*file];
     const absl::StatusOr<FileBytes> bytes = tree.Open(*file, options.limits.max_text_bytes);
     if (!bytes.ok()) return Annotate(bytes.status(), place);
-    auto classes = ParseLabels(bytes->text(), options.limits);
-    if (!classes.ok()) return Annotate(classes.status(), place);
-    if (classes->empty()) return InvalidArgument("{} names no classes", place);
-    return Annotate(builder.SetClasses(*std::move(classes)), place);
+    ZOOD_ASSIGN_OR_RETURN(std::vector<std::string> classes, ParseLabels(bytes->text(), place));
+    for (std::string& label : classes) {
+      if (label.size() > options.limits.max_name) {
+        return InvalidArgument("{}: the name of a class has {} bytes; at most {} are allowed",
+                               place, label.size(), options.limits.max_name);
+      }
+      label = Escaped(label);
+    }
+    if (classes.empty()) return InvalidArgument("{} names no classes", place);
+    return Annotate(builder.SetClasses(std::move(classes)), place);
   }
   return absl::OkStatus();
 }

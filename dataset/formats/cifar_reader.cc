@@ -69,7 +69,7 @@ absl::StatusOr<DatasetScan> ReadCifar10(FileTree& tree, std::string_view folder,
                                         const std::vector<std::size_t>& batches,
                                         const DatasetOptions& options, ReadBudget& budget) {
   DatasetBuilder builder(options, budget);
-  builder.AddProblems(tree.problems());
+  builder.AddTree(tree);
   ZOOD_RETURN_IF_ERROR(
       ReadLabelsFile(tree, folder, {"batches.meta.txt", "labels.txt"}, options, builder));
   for (const std::size_t batch : batches) {

@@ -1,40 +1,19 @@
 // A CSV index: path, label and, where there is one, split of each photo.
 #include <algorithm>
-#include <array>
+#include <iterator>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "base/status.h"
+#include "base/unicode.h"
+#include "dataset/formats/csv_columns.h"
+#include "dataset/formats/photo_finder.h"
 #include "dataset/formats/readers.h"
 
 namespace zood::dataset {
 namespace {
-
-struct Columns {
-  std::size_t path = 0;
-  std::size_t label = 1;
-  std::size_t split = 2;
-};
-
-constexpr std::array kPathNames = {"path", "file", "filename", "image", "image_path", "filepath"};
-constexpr std::array kLabelNames = {"label", "class", "category"};
-constexpr std::array kSplitNames = {"split", "set", "subset"};
-
-std::string Lower(std::string_view text) {
-  std::string lower(text);
-  for (char& c : lower) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return lower;
-}
-
-template <std::size_t n>
-std::optional<std::size_t> ColumnOf(const std::vector<std::string>& header,
-                                    const std::array<const char*, n>& names) {
-  for (std::size_t i = 0; i < header.size(); ++i) {
-    if (std::ranges::find(names, Lower(header[i])) != names.end()) return i;
-  }
-  return std::nullopt;
-}
 
 class CsvReader {
  public:
@@ -44,83 +23,79 @@ class CsvReader {
         folder_(folder),
         options_(options),
         budget_(budget),
+        finder_(tree, folder),
         builder_(options, budget) {
     listed_.resize(tree.files().size());
   }
 
+  // How the table in a file is to be read.
+  absl::StatusOr<CsvTable> Look(std::size_t index) {
+    const std::string& name = tree_.files()[index];
+    ZOOD_ASSIGN_OR_RETURN(const FileBytes file, tree_.Open(index, options_.limits.max_text_bytes));
+    ZOOD_RETURN_IF_ERROR(Annotate(budget_.TakeHeap(file.bytes.size()), name));
+    ZOOD_ASSIGN_OR_RETURN(std::string text, DecodeText(file.text(), name));
+    auto table = TellColumns(std::move(text), [&](const std::string& path) {
+      return finder_.Find(path, BaseName(name)).ok();
+    });
+    if (!table.ok()) return Annotate(table.status(), name);
+    return table;
+  }
+
   // Rows without a split of their own are in `split`.
-  absl::Status ReadIndex(std::size_t index, Split split) {
+  absl::Status ReadIndex(std::size_t index, const CsvTable& table, Split split) {
     const std::string& name = tree_.files()[index];
     listed_[index] = true;
-    ZOOD_ASSIGN_OR_RETURN(const FileBytes file, tree_.Open(index, options_.limits.max_text_bytes));
-    CsvRecords records(file.text());
+    CsvRecords records(table.text, table.delimiter);
     std::vector<std::string> row;
-    Columns columns;
-    for (bool first = true;; first = false) {
+    for (bool first = table.has_header;; first = false) {
       ZOOD_RETURN_IF_ERROR(budget_.GoOn());
       const absl::StatusOr<bool> more = records.Next(row);
       if (!more.ok()) return Annotate(more.status(), name);
       if (!*more) return absl::OkStatus();
-      if (row.size() == 1 && row[0].empty()) continue;
+      if (first || (row.size() == 1 && row[0].empty())) continue;
       if (++rows_ > options_.limits.max_files) {
         return ResourceExhausted("{} has more than {} rows", name, options_.limits.max_files);
       }
-      if (first && ReadHeader(row, columns)) continue;
       const std::string place = fmt::format("{}:{}", name, records.line());
-      ZOOD_RETURN_IF_ERROR(AddRow(place, row, columns, split));
+      ZOOD_RETURN_IF_ERROR(AddRow(place, BaseName(name), row, table, split));
     }
   }
 
-  std::int64_t found() const { return found_; }
+  void LeaveAside(std::size_t table) { listed_[table] = true; }
 
   absl::StatusOr<DatasetScan> Finish() {
-    builder_.AddProblems(tree_.problems());
+    builder_.AddTree(tree_);
     for (std::size_t file = 0; file < listed_.size(); ++file) {
       const std::string& path = tree_.files()[file];
-      if (listed_[file] || !path.starts_with(folder_)) continue;
-      const std::string lower = Lower(path);
-      if (lower.ends_with(".jpg") || lower.ends_with(".jpeg") || lower.ends_with(".png") ||
-          lower.ends_with(".bmp")) {
+      if (listed_[file]) continue;
+      if (path.starts_with(folder_) && KindOfName(path) == FileKind::kImage) {
         builder_.AddProblem(path, "has no label: the index does not name it");
+      } else {
+        builder_.LeaveAside(path);
       }
     }
     return builder_.Finish(tree_.name(), tree_.kind() + "csv");
   }
 
  private:
-  // True when the row names columns instead of a photo.
-  bool ReadHeader(const std::vector<std::string>& row, Columns& columns) const {
-    const auto path = ColumnOf(row, kPathNames);
-    const auto label = ColumnOf(row, kLabelNames);
-    if (!path || !label || FindPhoto(row[*path])) return false;
-    // Past the end of every row: there is no such column.
-    columns = {*path, *label, ColumnOf(row, kSplitNames).value_or(static_cast<std::size_t>(-1))};
-    return true;
-  }
-
-  std::optional<std::size_t> FindPhoto(const std::string& path) const {
-    const std::optional<std::string> clean = CleanPath(path);
-    return clean ? tree_.Find(folder_ + *clean) : std::nullopt;
-  }
-
-  absl::Status AddRow(const std::string& place, const std::vector<std::string>& row,
-                      const Columns& columns, Split split) {
+  absl::Status AddRow(const std::string& place, std::string_view index,
+                      const std::vector<std::string>& row, const CsvTable& table, Split split) {
     const auto problem = [&](std::string reason) {
       builder_.AddProblem(place, std::move(reason));
       return absl::OkStatus();
     };
     const auto field = [&](std::size_t column) { return column < row.size() ? row[column] : ""; };
-    const std::string path = field(columns.path);
-    if (!CleanPath(path)) return problem("its path is empty or leads out of the dataset");
-    const auto file = FindPhoto(path);
-    if (!file) return problem(fmt::format("'{}' is not there", Shown(path)));
-    ++found_;
+    const std::string path = field(table.path);
+    const absl::StatusOr<std::size_t> file = finder_.Find(path, index);
+    if (!file.ok()) return problem(std::string(file.status().message()));
     if (listed_[*file]) return problem(fmt::format("'{}' is listed twice", Shown(path)));
     listed_[*file] = true;
-    const std::string label = field(columns.label);
-    if (label.empty()) return problem(fmt::format("'{}' has no label", Shown(path)));
-    if (label.size() > options_.limits.max_name) return problem("its label is too long");
-    if (const std::string name = field(columns.split); !name.empty()) {
+    const absl::StatusOr<std::string> label = LabelOfRow(row, table);
+    if (!label.ok()) {
+      return problem(fmt::format("'{}' {}", Shown(path), std::string(label.status().message())));
+    }
+    if (label->size() > options_.limits.max_name) return problem("its label is too long");
+    if (const std::string name = field(table.split); !name.empty()) {
       const auto parsed = ParseSplit(name);
       if (!parsed) {
         return problem(
@@ -129,7 +104,7 @@ class CsvReader {
       split = *parsed;
     }
     const absl::StatusOr<FileBytes> bytes = tree_.Open(*file, options_.limits.max_item_bytes);
-    if (bytes.ok()) return builder_.AddFile(tree_.files()[*file], label, split, *bytes);
+    if (bytes.ok()) return builder_.AddFile(tree_.files()[*file], *label, split, *bytes);
     if (EndsReading(bytes.status())) return bytes.status();
     return problem(fmt::format("'{}' {}", Shown(path), std::string(bytes.status().message())));
   }
@@ -138,105 +113,114 @@ class CsvReader {
   const std::string folder_;
   const DatasetOptions& options_;
   ReadBudget& budget_;
+  PhotoFinder finder_;
   DatasetBuilder builder_;
   std::vector<bool> listed_;  // by file of the tree
   std::int64_t rows_ = 0;
-  std::int64_t found_ = 0;  // rows that name a file of the tree
 };
+
+// What Kaggle asks for, beside what it gives.
+bool IsSubmission(std::string_view name) {
+  return name.find("submission") != std::string_view::npos;
+}
+
+struct Index {
+  std::size_t file = 0;
+  CsvTable table;
+};
+
+// Tells which tables of a folder are indices.
+absl::StatusOr<std::vector<Index>> FindIndices(const FileTree& tree, std::string_view folder,
+                                               CsvReader& reader,
+                                               std::vector<std::string>& warnings) {
+  std::vector<Index> indices;
+  std::optional<absl::Status> wrong;  // with the first table that is meant as an index
+  for (const std::size_t file : FilesIn(tree, folder)) {
+    const std::string& path = tree.files()[file];
+    if (!IsIndexName(BaseName(path))) continue;
+    if (IsSubmission(BaseName(path))) {
+      warnings.push_back(fmt::format("{} was left aside: it is a form to hand in", Shown(path)));
+      reader.LeaveAside(file);
+      continue;
+    }
+    absl::StatusOr<CsvTable> table = reader.Look(file);
+    if (table.ok()) {
+      indices.push_back({file, *std::move(table)});
+      continue;
+    }
+    if (!absl::IsInvalidArgument(table.status()) && !absl::IsFailedPrecondition(table.status())) {
+      return table.status();
+    }
+    reader.LeaveAside(file);
+    warnings.push_back(fmt::format("was left aside: {}", std::string(table.status().message())));
+    if (absl::IsFailedPrecondition(table.status()) && !wrong) wrong = table.status();
+  }
+  if (indices.empty() && wrong) {
+    return InvalidArgument(
+        "{}: {}. Mend the index, or take it away; if the folders are the classes, say so: layout "
+        "classes (--layout classes)",
+        tree.name(), std::string(wrong->message()));
+  }
+  return indices;
+}
 
 }  // namespace
 
-CsvRecords::CsvRecords(std::string_view text) : rest_(text) {
-  constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
-  if (rest_.starts_with(kByteOrderMark)) rest_.remove_prefix(kByteOrderMark.size());
-}
-
-absl::Status CsvRecords::Take(std::size_t count, std::string& field) {
-  if (count > left_) {
-    return InvalidArgument("line {}: a row of more than {} bytes is no row of an index", line_,
-                           kMaxBytes);
-  }
-  left_ -= count;
-  field += rest_.substr(0, count);
-  return absl::OkStatus();
-}
-
-// After the opening quote, up to and with the closing one.
-absl::Status CsvRecords::QuotedField(std::string& field) {
-  for (;;) {
-    const std::size_t quote = rest_.find('"');
-    if (quote == std::string_view::npos) {
-      return InvalidArgument("line {}: a quoted field is not closed", line_);
-    }
-    ZOOD_RETURN_IF_ERROR(Take(quote, field));
-    next_line_ += std::ranges::count(rest_.substr(0, quote), '\n');
-    rest_.remove_prefix(quote + 1);
-    if (!rest_.starts_with('"')) return absl::OkStatus();
-    ZOOD_RETURN_IF_ERROR(Take(1, field));
-    rest_.remove_prefix(1);
-  }
-}
-
-absl::StatusOr<bool> CsvRecords::Next(std::vector<std::string>& fields) {
-  fields.clear();
-  if (rest_.empty()) return false;
-  line_ = next_line_;
-  left_ = kMaxBytes;
-  for (;;) {
-    if (fields.size() == kMaxFields) {
-      return InvalidArgument("line {}: a row of more than {} fields is no row of an index", line_,
-                             kMaxFields);
-    }
-    std::string& field = fields.emplace_back();
-    if (rest_.starts_with('"')) {
-      rest_.remove_prefix(1);
-      ZOOD_RETURN_IF_ERROR(QuotedField(field));
-    }
-    const std::size_t end = std::min(rest_.find_first_of(",\n"), rest_.size());
-    ZOOD_RETURN_IF_ERROR(Take(end, field));
-    const bool more = end < rest_.size() && rest_[end] == ',';
-    rest_.remove_prefix(std::min(end + 1, rest_.size()));
-    if (more) continue;
-    if (field.ends_with('\r')) field.pop_back();
-    ++next_line_;
-    return true;
-  }
+bool IsIndexName(std::string_view name) {
+  const std::string ending = EndingOf(name);
+  return ending == "csv" || ending == "tsv";
 }
 
 absl::StatusOr<DatasetScan> ReadCsvIndex(FileTree& tree, std::string_view folder, std::size_t index,
                                          const DatasetOptions& options, ReadBudget& budget) {
   CsvReader reader(tree, folder, options, budget);
-  ZOOD_RETURN_IF_ERROR(Annotate(reader.ReadIndex(index, Split::kTrain), tree.name()));
+  const absl::StatusOr<CsvTable> table = reader.Look(index);
+  if (!table.ok()) {
+    const absl::Status& status = table.status();
+    return Annotate(absl::IsFailedPrecondition(status)
+                        ? InvalidArgument("{}", std::string(status.message()))
+                        : status,
+                    tree.name());
+  }
+  ZOOD_RETURN_IF_ERROR(Annotate(reader.ReadIndex(index, *table, Split::kTrain), tree.name()));
   return reader.Finish();
 }
 
 absl::StatusOr<std::optional<DatasetScan>> ReadCsvIndices(FileTree& tree, std::string_view folder,
                                                           const DatasetOptions& options,
-                                                          ReadBudget& budget) {
-  std::vector<std::size_t> indices;
-  for (const std::size_t file : FilesIn(tree, folder)) {
-    if (Lower(tree.files()[file]).ends_with(".csv")) indices.push_back(file);
+                                                          ReadBudget& budget,
+                                                          std::vector<std::string>& warnings) {
+  if (options.layout != Layout::kAuto) {
+    for (const std::size_t file : FilesIn(tree, folder)) {
+      if (!IsIndexName(BaseName(tree.files()[file]))) continue;
+      warnings.push_back(
+          fmt::format("{} was left aside: the layout was given", Shown(tree.files()[file])));
+    }
+    return std::nullopt;
   }
-  if (indices.empty()) return std::nullopt;
-  const auto split_of = [&](std::size_t file) { return SplitOfName(BaseName(tree.files()[file])); };
-  const bool by_split =
-      std::ranges::all_of(indices, [&](std::size_t file) { return split_of(file).has_value(); });
   CsvReader reader(tree, folder, options, budget);
-  for (const std::size_t file : indices) {
-    const Split split = split_of(file).value_or(Split::kTrain);
-    const absl::Status status = reader.ReadIndex(file, split);
-    // Some other table, of which nothing is known, may be broken, too.
-    if (absl::IsInvalidArgument(status) && reader.found() == 0) continue;
-    ZOOD_RETURN_IF_ERROR(Annotate(status, tree.name()));
-  }
-  if (reader.found() == 0) return std::nullopt;
+  ZOOD_ASSIGN_OR_RETURN(const std::vector<Index> indices,
+                        FindIndices(tree, folder, reader, warnings));
+  if (indices.empty()) return std::nullopt;
+  const auto split_of = [&](const Index& index) {
+    return SplitOfName(BaseName(tree.files()[index.file]));
+  };
+  const bool by_split =
+      std::ranges::all_of(indices, [&](const Index& index) { return split_of(index).has_value(); });
   if (indices.size() > 1 && !by_split) {
     return InvalidArgument(
-        "{} holds {} CSV files; expected one index, or one for each split (train.csv, "
-        "validation.csv, test.csv)",
+        "{} holds {} CSV files that name its photos; expected one index, or one for each split "
+        "(train.csv, validation.csv, test.csv)",
         tree.name(), indices.size());
   }
+  for (const Index& index : indices) {
+    const Split split = indices.size() > 1 || !index.table.has_split()
+                            ? split_of(index).value_or(Split::kTrain)
+                            : Split::kTrain;
+    ZOOD_RETURN_IF_ERROR(Annotate(reader.ReadIndex(index.file, index.table, split), tree.name()));
+  }
   ZOOD_ASSIGN_OR_RETURN(DatasetScan scan, reader.Finish());
+  std::ranges::copy(warnings, std::back_inserter(scan.warnings));
   return scan;
 }
 

@@ -6,6 +6,7 @@
 
 #include "base/status.h"
 #include "dataset/formats/readers.h"
+#include "dataset/layout.h"
 
 namespace zood::dataset {
 namespace {
@@ -15,23 +16,6 @@ std::optional<std::pair<std::string_view, std::string_view>> Head(std::string_vi
   const std::size_t slash = path.find('/');
   if (slash == std::string_view::npos) return std::nullopt;
   return std::pair{path.substr(0, slash), path.substr(slash + 1)};
-}
-
-// Names of the folders directly in `folder`.
-std::vector<std::string_view> FoldersIn(const FileTree& tree, std::string_view folder) {
-  std::vector<std::string_view> names;
-  for (const std::string& path : tree.directories()) {
-    if (!path.starts_with(folder)) continue;
-    const std::string_view name = std::string_view(path).substr(folder.size());
-    if (!name.empty() && name.find('/') == std::string_view::npos) names.push_back(name);
-  }
-  return names;
-}
-
-bool LooksLikePhoto(std::string_view path) {
-  std::string ending(path.substr(std::min(path.rfind('.'), path.size())));
-  for (char& c : ending) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return ending == ".jpg" || ending == ".jpeg" || ending == ".png" || ending == ".bmp";
 }
 
 class FolderReader {
@@ -45,12 +29,15 @@ class FolderReader {
         builder_(options, budget) {}
 
   absl::StatusOr<DatasetScan> Read() {
-    const std::vector<std::string_view> folders = FoldersIn(tree_, folder_);
-    split_folders_ = !folders.empty() && std::ranges::all_of(folders, [](std::string_view name) {
-      return ParseSplit(name).has_value();
-    });
-    builder_.AddProblems(tree_.problems());
-    ZOOD_RETURN_IF_ERROR(AddClasses(folders));
+    ZOOD_ASSIGN_OR_RETURN(layout_, TellLayout(tree_, folder_, options_.layout));
+    builder_.AddTree(tree_);
+    for (const std::string& name : layout_.left_aside) {
+      builder_.AddWarning(fmt::format("the folder '{}' was left aside: {}", Shown(name),
+                                      layout_.kind == FolderLayout::Kind::kSplits
+                                          ? "it is no split, or holds no photos"
+                                          : "it holds no photos"));
+    }
+    ZOOD_RETURN_IF_ERROR(AddClasses());
     for (std::size_t file = 0; file < tree_.files().size(); ++file) {
       ZOOD_RETURN_IF_ERROR(budget_.GoOn());
       ZOOD_RETURN_IF_ERROR(Annotate(AddFile(file), tree_.name()));
@@ -59,42 +46,67 @@ class FolderReader {
   }
 
  private:
+  using Kind = FolderLayout::Kind;
+
   // A class without photos is one all the same.
-  absl::Status AddClasses(const std::vector<std::string_view>& folders) {
-    for (const std::string_view folder : folders) {
-      if (!split_folders_) {
+  absl::Status AddClasses() {
+    for (const std::string& folder : layout_.folders) {
+      if (layout_.kind != Kind::kSplits) {
         ZOOD_RETURN_IF_ERROR(builder_.AddClass(folder));
         continue;
       }
-      const std::string inner = std::string(folder_) + std::string(folder) + "/";
-      for (const std::string_view name : FoldersIn(tree_, inner)) {
+      for (const std::string_view name : FoldersIn(tree_, folder_ + folder + "/")) {
         ZOOD_RETURN_IF_ERROR(builder_.AddClass(name));
       }
     }
     return absl::OkStatus();
   }
 
+  // The class and split of what lies at `path`, relative to the root; nothing for what lies in
+  // none.
+  struct Place {
+    std::string_view class_name;
+    Split split = Split::kTrain;
+  };
+  std::optional<Place> PlaceOf(std::string_view path) const {
+    const auto outer = Head(path);
+    if (!outer) return std::nullopt;
+    if (layout_.kind == Kind::kClasses) return Place{outer->first};
+    const auto inner = Head(outer->second);
+    if (!inner) return std::nullopt;
+    if (layout_.kind == Kind::kSplits) return Place{inner->first, *ParseSplit(outer->first)};
+    return Place{outer->first, ParseSplit(inner->first).value_or(Split::kTrain)};
+  }
+
   absl::Status AddFile(std::size_t file) {
     const std::string& path = tree_.files()[file];
-    if (!path.starts_with(folder_)) return absl::OkStatus();
-    auto parts = Head(std::string_view(path).substr(folder_.size()));
-    Split split = Split::kTrain;
-    if (parts && split_folders_) {
-      split = *ParseSplit(parts->first);
-      parts = Head(parts->second);
+    if (!path.starts_with(folder_)) {
+      builder_.LeaveAside(path);
+      return absl::OkStatus();
     }
-    if (!parts) {
-      // A README beside the classes is nothing to speak of.
-      if (LooksLikePhoto(path)) builder_.AddProblem(path, "lies in no class's folder");
+    const std::string_view inner = std::string_view(path).substr(folder_.size());
+    const auto outer = Head(inner);
+    if (outer && !std::ranges::binary_search(layout_.folders, outer->first))
+      return absl::OkStatus();
+    const FileKind kind = KindOfName(path);
+    const std::optional<Place> place = PlaceOf(inner);
+    if (!place) {
+      if (kind == FileKind::kImage) {
+        builder_.AddProblem(path, "lies in no class's folder");
+      } else {
+        builder_.LeaveAside(path);
+      }
       return absl::OkStatus();
     }
     const absl::StatusOr<FileBytes> bytes = tree_.Open(file, options_.limits.max_item_bytes);
-    if (!bytes.ok()) {
-      if (EndsReading(bytes.status())) return bytes.status();
-      builder_.AddProblem(path, std::string(bytes.status().message()));
+    if (!bytes.ok() && EndsReading(bytes.status())) return bytes.status();
+    if (kind == FileKind::kOther && !(bytes.ok() && BeginsAsPhoto(bytes->text()))) {
+      builder_.LeaveAside(path);
       return absl::OkStatus();
     }
-    return builder_.AddFile(path, parts->first, split, *bytes);
+    if (bytes.ok()) return builder_.AddFile(path, place->class_name, place->split, *bytes);
+    builder_.AddProblem(path, std::string(bytes.status().message()));
+    return absl::OkStatus();
   }
 
   FileTree& tree_;
@@ -102,7 +114,7 @@ class FolderReader {
   const DatasetOptions& options_;
   ReadBudget& budget_;
   DatasetBuilder builder_;
-  bool split_folders_ = false;
+  FolderLayout layout_;
 };
 
 }  // namespace

@@ -199,7 +199,7 @@ absl::StatusOr<DatasetScan> ReadIdxFiles(FileTree& tree, std::string_view folder
                                          const std::vector<std::size_t>& images,
                                          const DatasetOptions& options, ReadBudget& budget) {
   DatasetBuilder builder(options, budget);
-  builder.AddProblems(tree.problems());
+  builder.AddTree(tree);
   ZOOD_RETURN_IF_ERROR(
       ReadLabelsFile(tree, folder, {"labels.txt", "classes.txt"}, options, builder));
   const auto open = [&](std::size_t file) -> absl::StatusOr<FileBytes> {

@@ -17,9 +17,6 @@ namespace zood::dataset {
 // The files of a folder of the tree that matter to a format, by index; `folder` is "" or ends in a
 // '/'. Files in folders below it are not among them.
 std::vector<std::size_t> FilesIn(const FileTree& tree, std::string_view folder);
-// What follows the last '/'.
-std::string_view BaseName(std::string_view path);
-
 // Reads the names of classes from the first of `names` that lies in `folder`, if one does.
 absl::Status ReadLabelsFile(FileTree& tree, std::string_view folder,
                             const std::vector<std::string>& names, const DatasetOptions& options,
@@ -29,11 +26,15 @@ absl::Status ReadLabelsFile(FileTree& tree, std::string_view folder,
 absl::StatusOr<DatasetScan> ReadClassFolders(FileTree& tree, std::string_view folder,
                                              const DatasetOptions& options, ReadBudget& budget);
 
+// Whether a file of this name may be an index: *.csv, *.tsv.
+bool IsIndexName(std::string_view name);
 // The indices in `folder`: one, or several that are named after splits. Nothing when none of the
-// *.csv files there names a file of the tree.
+// tables there has to do with the photos, of which `warnings` tell. InvalidArgument for a table
+// that is meant as an index and cannot be used.
 absl::StatusOr<std::optional<DatasetScan>> ReadCsvIndices(FileTree& tree, std::string_view folder,
                                                           const DatasetOptions& options,
-                                                          ReadBudget& budget);
+                                                          ReadBudget& budget,
+                                                          std::vector<std::string>& warnings);
 // One index, whose paths are relative to `folder`.
 absl::StatusOr<DatasetScan> ReadCsvIndex(FileTree& tree, std::string_view folder, std::size_t index,
                                          const DatasetOptions& options, ReadBudget& budget);
@@ -73,14 +74,19 @@ struct TfExample {
 };
 absl::StatusOr<TfExample> ParseTfExample(std::string_view message);
 
-// The records of a CSV text by RFC 4180, one after the other; a byte order mark is passed over.
+// The character between the fields of a text: the one of ',', ';', tab and '|' that makes the most
+// columns in all of its first rows.
+char DelimiterOf(std::string_view text);
+
+// The records of a CSV text by RFC 4180, one after the other.
 class CsvRecords {
  public:
   // Of one record: no index of photos has more, and a field costs many times its comma.
   static constexpr std::size_t kMaxFields = 10'000;
   static constexpr std::size_t kMaxBytes = std::size_t{1} << 20;
 
-  explicit CsvRecords(std::string_view text);
+  explicit CsvRecords(std::string_view text, char delimiter = ',')
+      : rest_(text), delimiter_(delimiter) {}
   // False at the end. InvalidArgument, with the line, for a quote that is not closed and for a
   // record over the limits.
   absl::StatusOr<bool> Next(std::vector<std::string>& fields);
@@ -92,6 +98,7 @@ class CsvRecords {
   absl::Status Take(std::size_t count, std::string& field);
 
   std::string_view rest_;
+  char delimiter_;
   std::size_t left_ = 0;  // bytes that the record may still have
   std::int64_t line_ = 0;
   std::int64_t next_line_ = 1;

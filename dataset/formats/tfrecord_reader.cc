@@ -116,7 +116,7 @@ absl::StatusOr<DatasetScan> ReadTfRecords(FileTree& tree, std::string_view folde
                                           const std::vector<std::size_t>& shards,
                                           const DatasetOptions& options, ReadBudget& budget) {
   TfRecordReader reader(options, budget);
-  reader.builder().AddProblems(tree.problems());
+  reader.builder().AddTree(tree);
   ZOOD_RETURN_IF_ERROR(
       ReadLabelsFile(tree, folder, {"labels.txt", "classes.txt"}, options, reader.builder()));
   for (const std::size_t shard : shards) {

@@ -4,6 +4,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <array>
+#include <cmath>
+
 #include "base/checksum.h"
 #include "tests/dataset/dataset_testing.h"
 
@@ -62,6 +65,81 @@ TEST(SplitTest, EveryClassKeepsAPhotoToTrainOn) {
     EXPECT_THAT(left, ::testing::Each(::testing::Ge(1)));
     EXPECT_GT(ItemsOf(dataset, Split::kValidation).size(), 0u);
   }
+}
+
+// Items of [class] = count photos, all different.
+Dataset Classes(const std::vector<int>& counts) {
+  Dataset dataset;
+  int fill = 0;
+  for (std::size_t label = 0; label < counts.size(); ++label) {
+    dataset.classes.push_back("c" + std::to_string(label));
+    for (int i = 0; i < counts[label]; ++i) {
+      const std::string name = std::to_string(label) + "/" + std::to_string(i);
+      dataset.items.push_back(PixelItem(name, static_cast<std::int32_t>(label), {4, 4, 3}, ++fill));
+    }
+  }
+  return dataset;
+}
+
+// [class][split]
+std::vector<std::array<int, 3>> CountsOf(const Dataset& dataset) {
+  std::vector<std::array<int, 3>> counts(dataset.classes.size());
+  for (const Item& item : dataset.items) {
+    ++counts[static_cast<std::size_t>(item.label)][static_cast<std::size_t>(item.split)];
+  }
+  return counts;
+}
+
+TEST(SplitTest, EveryClassThatCanBeIsMeasuredWhateverTheSeed) {
+  for (std::uint64_t seed = 0; seed < 50; ++seed) {
+    for (const auto& classes : std::vector<std::vector<int>>{
+             {60, 60, 6, 6}, {1, 2, 3, 4, 5}, {200, 2}, {10, 10, 10}, {7, 300, 1, 2}}) {
+      Dataset dataset = Classes(classes);
+      ASSERT_TRUE(AssignSplits(dataset, {.validation = 0.1, .seed = seed}).ok());
+      const auto counts = CountsOf(dataset);
+      for (std::size_t i = 0; i < classes.size(); ++i) {
+        const double share = 0.1 * classes[i];
+        EXPECT_EQ(counts[i][2], 0);
+        EXPECT_GE(counts[i][0], 1);
+        EXPECT_EQ(counts[i][1] > 0, classes[i] > 1) << classes[i] << " photos, seed " << seed;
+        EXPECT_GE(counts[i][1], std::floor(share / 2));
+        EXPECT_LE(counts[i][1], std::max(1.0, std::ceil(2 * share)));
+      }
+      Dataset both = Classes(classes);
+      ASSERT_TRUE(AssignSplits(both, {.validation = 0.2, .test = 0.2, .seed = seed}).ok());
+      const auto three = CountsOf(both);
+      for (std::size_t i = 0; i < classes.size(); ++i) {
+        EXPECT_GE(three[i][0], 1);
+        EXPECT_EQ(three[i][1] > 0, classes[i] > 1);
+        EXPECT_EQ(three[i][2] > 0, classes[i] > 2);
+      }
+    }
+  }
+}
+
+TEST(SplitTest, EqualPhotosOfSmallClassesStayTogether) {
+  for (std::uint64_t seed = 0; seed < 20; ++seed) {
+    Dataset dataset = Classes({3, 2, 4});
+    const std::vector<Item> items = dataset.items;
+    for (Item item : items) dataset.items.push_back(item);
+    dataset.items.push_back(items[0]);  // in another class, too
+    dataset.items.back().label = 1;
+    ASSERT_TRUE(AssignSplits(dataset, {.validation = 0.3, .seed = seed}).ok());
+    for (std::size_t i = 0; i < items.size(); ++i) {
+      EXPECT_EQ(dataset.items[i].split, dataset.items[i + items.size()].split);
+    }
+    EXPECT_EQ(dataset.items.back().split, dataset.items[0].split);
+    for (const auto& counts : CountsOf(dataset)) EXPECT_GE(counts[0], 1);
+  }
+}
+
+TEST(ClassWarningsTest, SayWhichClassesAreTooSmallToBeMeasured) {
+  Dataset dataset = Classes({1, 3, 40, 0});
+  ASSERT_TRUE(AssignSplits(dataset, {.validation = 0.1}).ok());
+  EXPECT_THAT(ClassWarnings(dataset),
+              ElementsAre(HasSubstr("'c0' has one photo to train on and none held out"),
+                          HasSubstr("'c1' has 3 photos, 1 of them held out"),
+                          HasSubstr("'c3' has no photo")));
 }
 
 TEST(SplitTest, TheSourcesOwnSplitsStay) {
@@ -123,8 +201,7 @@ TEST(CheckTest, FindsWhatNoJobCanUse) {
     EXPECT_THAT(check.problems[1].reason, HasSubstr("100 x 100"));
     EXPECT_THAT(check.problems[3].reason, HasSubstr("label 3, expected 0 to 2"));
     EXPECT_THAT(check.warnings,
-                ElementsAre(HasSubstr("'rose' has one photo"), HasSubstr("'tulip' has no photo"),
-                            HasSubstr("'daisy/a.bmp' and 'rose/a.bmp' are the same photo")));
+                ElementsAre(HasSubstr("'daisy/a.bmp' and 'rose/a.bmp' are the same photo")));
     EXPECT_EQ(check.counts[0][0], 2);
     RemoveItems(dataset, {});
   }
@@ -140,6 +217,8 @@ TEST(CheckTest, FindsWhatNoJobCanUse) {
   RemoveItems(dataset, std::vector<std::int32_t>{2, 4, 5, 6});
   ASSERT_EQ(dataset.items.size(), 3u);
   EXPECT_EQ(dataset.items[2].name, "rose/a.bmp");
+  EXPECT_THAT(ClassWarnings(dataset), ElementsAre(HasSubstr("'rose' has one photo to train on"),
+                                                  HasSubstr("'tulip' has no photo")));
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
 // Any text as a CSV index, and as a file of labels.
+#include "base/labels_text.h"
 #include "dataset/formats/readers.h"
 #include "tests/fuzz/dataset_fuzz.h"
 
@@ -30,6 +31,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const DatasetOptions options = SmallLimits();
   ReadBudget budget(options.limits);
   Judge(ReadCsvIndex(tree, "", 1, options, budget));
-  ParseLabels(text, options.limits).IgnoreError();
+  zood::ParseLabels(text, "labels").status().IgnoreError();
   return 0;
 }
