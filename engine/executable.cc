@@ -81,7 +81,7 @@ class ArenaExecution final : public Execution {
         Floats(which, executable_->graph().input(), executable_->programs_[which].batch());
     std::ranges::fill(images.subspan(input(batch).size()), 0.0f);
     const StepContext context{.stream = stream_};
-    last_batch_ = 0;
+    last_batch_ = 0;  // a run that is stopped leaves no results
     for (const BoundStep& step : bound_[which]) {
       if (stop && stop()) return Cancelled("the run was stopped");
       ZOOD_RETURN_IF_ERROR(step(context));

@@ -122,7 +122,8 @@ struct EltwiseOp {
 struct ConcatOp {};
 
 // `before` and `after` zero channels around the input's own: the parameter-free shortcut of
-// CIFAR ResNets (He et al., 2016, option A).
+// CIFAR ResNets (He et al., 2016, option A). Negative numbers take channels away instead, so that
+// a slice is left; the two never have different signs.
 struct ChannelPadOp {
   int before = 0;
   int after = 0;

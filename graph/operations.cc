@@ -18,7 +18,7 @@ double PerImage(const Shape& shape) {
 
 double Area(Size2d kernel) { return static_cast<double>(kernel.height) * kernel.width; }
 
-// The steps that each element of the node's output takes.
+// What each element of the node's output takes.
 double PerElement(const Graph& graph, const Node& node) {
   return std::visit(
       Overloaded{
@@ -27,13 +27,13 @@ double PerElement(const Graph& graph, const Node& node) {
             return Area(conv.kernel) * channels / conv.groups;
           },
           [&](const FullyConnectedOp&) { return PerImage(graph.node(node.inputs.front()).shape); },
-          [](const PoolOp& pool) { return Area(pool.kernel); },
-          [](const LrnOp& lrn) { return 2.0 * lrn.radius + 1; },
+          [](const PoolOp& pool) { return kStepCost * Area(pool.kernel); },
+          [](const LrnOp& lrn) { return kStepCost * (2.0 * lrn.radius + 1); },
           [&](const OneOf<EltwiseOp, ConcatOp> auto&) {
-            return static_cast<double>(node.inputs.size());
+            return kStepCost * static_cast<double>(node.inputs.size());
           },
           [](const OneOf<InputOp, BatchNormOp, ScaleOp, ActivationOp, PreluOp, ChannelPadOp,
-                         DropoutOp, ReshapeOp, SoftmaxOp> auto&) { return 1.0; }},
+                         DropoutOp, ReshapeOp, SoftmaxOp> auto&) { return kStepCost; }},
       node.op);
 }
 

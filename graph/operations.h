@@ -5,9 +5,13 @@
 
 namespace zood::graph {
 
-// Multiplications with an addition, comparisons or other steps of one element, for one image: what
-// the logits need, as the operations are defined. A number of any size: shapes may multiply to more
-// than integers hold.
+// What a step costs that is no multiplication of weights: a comparison of a pooling, a function of
+// an element. Its loop reads memory for each, where a product's reuses what it has read.
+inline constexpr double kStepCost = 50;
+
+// Multiplications with an addition, and kStepCost for each other step of one element, for one
+// image: what the logits need, as the operations are defined. A number of any size: shapes may
+// multiply to more than integers hold.
 double CountOperations(const Graph& graph);
 
 }  // namespace zood::graph

@@ -77,7 +77,10 @@ class RangeOf {
   Range operator()(const LrnOp&) const { return Derived(Input()); }
   Range operator()(const PreluOp&) const { return Input(); }  // the identity above 0
   Range operator()(const DropoutOp&) const { return Input(); }
-  Range operator()(const ChannelPadOp&) const { return Input(); }
+  Range operator()(const ChannelPadOp& op) const {
+    const bool slices = op.before < 0 || op.after < 0;
+    return Input() == Range::kDistribution && slices ? Range::kUnit : Input();
+  }
   Range operator()(const SoftmaxOp&) const { return Range::kDistribution; }
 
   Range operator()(const ActivationOp& op) const {

@@ -146,7 +146,8 @@ Value Net::Concat(const std::vector<Value>& inputs) {
 Value Net::PadChannels(Value x, int before, int after) {
   Shape shape = x.shape();
   shape[shape.rank() - 1] += std::int64_t{before} + after;
-  if (before < 0 || after < 0 || shape.back() > kMaxExtent) {
+  const bool one_sign = (before >= 0 && after >= 0) || (before <= 0 && after <= 0);
+  if (!one_sign || shape.back() < 1 || shape.back() > kMaxExtent) {
     return FailValue(
         InvalidArgument("cannot pad {} channels with {} and {}", x.channels(), before, after));
   }

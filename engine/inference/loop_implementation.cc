@@ -107,7 +107,7 @@ class KernelMaker {
   }
 
   Made operator()(const graph::ChannelPadOp& op) const {
-    return FromTo([before = Index(op.before)](View x, View y) { PadChannels(x, before, y); });
+    return FromTo([before = op.before](View x, View y) { PadChannels(x, before, y); });
   }
 
   Made operator()(const graph::SoftmaxOp&) const { return FromTo(Softmax); }

@@ -186,12 +186,15 @@ void Copy(View x, View y) {
   });
 }
 
-void PadChannels(View x, std::size_t before, View y) {
+void PadChannels(View x, std::ptrdiff_t before, View y) {
+  const std::size_t skipped = before < 0 ? static_cast<std::size_t>(-before) : 0;
+  const std::size_t zeros = before > 0 ? static_cast<std::size_t>(before) : 0;
+  const std::size_t kept = std::min(x.channels - skipped, y.channels - zeros);
   ForPixels(y.pixels, y.channels, [&](std::size_t at) {
     float* to = y.Row<float>(at);
-    std::fill_n(to, before, 0.0f);
-    std::memcpy(to + before, x.Row<float>(at), x.channels * sizeof(float));
-    std::fill(to + before + x.channels, to + y.channels, 0.0f);
+    std::fill_n(to, zeros, 0.0f);
+    std::memcpy(to + zeros, x.Row<float>(at) + skipped, kept * sizeof(float));
+    std::fill(to + zeros + kept, to + y.channels, 0.0f);
   });
 }
 

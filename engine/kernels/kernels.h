@@ -24,8 +24,9 @@ void Lrn(const graph::LrnOp& op, View x, View y);
 void Prelu(std::span<const float> slope, View x, View y);
 void Softmax(View x, View y);
 void Copy(View x, View y);
-// Zero channels before and after those of x, as y has more channels than x.
-void PadChannels(View x, std::size_t before, View y);
+// Zero channels before and after those of x, as y has more channels than x; or, where `before` is
+// negative or y has less, the channels of x from -before on.
+void PadChannels(View x, std::ptrdiff_t before, View y);
 void Combine(const graph::EltwiseOp& op, std::span<const View> inputs,
              std::span<const graph::Eltwise> activations, View y);
 // y = f(x) for activations that engines know, and for those that only their author does.

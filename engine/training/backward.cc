@@ -351,6 +351,15 @@ void TrainingCompiler::Backward(NodeId id, const graph::ConcatOp&) {
 }
 
 void TrainingCompiler::Backward(NodeId id, const graph::ChannelPadOp& op) {
+  if (op.before < 0 || op.after < 0) {  // nothing flows into the channels that were taken away
+    const Place dy = GradientOf(id), dx = NewPlaceLike(InputOf(id));
+    const int before = -op.before;
+    AddKernel(id, "ChannelPad, gradient", {dy.value, dx.value}, [=](const Memory& memory) {
+      const View from = memory[dy], to = memory[dx];
+      return [=](const StepContext&) { PadChannels(from, before, to); };
+    });
+    return Contribute(InputOf(id), dx);
+  }
   Contribute(InputOf(id), GradientOf(id).Channels(Index(op.before), ChannelsOf(InputOf(id))));
 }
 

@@ -395,7 +395,7 @@ void TrainingCompiler::Forward(NodeId id, const graph::ConcatOp&) {
 
 void TrainingCompiler::Forward(NodeId id, const graph::ChannelPadOp& op) {
   const Place x = PlaceOf(InputOf(id)), y = PlaceFor(id);
-  const std::size_t before = Index(op.before);
+  const int before = op.before;
   AddKernel(id, "ChannelPad", {x.value, y.value}, [=](const Memory& memory) {
     const View in = memory[x], out = memory[y];
     return [=](const StepContext&) { PadChannels(in, before, out); };

@@ -67,14 +67,23 @@ void CaffeLayers::Add(const CaffeLayer& layer) {
     return;
   }
   const std::size_t unsupported = num_unsupported_;
-  std::optional<Blob> made = Make(current);
+  const std::optional<std::vector<Blob>> made = MakeTops(current);
   if (!made && num_unsupported_ == unsupported) return;  // a mistake
-  if (!made) made = current.bottoms.front();
-  for (const std::string& top : layer.tops) {
+  for (std::size_t i = 0; i < layer.tops.size(); ++i) {
+    const std::string& top = layer.tops[i];
+    const Blob& content = made ? (*made)[i] : current.bottoms.front();
     blobs_[top] = tops_.size();
-    tops_.push_back({.blob = top, .layer = layer.name, .content = *made});
-    net_.EndPoint(top, made->value);
+    tops_.push_back({.blob = top, .layer = layer.name, .content = content});
+    net_.EndPoint(top, content.value);
   }
+}
+
+std::optional<std::vector<CaffeLayers::Blob>> CaffeLayers::MakeTops(const Current& current) {
+  const auto* slice = std::get_if<CaffeSlice>(&current.layer.parameters);
+  if (slice != nullptr && current.bottoms.size() == 1) return Slices(current, *slice);
+  const std::optional<Blob> made = Make(current);
+  if (!made) return std::nullopt;
+  return std::vector<Blob>(current.layer.tops.size(), *made);
 }
 
 std::optional<CaffeLayers::Blob> CaffeLayers::Make(const Current& current) {

@@ -103,7 +103,9 @@ class CaffeLayers {
   // Whether the layer only handles what comes beside the images.
   bool IsBeside(const CaffeLayer& layer);
 
-  // The blob that a layer makes of its bottoms; nothing after a mistake.
+  // What a layer makes of its bottoms, for each top; nothing after a mistake.
+  std::optional<std::vector<Blob>> MakeTops(const Current& current);
+  // The one blob that most layers make.
   std::optional<Blob> Make(const Current& current);
   std::optional<Blob> Make(const Current& current, const std::monostate&);
   std::optional<Blob> Make(const Current& current, const CaffeConvolution& p);
@@ -125,6 +127,7 @@ class CaffeLayers {
   std::optional<Blob> Make(const Current& current, const CaffeReshape& p);
   std::optional<Blob> Make(const Current& current, const CaffeClip& p);
   std::optional<Blob> Make(const Current& current, const CaffeSlice& p);
+  std::optional<std::vector<Blob>> Slices(const Current& current, const CaffeSlice& p);
   std::optional<Blob> Make(const Current& current, const CaffeData& p);
 
   std::optional<Blob> Activate(const Current& current, const graph::ActivationPtr& function);

@@ -14,8 +14,8 @@
 // Layers: Convolution with groups and dilation, DepthwiseConvolution, InnerProduct, Pooling
 // (maximum, average, global), LRN across channels, BatchNorm, Scale, Bias, ReLU, ReLU6, Clip,
 // PReLU, ELU, Sigmoid, TanH, Power with a power of 1, Eltwise, Concat, Flatten, Reshape where it
-// flattens, Split, Dropout, Softmax. What only training needs is left out: layers of data, losses,
-// Accuracy, ArgMax, Silence, and what handles labels.
+// flattens, Slice of channels, Split, Dropout, Softmax. What only training needs is left out:
+// layers of data, losses, Accuracy, ArgMax, Silence, and what handles labels.
 #pragma once
 
 #include <string>

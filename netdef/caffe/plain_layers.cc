@@ -200,8 +200,43 @@ std::optional<CaffeLayers::Blob> CaffeLayers::Make(const Current& current, const
   return current.bottoms[0];
 }
 
+// Slices() makes all tops of one.
 std::optional<CaffeLayers::Blob> CaffeLayers::Make(const Current& current, const CaffeSlice&) {
-  return Unsupported(fmt::format("the Slice '{}'", Printable(current.layer.name)));
+  return current.bottoms[0];
+}
+
+std::optional<std::vector<CaffeLayers::Blob>> CaffeLayers::Slices(const Current& current,
+                                                                  const CaffeSlice& p) {
+  const std::string name = Printable(current.layer.name);
+  const Blob& x = current.bottoms[0];
+  const std::int64_t channels = x.value.channels();
+  const auto parts = static_cast<std::int64_t>(current.layer.tops.size());
+  if (!IsChannels(current, p.axis)) return std::nullopt;
+  if (!InOurOrder(x.segments)) {
+    Unsupported(fmt::format("'{}', which slices a flattened map,", name));
+    return std::nullopt;
+  }
+  std::vector<std::int64_t> ends = p.slice_points;
+  if (ends.empty() && parts > 0 && channels % parts == 0) {
+    for (std::int64_t i = 1; i < parts; ++i) ends.push_back(i * (channels / parts));
+  }
+  if (static_cast<std::int64_t>(ends.size()) != parts - 1 ||
+      (!ends.empty() && ends.back() >= channels)) {
+    net_.Fail(
+        InvalidArgument("layer '{}' cannot slice {} channels into {} tops", name, channels, parts));
+    return std::nullopt;
+  }
+  ends.push_back(channels);
+  std::vector<Blob> slices;
+  const auto scope = net_.Scope(current.layer.name);
+  for (std::int64_t begin = 0; const std::int64_t end : ends) {
+    slices.push_back({.value = net_.PadChannels(x.value, static_cast<int>(-begin),
+                                                static_cast<int>(end - channels)),
+                      .segments = {}});
+    if (!x.segments.empty()) slices.back().segments = {{.channels = end - begin}};
+    begin = end;
+  }
+  return slices;
 }
 
 }  // namespace zood::netdef

@@ -251,6 +251,7 @@ class Builder {
             {.radius = Between(1, 4), .bias = 1, .alpha = 0.1f, .beta = Chance(2) ? 0.75f : 0.5f});
       case 12: {
         const int before = Between(0, 3);
+        if (x.channels() > before && Chance(3)) return net_.PadChannels(x, -before, 0);
         return net_.PadChannels(x, before, Between(0, 9));
       }
       case 13:

@@ -259,6 +259,23 @@ TEST(SingleOp, PadChannels) {
   });
 }
 
+TEST(SingleOp, SlicesOfChannels) {
+  // Images of one channel have none to spare.
+  const auto wide = [](Net& net, Value x) { return net.Conv2d(x, 5, {1, 1}, Plain()); };
+  ExpectLayerAgrees([&](Net& net, Value x) { return net.PadChannels(wide(net, x), -1, 0); });
+  ExpectLayerAgrees([&](Net& net, Value x) { return net.PadChannels(wide(net, x), 0, -4); });
+  ExpectLayerAgrees([&](Net& net, Value x) {  // in another order, each read once more
+    const Value v = wide(net, x);
+    const Value first = net.PadChannels(v, 0, -2);
+    const Value rest = net.PadChannels(v, -3, 0);
+    return net.Concat({rest, first, net.Apply(rest, graph::Relu())});
+  });
+  ExpectLayerAgrees([](Net& net, Value x) {
+    const Value v = net.FullyConnected(net.Flatten(x), 7, {.scope = "f"});
+    return net.Add(net.PadChannels(v, -3, 0), net.PadChannels(v, 0, -3));
+  });
+}
+
 TEST(SingleOp, DropoutReshapeSoftmax) {
   ExpectLayerAgrees([](Net& net, Value x) { return net.Dropout(x); });
   ExpectLayerAgrees(

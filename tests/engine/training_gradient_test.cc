@@ -286,7 +286,7 @@ TEST(TrainingGradientTest, ConcatenationsOfEverything) {
     const Value pool =
         net.MaxPool2d(x, {3, 3}, {.stride = graph::Size2d{1, 1}, .padding = graph::kSame});
     const Value inner = net.Concat({net.Conv2d(x, 3, {3, 3}, {.scope = "b"}), pool});
-    return net.Concat({a, x, inner, a, net.PadChannels(x, 2, 1)});
+    return net.Concat({a, x, inner, a, net.PadChannels(x, 2, 1), net.PadChannels(x, -1, 0)});
   });
 }
 

@@ -283,6 +283,23 @@ TEST(CaffeNetworkTest, NamesTheLayerThatIsWrongOrUnsupported) {
               HasSubstr("input 'data'"));
 }
 
+// A few hundred bytes that would compute for minutes cost more than any network that is meant.
+TEST(CaffeNetworkTest, PoolingIsCounted) {
+  const auto cost = [](const std::string& parameters) {
+    const auto network =
+        Build(Input(3, 1200, 1200) +
+              Layer("Pooling", "pool", "data", fmt::format("pooling_param {{ {} }}", parameters)) +
+              Classifier("pool", 2));
+    EXPECT_TRUE(network.ok()) << network.status();
+    return network.ok() ? graph::CountOperations(network->graph()) : 0;
+  };
+  constexpr double kMostOfAnImport = 1e12;
+  EXPECT_GT(cost("pool: MAX kernel_size: 800 stride: 1 pad: 0"), kMostOfAnImport);
+  EXPECT_GT(cost("pool: AVE kernel_size: 800 stride: 1 pad: 399"), kMostOfAnImport);
+  EXPECT_GT(cost("pool: AVE kernel_h: 1200 kernel_w: 20 stride: 1 pad_h: 1199"), kMostOfAnImport);
+  EXPECT_LT(cost("pool: AVE kernel_size: 8 stride: 8"), kMostOfAnImport / 100);
+}
+
 TEST(CaffeNetworkTest, DoublingABlobEndsInAnError) {
   std::string text = Input(2, 4, 4) + Layer("Flatten", "b0", "data");
   for (int i = 0; i < 4000; ++i) {

@@ -258,9 +258,11 @@ class Derivatives {
   void operator()(const graph::ChannelPadOp& op) {
     const std::int64_t channels = x().shape.back();
     const std::int64_t pixels = x().shape.num_elements() / channels;
+    const std::int64_t skipped = std::max(-op.before, 0);
+    const std::int64_t kept = channels - skipped - std::max(-op.after, 0);
     for (std::int64_t pixel = 0; pixel < pixels; ++pixel) {
-      std::copy_n(dy_.begin() + pixel * y_.shape.back() + op.before, channels,
-                  dx().begin() + pixel * channels);
+      std::copy_n(dy_.begin() + pixel * y_.shape.back() + std::max(op.before, 0), kept,
+                  dx().begin() + pixel * channels + skipped);
     }
   }
 

@@ -209,10 +209,14 @@ class Operation {
   Array operator()(const graph::ChannelPadOp& op) const {
     Array y{shape_, {}};
     const std::int64_t channels = x().shape.back();
+    const auto zeros = [&](int count) {
+      y.values.insert(y.values.end(), static_cast<std::size_t>(std::max(count, 0)), 0.0);
+    };
     for (auto from = x().values.begin(); from != x().values.end(); from += channels) {
-      y.values.insert(y.values.end(), static_cast<std::size_t>(op.before), 0.0);
-      y.values.insert(y.values.end(), from, from + channels);
-      y.values.insert(y.values.end(), static_cast<std::size_t>(op.after), 0.0);
+      zeros(op.before);
+      y.values.insert(y.values.end(), from - std::min(op.before, 0),
+                      from + channels + std::min(op.after, 0));
+      zeros(op.after);
     }
     return y;
   }
