@@ -10,8 +10,8 @@
 #include <system_error>
 #include <utility>
 
-#include "base/posix_file.h"
 #include "base/status.h"
+#include "base/system/posix_file.h"
 
 namespace zood {
 namespace {
@@ -49,7 +49,7 @@ class NativeFileSystem : public FileSystem {
 
   absl::Status WriteNew(const std::string& path,
                         std::span<const std::span<const std::byte>> pieces) override {
-    const FileDescriptor file(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
+    const FileDescriptor file(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0640));
     if (!file.valid()) return SystemError(errno, "create", path);
     int error = 0;
     for (const auto& piece : pieces) {

@@ -11,4 +11,7 @@ namespace zood {
 // when it is longer than `longest`.
 std::string Printable(std::string_view text, std::size_t longest = 100);
 
+// `text` as valid UTF-8 without control characters: every other byte is written as \xNN.
+std::string Escaped(std::string_view text);
+
 }  // namespace zood

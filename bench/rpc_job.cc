@@ -32,7 +32,7 @@ absl::Status Upload(client::Client& client, const std::string& name, std::string
     const std::size_t comma = paths.find(',');
     more = comma != std::string::npos;
     ZOOD_ASSIGN_OR_RETURN(const auto found, client::FilesOfDataset(paths.substr(0, comma)));
-    files.insert(files.end(), found.begin(), found.end());
+    files.insert(files.end(), found.files.begin(), found.files.end());
     if (more) paths.erase(0, comma + 1);
   }
   v1::DatasetSpec spec;

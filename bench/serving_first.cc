@@ -76,7 +76,7 @@ absl::Status Upload(client::Client& client) {
   v1::DatasetSpec spec;
   spec.set_name(kModel);
   spec.mutable_split()->set_validation(0);
-  const absl::Status status = client.UploadDataset(spec, files).status();
+  const absl::Status status = client.UploadDataset(spec, files.files).status();
   fs::remove_all(folder);
   return status;
 }

@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "base/status.h"
 #include "base/tensorflow/files.h"
+#include "base/text.h"
 #include "client/client.h"
 
 namespace zood::client {
@@ -42,7 +43,7 @@ absl::StatusOr<std::vector<UploadFile>> FilesOfCheckpoint(const std::string& pat
   std::error_code error;
   const fs::path prefix(path);
   if (fs::is_regular_file(prefix, error)) {
-    return std::vector<UploadFile>{{path, prefix.filename().string()}};
+    return std::vector<UploadFile>{{path, Escaped(prefix.filename().string())}};
   }
   if (fs::is_directory(prefix, error)) {
     return InvalidArgument(
@@ -56,7 +57,7 @@ absl::StatusOr<std::vector<UploadFile>> FilesOfCheckpoint(const std::string& pat
     const std::string name = entries->path().filename().string();
     if (IsWeightPart(name, prefix.filename().string())) {
       files.push_back(
-          {(prefix.has_parent_path() ? entries->path() : fs::path(name)).string(), name});
+          {(prefix.has_parent_path() ? entries->path() : fs::path(name)).string(), Escaped(name)});
     }
   }
   if (files.empty()) {

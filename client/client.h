@@ -55,7 +55,16 @@ struct ClassifyOptions {
 // A file of an upload: where it is, and what the daemon shall call it.
 struct UploadFile {
   std::string path;
-  std::string name;  // of a dataset's: with '/' between directories; otherwise without any
+  // UTF-8; bytes that are none are escaped. Of a dataset's: with '/' between directories, and at
+  // the end of an empty directory; otherwise without any.
+  std::string name;
+};
+
+// What a dataset is made from.
+struct DatasetFiles {
+  std::vector<UploadFile> files;
+  // What lies there and is not sent, with the reason, for people.
+  std::vector<std::string> left_out;
 };
 
 // "NAME", "NAME@3" or "NAME@stable". InvalidArgument for anything else.
@@ -73,10 +82,11 @@ absl::StatusOr<FoundCheckpoint> FindCheckpoint(const std::string& path);
 // prefix ("model.ckpt") its index and data files, or its shards. NotFound where there is none.
 absl::StatusOr<std::vector<UploadFile>> FilesOfCheckpoint(const std::string& path);
 
-// What a dataset is made from: the files below a directory, named relative to it, or a file alone
-// (an archive). In order of name; hidden files and folders, and links to folders, are left out.
-// NotFound for what is not there, InvalidArgument for a directory without files.
-absl::StatusOr<std::vector<UploadFile>> FilesOfDataset(const std::string& path);
+// The files below a directory, named relative to it, and its empty directories; or a file alone (an
+// archive). In order of name. Links are followed. Hidden files and folders, links that lead nowhere
+// or back to where they lie, and what is neither file nor folder are left out. NotFound for what is
+// not there or cannot be listed, InvalidArgument for a directory without files.
+absl::StatusOr<DatasetFiles> FilesOfDataset(const std::string& path);
 
 // One connection. Thread-safe: calls of several threads run at the same time. Movable; a call must
 // not outlive the client that it was made on.
@@ -101,7 +111,7 @@ class Client {
 
   absl::StatusOr<v1::ClassifyResponse> Classify(const v1::ClassifyRequest& request);
 
-  // Encoded images: the bytes of JPEG, PNG or BMP files.
+  // Encoded images: the bytes of JPEG, PNG, GIF, WebP or BMP files.
   absl::StatusOr<v1::ClassifyResponse> ClassifyBytes(const v1::ModelSpec& model,
                                                      const std::vector<std::string>& images,
                                                      const ClassifyOptions& options = {});
@@ -203,6 +213,7 @@ class Client {
   absl::StatusOr<v1::Job> CancelJob(const std::string& id);
   absl::StatusOr<v1::Job> PauseJob(const std::string& id);
   absl::StatusOr<v1::Job> ResumeJob(const std::string& id);
+  absl::StatusOr<v1::DeleteJobResponse> DeleteJob(const std::string& id);
   absl::StatusOr<v1::ListCheckpointsResponse> ListCheckpoints(const std::string& job);
   absl::StatusOr<v1::PromoteJobResponse> PromoteJob(const v1::PromoteJobRequest& request);
   // An empty alias: the one that the job moved last.

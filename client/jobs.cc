@@ -166,6 +166,13 @@ absl::StatusOr<v1::Job> Client::ResumeJob(const std::string& id) {
                            connection_->options.call_timeout);
 }
 
+absl::StatusOr<v1::DeleteJobResponse> Client::DeleteJob(const std::string& id) {
+  v1::DeleteJobRequest request;
+  request.set_id(id);
+  return connection_->Call(*connection_->fine_tuning, &v1::FineTuning::Stub::DeleteJob, request,
+                           connection_->options.long_call_timeout);
+}
+
 absl::StatusOr<v1::ListCheckpointsResponse> Client::ListCheckpoints(const std::string& job) {
   v1::ListCheckpointsRequest request;
   request.set_id(job);

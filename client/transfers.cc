@@ -1,6 +1,8 @@
 // The calls of client.h that stream: classification, imports, uploads and evaluations.
 #include <utility>
 
+#include "base/file.h"
+#include "base/text.h"
 #include "client/client.h"
 #include "client/connection.h"
 #include "client/exchange.h"
@@ -26,11 +28,8 @@ absl::Status SendFiles(UploadStream& stream, const v1::ImportSpec& spec,
   return Send(stream, files, announce);
 }
 
-void TakeImport(v1::ImportModelResponse& response, v1::Version& version,
-                const Client::ImportProgressFn& progress) {
-  Take(response, response.has_version(), &v1::ImportModelResponse::mutable_version, version,
-       progress);
-}
+using ImportResult = StreamResult<v1::ImportModelResponse, v1::Version>;
+using EvaluationResult = StreamResult<v1::EvaluateResponse, v1::EvaluationReport>;
 
 using EvaluateStream = grpc::ClientReaderWriter<v1::EvaluateStreamRequest, v1::EvaluateResponse>;
 
@@ -39,6 +38,7 @@ absl::Status SendImages(EvaluateStream& stream, const v1::EvaluationSpec& spec,
   v1::EvaluateStreamRequest message;
   *message.mutable_spec() = spec;
   if (!stream.Write(message)) return absl::OkStatus();
+  std::int64_t sent = 0;
   for (bool more = true; more;) {
     v1::LabeledImages* images = message.mutable_images();
     images->Clear();
@@ -49,8 +49,11 @@ absl::Status SendImages(EvaluateStream& stream, const v1::EvaluationSpec& spec,
       bytes += image.ByteSizeLong();
       *images->add_images() = std::move(image);
     }
-    if (images->images_size() > 0 && !stream.Write(message)) break;
+    sent += images->images_size();
+    if (images->images_size() > 0 && !stream.Write(message)) return absl::OkStatus();
   }
+  message.mutable_end()->set_images(sent);
+  stream.Write(message);
   return absl::OkStatus();
 }
 
@@ -86,10 +89,10 @@ absl::StatusOr<v1::Version> Client::ImportModel(const v1::ImportModelRequest& re
   connection_->SetDeadline(context, connection_->options.long_call_timeout);
   const auto stream = connection_->models->ImportModel(&context, request);
   v1::ImportModelResponse response;
-  v1::Version version;
-  while (stream->Read(&response)) TakeImport(response, version, progress);
+  ImportResult version(&v1::ImportModelResponse::mutable_version);
+  while (stream->Read(&response)) version.Take(response, response.has_version(), progress);
   ZOOD_RETURN_IF_ERROR(connection_->Outcome(stream->Finish()));
-  return version;
+  return version.Finish();
 }
 
 absl::StatusOr<v1::Version> Client::UploadModel(const v1::ImportSpec& spec,
@@ -99,13 +102,13 @@ absl::StatusOr<v1::Version> Client::UploadModel(const v1::ImportSpec& spec,
   connection_->SetDeadline(context, connection_->options.long_call_timeout);
   const auto stream = connection_->models->UploadModel(&context);
   v1::ImportModelResponse response;
-  v1::Version version;
+  ImportResult version(&v1::ImportModelResponse::mutable_version);
   grpc::Status outcome;
   ZOOD_RETURN_IF_ERROR(Exchange(
       context, *stream, response, [&] { return SendFiles(*stream, spec, files); },
-      [&] { TakeImport(response, version, progress); }, outcome));
+      [&] { version.Take(response, response.has_version(), progress); }, outcome));
   ZOOD_RETURN_IF_ERROR(connection_->Outcome(outcome));
-  return version;
+  return version.Finish();
 }
 
 absl::StatusOr<v1::EvaluationReport> Client::Evaluate(const v1::EvaluateRequest& request,
@@ -114,12 +117,10 @@ absl::StatusOr<v1::EvaluationReport> Client::Evaluate(const v1::EvaluateRequest&
   connection_->SetDeadline(context, connection_->options.long_call_timeout);
   const auto stream = connection_->evaluation->Evaluate(&context, request);
   v1::EvaluateResponse response;
-  v1::EvaluationReport report;
-  while (stream->Read(&response)) {
-    Take(response, response.has_report(), &v1::EvaluateResponse::mutable_report, report, progress);
-  }
+  EvaluationResult report(&v1::EvaluateResponse::mutable_report);
+  while (stream->Read(&response)) report.Take(response, response.has_report(), progress);
   ZOOD_RETURN_IF_ERROR(connection_->Outcome(stream->Finish()));
-  return report;
+  return report.Finish();
 }
 
 absl::StatusOr<v1::EvaluationReport> Client::EvaluateImages(const v1::EvaluationSpec& spec,
@@ -130,16 +131,16 @@ absl::StatusOr<v1::EvaluationReport> Client::EvaluateImages(const v1::Evaluation
   connection_->SetDeadline(context, connection_->options.long_call_timeout);
   const auto stream = connection_->evaluation->EvaluateStream(&context);
   v1::EvaluateResponse response;
-  v1::EvaluationReport report;
+  EvaluationResult report(&v1::EvaluateResponse::mutable_report);
   grpc::Status outcome;
   const auto read = [&] {
     if (response.has_progress()) response.mutable_progress()->set_total(total);
-    Take(response, response.has_report(), &v1::EvaluateResponse::mutable_report, report, progress);
+    report.Take(response, response.has_report(), progress);
   };
   ZOOD_RETURN_IF_ERROR(Exchange(
       context, *stream, response, [&] { return SendImages(*stream, spec, next); }, read, outcome));
   ZOOD_RETURN_IF_ERROR(connection_->Outcome(outcome));
-  return report;
+  return report.Finish();
 }
 
 }  // namespace zood::client

@@ -60,12 +60,22 @@ class Group {
 // "6GiB", "512 MB", "1048576": CLI11 alone takes a minus sign, and wraps around.
 const CLI::Validator kBytes(
     [](std::string& text) {
-      if (text.empty() || text.find_first_not_of("0123456789") == 0) {
+      // 10^18 with a unit is the most that CLI11 multiplies without wrapping around unseen.
+      const std::size_t digits = std::min(text.find_first_not_of("0123456789"), text.size());
+      if (digits == 0 || digits > 18) {
         return "'" + text + "' is no size; expected bytes, or a number with a unit, like 6GiB";
       }
       return CLI::AsSizeValue(/*kb_is_1000=*/false)(text);
     },
     "SIZE");
+
+const CLI::Validator kCount(
+    [](std::string& text) {
+      const bool is_one = !text.empty() && text.size() <= 18 &&
+                          text.find_first_not_of("0123456789") == std::string::npos;
+      return is_one ? std::string() : "'" + text + "' is no count; expected a whole number";
+    },
+    "COUNT");
 
 void AddListening(CLI::App& app, ServeConfig& config) {
   Group group(app, "Listening");
@@ -101,6 +111,10 @@ void AddModels(CLI::App& app, ServeConfig& config) {
       .Add("memory-budget", runtime.memory_budget,
            "Memory for loaded models, like 6GiB; 0: four fifths of the machine's or container's")
       ->transform(kBytes);
+  group
+      .Add("checkpoint-retention", config.checkpoint_retention_days,
+           "Days after a job's end for which its checkpoints are kept; 0: for ever")
+      ->check(CLI::Range(0.0, 36500.0));
   group.Add("loader-threads", runtime.manager.loader_threads, "Models loaded at the same time")
       ->check(CLI::Range(1, 64));
 }
@@ -149,7 +163,8 @@ void AddLimits(CLI::App& app, ServeConfig& config) {
       ->check(CLI::PositiveNumber);
   group.Add("max-image-bytes", classifier.image_limits.max_bytes, "Of an encoded image")
       ->transform(kBytes);
-  group.Add("max-image-pixels", classifier.image_limits.max_pixels, "Height times width");
+  group.Add("max-image-pixels", classifier.image_limits.max_pixels, "Height times width")
+      ->check(kCount);
   group.Add("max-upload-bytes", config.server.max_upload_bytes, "Of all files of one import")
       ->transform(kBytes);
 }
@@ -236,6 +251,8 @@ void Resolve(ServeConfig& config) {
   runtime.importer.build = Build();
   runtime.servable.max_wait =
       std::chrono::microseconds(static_cast<std::int64_t>(config.max_batch_wait_ms * 1000));
+  runtime.fine_tuner.checkpoint_retention = std::chrono::milliseconds(
+      static_cast<std::int64_t>(config.checkpoint_retention_days * 24 * 3600 * 1000));
   // Never more computing threads than cores: a thread that waits for one that has no core spins.
   const int threads = config.compute_threads > 0 ? std::min(config.compute_threads, cores) : cores;
   runtime.lanes = std::min(runtime.lanes, threads);

@@ -21,6 +21,7 @@ struct ServeConfig {
   std::string log_format = "text";
   double grace_seconds = 30;
   double max_batch_wait_ms = 2;
+  double checkpoint_retention_days = 7;
   int compute_threads = 0;
 };
 

@@ -40,9 +40,9 @@ absl::Status Inspect(const std::string& path) {
 }
 
 absl::Status Fsck(const std::string& data_dir, bool verify_digests) {
-  ZOOD_ASSIGN_OR_RETURN(const auto store, OpenStore(data_dir));
   ZOOD_ASSIGN_OR_RETURN(const store::FsckReport report,
-                        store->Fsck({.verify_digests = verify_digests}));
+                        store::CheckStore(FileSystem::Native(), data_dir + "/store",
+                                          {.verify_digests = verify_digests}));
   for (const std::string& sentence : report.damage) fmt::print("damage: {}\n", sentence);
   for (const std::string& sentence : report.garbage) fmt::print("garbage: {}\n", sentence);
   fmt::print("{} versions, {} datasets, {} tensors, {} packs, {}: {}\n", report.versions,

@@ -55,7 +55,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   Server& s = *server;
   runtime::RuntimeOptions runtime = options.runtime;
   runtime.classifier.max_answer_bytes = static_cast<std::uint64_t>(options.max_message_bytes);
-  runtime.fine_tuner.decode = DecodeJobSpec;
+  runtime.fine_tuner.read_legacy_spec = ReadLegacySpec;
   runtime.fine_tuner.build = runtime.datasets.build = Build();
   ZOOD_ASSIGN_OR_RETURN(s.runtime_, runtime::Runtime::Open(std::move(runtime), zoo, s.events_));
   s.classifier_ = std::make_unique<ClassifierService>(s.runtime_->classifier());

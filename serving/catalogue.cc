@@ -3,6 +3,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include "base/status.h"
@@ -117,6 +118,17 @@ absl::StatusOr<store::PublishedVersion> Catalogue::Publish(const store::NewVersi
   MutexLock changing(changing_);
   ZOOD_RETURN_IF_ERROR(Refresh(version.model));
   return published;
+}
+
+absl::StatusOr<store::BatchOutcome> Catalogue::Commit(const store::Batch& batch) {
+  ZOOD_ASSIGN_OR_RETURN(store::BatchOutcome outcome, store_.Commit(batch));
+  std::set<std::string> models;
+  if (outcome.published) models.insert(batch.publish->version.model);
+  for (const store::AliasMove& move : outcome.moves) models.insert(move.model);
+  for (const store::DeletedVersion& version : outcome.deleted) models.insert(version.model);
+  MutexLock changing(changing_);
+  for (const std::string& model : models) ZOOD_RETURN_IF_ERROR(Refresh(model));
+  return outcome;
 }
 
 absl::StatusOr<std::int64_t> Catalogue::SetAlias(const std::string& model, const std::string& alias,

@@ -58,6 +58,7 @@ class Catalogue {
                                         std::int64_t version, std::optional<std::int64_t> expected);
   absl::StatusOr<std::int64_t> DeleteAlias(const std::string& model, const std::string& alias,
                                            std::optional<std::int64_t> expected);
+  absl::StatusOr<store::BatchOutcome> Commit(const store::Batch& batch);
   absl::Status DeleteVersion(const std::string& model, std::int64_t version, bool force);
   absl::Status DeleteModel(const std::string& model);
 

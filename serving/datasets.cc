@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <iterator>
 #include <new>
 #include <optional>
 #include <utility>
@@ -62,6 +63,7 @@ absl::StatusOr<store::PublishedDataset> Datasets::CreateNow(
   };
   dataset::DatasetOptions options{.classes = request.classes,
                                   .follow_links = false,
+                                  .layout = request.layout,
                                   .limits = options_.limits,
                                   .cancelled = cancelled};
   // Half of what is left may hold what cannot be viewed in the files themselves.
@@ -88,17 +90,19 @@ absl::StatusOr<store::PublishedDataset> Datasets::CreateNow(
   ZOOD_RETURN_IF_ERROR(gone());
   dataset::RemoveItems(scan.dataset, check.unusable);
 
-  store::NewDataset dataset{.name = request.name, .classes = std::move(scan.dataset.classes)};
+  store::NewDataset dataset{.name = request.name, .classes = scan.dataset.classes};
   AddProblems(scan.problems, scan.problem_count, max_problems, dataset);
   AddProblems(check.problems, static_cast<std::int64_t>(check.unusable.size()), max_problems,
               dataset);
-  dataset.warnings = check.warnings;
+  dataset.warnings = std::move(scan.warnings);
+  std::ranges::copy(check.warnings, std::back_inserter(dataset.warnings));
   if (scan.dataset.items.empty()) {
     return InvalidArgument("none of its {} pictures can be used; the first: {}: {}", items,
                            dataset.problems.empty() ? "" : dataset.problems.front().item,
                            dataset.problems.empty() ? "" : dataset.problems.front().reason);
   }
   ZOOD_RETURN_IF_ERROR(dataset::AssignSplits(scan.dataset, request.split));
+  std::ranges::move(dataset::ClassWarnings(scan.dataset), std::back_inserter(dataset.warnings));
   for (dataset::Item& item : scan.dataset.items) {
     dataset.items.push_back({.name = std::move(item.name),
                              .label = item.label,

@@ -20,6 +20,7 @@ struct DatasetRequest {
   std::string name;
   std::vector<std::string> classes;  // empty: the source's own
   dataset::SplitOptions split;
+  dataset::Layout layout = dataset::Layout::kAuto;
   std::string note;
   std::string path;  // a file or directory that the caller may read
   // A directory that messages and provenance leave out of paths; empty for none.

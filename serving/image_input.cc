@@ -7,6 +7,7 @@
 
 #include "base/status.h"
 #include "image/image.h"
+#include "image/pixels.h"
 #include "image/preprocess.h"
 
 namespace zood::serving {
@@ -20,38 +21,6 @@ absl::Status CheckBytes(std::string_view bytes, const Shape& shape, std::size_t 
                            shape.ToString(), bytes.size(), element);
   }
   return absl::OkStatus();
-}
-
-absl::StatusOr<image::Image> ToImage(const dataset::PixelImage& source, int channels,
-                                     const image::DecodeLimits& limits) {
-  const Shape& shape = source.shape;
-  if (shape.rank() != 3 || (shape[2] != 1 && shape[2] != 3)) {
-    return InvalidArgument(
-        "pixels have shape {}; expected [height, width, 3] or [height, width, 1]",
-        shape.ToString());
-  }
-  ZOOD_RETURN_IF_ERROR(CheckBytes(source.bytes, shape, 1));
-  if (source.bytes.empty() || shape[0] > image::kMaxSide || shape[1] > image::kMaxSide ||
-      static_cast<std::uint64_t>(shape[0] * shape[1]) > limits.max_pixels) {
-    return InvalidArgument("the image has {} x {} pixels; 1 to {} are allowed, {} a side", shape[0],
-                           shape[1], limits.max_pixels, image::kMaxSide);
-  }
-  if (shape[2] == 3 && channels == 1) {
-    return InvalidArgument(
-        "pixels have shape {}, but the network takes gray images: expected "
-        "[height, width, 1]",
-        shape.ToString());
-  }
-  image::Image picture({static_cast<int>(shape[0]), static_cast<int>(shape[1])}, channels);
-  if (shape[2] == channels) {
-    std::memcpy(picture.pixels.data(), source.bytes.data(), source.bytes.size());
-    return picture;
-  }
-  std::uint8_t* to = picture.pixels.data();
-  for (const char gray : source.bytes) {
-    for (int c = 0; c < channels; ++c) *to++ = static_cast<std::uint8_t>(gray);
-  }
-  return picture;
 }
 
 absl::StatusOr<std::vector<float>> FromInput(const dataset::NetworkInput& source,
@@ -93,7 +62,9 @@ absl::StatusOr<std::vector<float>> PrepareImage(const dataset::ImageSource& sour
   if (const auto* encoded = std::get_if<dataset::EncodedImage>(&source)) {
     picture = image::Decode(std::as_bytes(std::span(encoded->bytes)), spec.decode, limits);
   } else {
-    picture = ToImage(std::get<dataset::PixelImage>(source), spec.decode.channels, limits);
+    const auto& pixels = std::get<dataset::PixelImage>(source);
+    picture = image::FromPixels(std::as_bytes(std::span(pixels.bytes)), pixels.shape,
+                                spec.decode.channels, limits);
   }
   if (!picture.ok()) return AsInvalid(picture.status());
   const Clock::time_point decoded = Clock::now();

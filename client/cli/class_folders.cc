@@ -12,6 +12,7 @@
 #include <tuple>
 #include <utility>
 
+#include "base/file_kind.h"
 #include "base/status.h"
 
 namespace zood::client::cli {
@@ -88,12 +89,13 @@ absl::StatusOr<std::int32_t> ClassOf(const std::string& root, const std::string&
 absl::StatusOr<std::vector<ClassImage>> ListClassFolders(const std::string& root,
                                                          const v1::Version& version,
                                                          std::int32_t labels_offset) {
-  ZOOD_ASSIGN_OR_RETURN(const std::vector<UploadFile> files, FilesOfDataset(root));
+  ZOOD_ASSIGN_OR_RETURN(const DatasetFiles files, FilesOfDataset(root));
   std::map<std::string, std::int32_t> classes;
   std::vector<ClassImage> images;
-  for (const UploadFile& file : files) {
+  for (const UploadFile& file : files.files) {
     const std::size_t slash = file.name.find('/');
-    if (slash == std::string::npos) continue;
+    if (slash == std::string::npos || file.name.ends_with('/')) continue;
+    if (KindOfName(file.name) == FileKind::kOther) continue;
     const std::string folder = file.name.substr(0, slash);
     if (!classes.contains(folder)) {
       ZOOD_ASSIGN_OR_RETURN(classes[folder], ClassOf(root, folder, version, labels_offset));

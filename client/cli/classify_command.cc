@@ -136,7 +136,7 @@ absl::Status Classify(const Options& options, Session& session) {
 void AddClassifyCommand(CLI::App& app, Invocation& invocation) {
   CLI::App* command = app.add_subcommand(
       "classify",
-      "What is in photos (JPEG, PNG, BMP). One that cannot be classified is named, "
+      "What is in photos (JPEG, PNG, GIF, WebP, BMP). One that cannot be classified is named, "
       "with exit code 1; the others are answered all the same");
   const auto options = std::make_shared<Options>();
   options->classify.outcome_per_image = true;

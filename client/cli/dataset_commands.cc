@@ -6,13 +6,15 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <filesystem>
+#include <iterator>
 #include <memory>
-#include <sstream>
 #include <string>
 #include <vector>
 
 #include "base/file.h"
+#include "base/labels_text.h"
 #include "base/status.h"
+#include "base/text.h"
 #include "client/cli/progress.h"
 #include "client/cli/tables/table.h"
 
@@ -65,11 +67,10 @@ void Show(Progress& progress, const v1::DatasetProgress& at) {
 absl::Status SetClasses(const std::string& path, v1::DatasetSpec& spec) {
   ZOOD_ASSIGN_OR_RETURN(const auto contents, FileSystem::Native().Open(path));
   const auto bytes = contents->bytes();
-  std::istringstream lines(std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
-  for (std::string line; std::getline(lines, line);) {
-    if (line.ends_with('\r')) line.pop_back();
-    if (!line.empty()) spec.add_classes(line);
-  }
+  ZOOD_ASSIGN_OR_RETURN(
+      const std::vector<std::string> classes,
+      ParseLabels({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, path));
+  for (const std::string& name : classes) spec.add_classes(name);
   if (spec.classes().empty()) return InvalidArgument("{}: expected class names, one a line", path);
   return absl::OkStatus();
 }
@@ -81,25 +82,39 @@ absl::StatusOr<v1::DatasetSpec> ToSpec(const DatasetOptions& options) {
   if (options.validation) spec.mutable_split()->set_validation(*options.validation);
   if (options.test) spec.mutable_split()->set_test(*options.test);
   if (options.split_seed != 0) spec.mutable_split()->set_seed(options.split_seed);
+  if (options.layout == "classes") spec.set_layout(v1::DatasetSpec::CLASSES);
+  if (options.layout == "splits") spec.set_layout(v1::DatasetSpec::SPLITS);
   spec.set_note(options.note);
   return spec;
 }
 
 // One path is a dataset by itself; several lie beside each other (the two files of MNIST, parts of
 // a TFRecord), and a folder among them keeps its name.
-absl::StatusOr<std::vector<UploadFile>> FilesOf(const std::vector<std::string>& paths) {
+absl::StatusOr<DatasetFiles> FilesOf(const std::vector<std::string>& paths) {
   if (paths.size() == 1) return FilesOfDataset(paths.front());
-  std::vector<UploadFile> files;
+  DatasetFiles files;
   for (const std::string& path : paths) {
-    ZOOD_ASSIGN_OR_RETURN(std::vector<UploadFile> below, FilesOfDataset(path));
+    ZOOD_ASSIGN_OR_RETURN(DatasetFiles below, FilesOfDataset(path));
     const std::filesystem::path clean = std::filesystem::path(path + "/").parent_path();
     const bool folder = std::filesystem::is_directory(clean);
-    for (UploadFile& file : below) {
-      if (folder) file.name = clean.filename().string() + "/" + file.name;
-      files.push_back(std::move(file));
+    for (UploadFile& file : below.files) {
+      if (folder) file.name = Escaped(clean.filename().string()) + "/" + file.name;
+      files.files.push_back(std::move(file));
     }
+    std::ranges::move(below.left_out, std::back_inserter(files.left_out));
   }
   return files;
+}
+
+// What is not sent, as far as it fits on a screen.
+void PrintLeftOut(const std::vector<std::string>& left_out) {
+  constexpr std::size_t kShown = 10;
+  for (std::size_t i = 0; i < std::min(left_out.size(), kShown); ++i) {
+    fmt::print(stderr, "not sent: {}\n", Printable(left_out[i]));
+  }
+  if (left_out.size() > kShown) {
+    fmt::print(stderr, "not sent: {} more files or folders\n", left_out.size() - kShown);
+  }
 }
 
 absl::Status Create(const DatasetOptions& options, Session& session) {
@@ -243,6 +258,12 @@ void AddDatasetOptions(CLI::App& command, DatasetOptions& options, const std::st
   command.add_option("--test", options.test, "Share of the pictures to test on (default: 0)")
       ->check(CLI::Range(0.0, 1.0))
       ->group(group);
+  command
+      .add_option("--layout", options.layout,
+                  "What the outermost folders are: classes, splits, or auto, which tells by their "
+                  "names and contents and asks where it is not clear (default)")
+      ->check(CLI::IsMember({"auto", "classes", "splits"}))
+      ->group(group);
   command.add_option("--split-seed", options.split_seed, "Splits another way")->group(group);
 }
 
@@ -256,8 +277,10 @@ absl::StatusOr<v1::Dataset> MakeDataset(const DatasetOptions& options, Client& c
     request.set_path(options.paths.front());
     return client.ImportDataset(request, show);
   }
-  ZOOD_ASSIGN_OR_RETURN(const std::vector<UploadFile> files, FilesOf(options.paths));
-  return client.UploadDataset(spec, files, show);
+  ZOOD_ASSIGN_OR_RETURN(const DatasetFiles files, FilesOf(options.paths));
+  progress.Clear();
+  PrintLeftOut(files.left_out);
+  return client.UploadDataset(spec, files.files, show);
 }
 
 std::string DatasetNameOf(const std::string& path) {

@@ -15,6 +15,7 @@ struct DatasetOptions {
   std::string name;
   std::vector<std::string> paths;
   bool remote = false;  // the one path is on the daemon's machine
+  std::string layout;   // "auto", "classes" or "splits"; empty: "auto"
   std::string labels;   // a file with class names, one a line
   std::optional<double> validation;
   std::optional<double> test;

@@ -9,6 +9,7 @@
 
 #include "base/file.h"
 #include "base/status.h"
+#include "base/text.h"
 #include "client/cli/class_folders.h"
 #include "client/cli/idx_file.h"
 #include "client/cli/invocation.h"
@@ -21,6 +22,8 @@ namespace {
 struct Options {
   std::string model;
   std::string folder;
+  std::string dataset;  // of the daemon's
+  std::string split;    // of it; empty: all
   std::string images;
   std::string labels;
   bool remote = false;
@@ -36,7 +39,7 @@ v1::EvaluationSpec ToSpec(const Options& options, const v1::ModelSpec& model) {
   v1::EvaluationSpec spec;
   *spec.mutable_model() = model;
   spec.set_labels_offset(options.labels_offset);
-  spec.set_skip_bad_images(options.skip_bad);
+  spec.set_skip_bad_images(true);  // the others are measured; Evaluate() tells of the bad ones
   return spec;
 }
 
@@ -61,7 +64,7 @@ absl::StatusOr<v1::EvaluationReport> EvaluateFolder(const Options& options,
     ZOOD_ASSIGN_OR_RETURN(const auto contents, FileSystem::Native().Open(images[at].path));
     image.mutable_image()->set_encoded(contents->bytes().data(), contents->bytes().size());
     image.set_index(images[at].label);
-    image.set_id(images[at].path);
+    image.set_id(Escaped(images[at].path));
     ++at;
     return true;
   };
@@ -103,7 +106,12 @@ absl::StatusOr<v1::EvaluationReport> EvaluateRemote(const Options& options,
   v1::EvaluateRequest request;
   *request.mutable_spec() = ToSpec(options, model);
   request.set_max_images(options.max);
-  if (!options.folder.empty()) {
+  if (!options.dataset.empty()) {
+    request.mutable_stored()->set_name(options.dataset);
+    if (options.split == "train") request.mutable_stored()->set_split(v1::TRAIN);
+    if (options.split == "validation") request.mutable_stored()->set_split(v1::VALIDATION);
+    if (options.split == "test") request.mutable_stored()->set_split(v1::TEST);
+  } else if (!options.folder.empty()) {
     request.set_image_folder(options.folder);
   } else {
     request.mutable_idx()->set_images(options.images);
@@ -160,13 +168,18 @@ absl::Status Evaluate(const Options& options, Session& session) {
                                   at.total() > 0 ? fmt::format(" of {}", at.total()) : "",
                                   FormatPercent(at.top1())));
     };
-    const auto evaluate = options.remote            ? EvaluateRemote
+    const bool there = options.remote || !options.dataset.empty();
+    const auto evaluate = there                     ? EvaluateRemote
                           : !options.folder.empty() ? EvaluateFolder
                                                     : EvaluateIdx;
     ZOOD_ASSIGN_OR_RETURN(report, evaluate(options, model, session.client, show));
   }
   Print(session, report, Describe(report, options.confusion));
-  return absl::OkStatus();
+  if (report.bad_images() == 0 || options.skip_bad) return absl::OkStatus();
+  return InvalidArgument("{} of {} cannot be used, the first '{}': {} (--skip-bad allows for it)",
+                         FormatCount(report.bad_images(), "image"),
+                         report.bad_images() + report.images(), report.first_bad_images(0).id(),
+                         report.first_bad_images(0).error());
 }
 
 }  // namespace
@@ -174,8 +187,9 @@ absl::Status Evaluate(const Options& options, Session& session) {
 void AddEvalCommand(CLI::App& app, Invocation& invocation) {
   CLI::App* command = app.add_subcommand(
       "eval",
-      "How good a model is on labelled images: a folder with one subdirectory for each class, or "
-      "MNIST's files.\nThe images are sent to the daemon unless --remote says that they lie on its "
+      "How good a model is on labelled images: a folder with one subdirectory for each class, a "
+      "dataset of the daemon's, or MNIST's files.\nThe images are sent to the daemon unless "
+      "--remote says that they lie on its "
       "machine.");
   const auto options = std::make_shared<Options>();
   command->add_option("model", options->model, "The model")->required()->check(IsModelSpec());
@@ -186,7 +200,13 @@ void AddEvalCommand(CLI::App& app, Invocation& invocation) {
       command->add_option("--images", options->images, "Images in MNIST's format");
   CLI::Option* labels =
       command->add_option("--labels", options->labels, "Labels in MNIST's format");
-  folder->excludes(images)->excludes(labels);
+  CLI::Option* dataset =
+      command->add_option("--dataset", options->dataset, "A dataset that the daemon keeps");
+  command->add_option("--split", options->split, "Of the dataset: train, validation or test")
+      ->check(CLI::IsMember({"train", "validation", "test"}))
+      ->needs(dataset);
+  folder->excludes(images)->excludes(labels)->excludes(dataset);
+  dataset->excludes(images)->excludes(labels);
   images->needs(labels);
   labels->needs(images);
   command->add_flag("--remote", options->remote,
@@ -195,13 +215,14 @@ void AddEvalCommand(CLI::App& app, Invocation& invocation) {
       ->check(CLI::PositiveNumber);
   command->add_option("--labels-offset", options->labels_offset,
                       "Added to the model's answer before it is compared");
-  command->add_flag("--skip-bad", options->skip_bad, "Count bad images instead of stopping at one");
+  command->add_flag("--skip-bad", options->skip_bad,
+                    "Bad images, which are left out and named, are no failure");
   command->add_flag("--confusion", options->confusion, "Print the confusion matrix too");
   command->callback([options, &invocation] {
-    if (options->folder.empty() && options->images.empty()) {
+    if (options->folder.empty() && options->images.empty() && options->dataset.empty()) {
       throw CLI::ValidationError("eval",
-                                 "the images are missing: give --folder, or --images and "
-                                 "--labels");
+                                 "the images are missing: give --folder, --dataset, or --images "
+                                 "and --labels");
     }
     invocation.action = [options](Session& session) { return Evaluate(*options, session); };
   });

@@ -121,6 +121,14 @@ absl::Status Resume(const Options& options, Session& session) {
   return PrintState(session.client.ResumeJob(options.job), session);
 }
 
+absl::Status Delete(const Options& options, Session& session) {
+  ZOOD_ASSIGN_OR_RETURN(const v1::DeleteJobResponse answer, session.client.DeleteJob(options.job));
+  Print(session, answer,
+        fmt::format("{}: deleted, and {}\n", options.job,
+                    FormatCount(answer.deleted_checkpoints(), "checkpoint")));
+  return absl::OkStatus();
+}
+
 absl::Status Checkpoints(const Options& options, Session& session) {
   ZOOD_ASSIGN_OR_RETURN(const auto answer, session.client.ListCheckpoints(options.job));
   Print(session, answer, DescribeCheckpoints(answer));
@@ -250,9 +258,10 @@ void AddFinetuneCommands(CLI::App& app, Invocation& invocation) {
   };
   add("show", "All about a job", Show);
   AddWatch(*group, invocation);
-  add("cancel", "End a job; its checkpoints stay", Cancel);
+  add("cancel", "End a job; its checkpoints stay for a while", Cancel);
   add("pause", "Write a checkpoint and stop until the job is resumed", Pause);
   add("resume", "Let a paused or failed job go on from its last checkpoint", Resume);
+  add("delete", "Take an ended job away, with its checkpoints; its result stays", Delete);
   add("checkpoints", "A job's checkpoints, newest first", Checkpoints);
   AddPromote(*group, invocation);
   AddRollBack(*group, invocation);

@@ -79,6 +79,29 @@ absl::Status PrintCreated(const CreateOptions& options, const v1::CreateJobRespo
   return absl::OkStatus();
 }
 
+// Which version requests for the model get by now, and how to change that.
+std::string WhatAnswers(const v1::Job& job, Client& client) {
+  const std::string& name = job.spec().model();
+  v1::ModelSpec model;
+  model.set_name(name);
+  const absl::StatusOr<v1::Version> now = client.GetVersion(model);
+  if (!now.ok()) return "";
+  std::string text =
+      fmt::format("\n`zoo classify {}` is answered by version {}", name, now->version());
+  if (job.result().version() == now->version()) {
+    text += ", the result";
+    if (!job.moves().empty() && job.moves().rbegin()->previous_version() > 0) {
+      text += fmt::format(" (before: {}; `zoo finetune rollback {}` goes back)",
+                          job.moves().rbegin()->previous_version(), job.id());
+    }
+  } else if (job.result().version() > 0) {
+    text +=
+        fmt::format("; `zoo finetune promote {} --alias stable` makes it version {}, the result",
+                    job.id(), job.result().version());
+  }
+  return text + ".\n";
+}
+
 // Until the job has ended. Programs get the job as it is then, people see it come.
 absl::Status Follow(const v1::CreateJobResponse& created, Session& session) {
   const std::string& id = created.job().id();
@@ -91,26 +114,56 @@ absl::Status Follow(const v1::CreateJobResponse& created, Session& session) {
   std::fflush(out);
   ZOOD_RETURN_IF_ERROR(Watch({.job = id}, people, out));
   ZOOD_ASSIGN_OR_RETURN(const v1::Job job, session.client.GetJob(id));
-  Print(session, job, "\n" + DescribeJob(job));
+  Print(session, job, "\n" + DescribeJob(job) + WhatAnswers(job, session.client));
   return OutcomeOf(job);
+}
+
+// What can be refused before a picture is sent is refused then.
+absl::Status CheckBeforeUpload(const v1::CreateJobRequest& request, Session& session) {
+  v1::CreateJobRequest check = request;
+  check.set_validate_only(true);
+  check.mutable_spec()->clear_dataset();
+  return session.client.CreateJob(check).status();
+}
+
+absl::StatusOr<v1::Dataset> SendPictures(const CreateOptions& options, Session& session) {
+  absl::StatusOr<v1::Dataset> dataset = MakeDataset(options.dataset, session.client);
+  if (dataset.status().code() == absl::StatusCode::kAlreadyExists) {
+    return Annotate(dataset.status(), "--dataset-name gives these pictures another name");
+  }
+  if (!dataset.ok()) return dataset;
+  fmt::print(stderr, "{}: {} in {} classes, {} left out\n", dataset->name(),
+             FormatCount(dataset->num_items(), "picture"), dataset->classes_size(),
+             dataset->num_problems());
+  for (const std::string& warning : dataset->warnings()) {
+    fmt::print(stderr, "warning: {}\n", Printable(warning));
+  }
+  return dataset;
 }
 
 absl::Status Create(const CreateOptions& options, Session& session) {
   ZOOD_ASSIGN_OR_RETURN(v1::CreateJobRequest request, ToRequest(options));
+  bool made_here = false;
   if (!options.dataset.paths.empty()) {
-    const absl::StatusOr<v1::Dataset> dataset = MakeDataset(options.dataset, session.client);
-    if (dataset.status().code() == absl::StatusCode::kAlreadyExists) {
-      return Annotate(dataset.status(), "--dataset-name gives these pictures another name");
-    }
-    ZOOD_RETURN_IF_ERROR(dataset.status());
-    request.mutable_spec()->set_dataset_digest(dataset->digest());
-    fmt::print(stderr, "{}: {} in {} classes, {} left out\n", dataset->name(),
-               FormatCount(dataset->num_items(), "picture"), dataset->classes_size(),
-               dataset->num_problems());
+    ZOOD_RETURN_IF_ERROR(NameOptions(CheckBeforeUpload(request, session)));
+    const std::string& name = options.dataset.name;
+    made_here = absl::IsNotFound(session.client.GetDataset(name).status());
+    ZOOD_ASSIGN_OR_RETURN(const v1::Dataset dataset, SendPictures(options, session));
+    request.mutable_spec()->set_dataset_digest(dataset.digest());
   }
-  ZOOD_ASSIGN_OR_RETURN(const v1::CreateJobResponse created, session.client.CreateJob(request));
-  if (options.detach || options.check) return PrintCreated(options, created, session);
-  return Follow(created, session);
+  const absl::StatusOr<v1::CreateJobResponse> created = session.client.CreateJob(request);
+  // A dataset that only a job was to use is not left behind without one. Where nobody knows
+  // whether there is a job, it stays.
+  const bool refused =
+      absl::IsInvalidArgument(created.status()) || absl::IsFailedPrecondition(created.status()) ||
+      absl::IsNotFound(created.status()) || absl::IsAlreadyExists(created.status()) ||
+      absl::IsResourceExhausted(created.status());
+  if (made_here && (refused || (created.ok() && options.check))) {
+    session.client.DeleteDataset(options.dataset.name).IgnoreError();
+  }
+  if (!created.ok()) return NameOptions(created.status());
+  if (options.detach || options.check) return PrintCreated(options, *created, session);
+  return Follow(*created, session);
 }
 
 void AddData(CLI::App& command, CreateOptions& options) {

@@ -14,6 +14,7 @@
 #include "base/file.h"
 #include "base/status.h"
 #include "base/tensorflow/files.h"
+#include "base/text.h"
 #include "client/cli/invocation.h"
 #include "client/cli/progress.h"
 #include "client/cli/tables/import_table.h"
@@ -44,7 +45,7 @@ struct Options {
 };
 
 std::string NameOf(const std::string& path) {
-  return std::filesystem::path(path).filename().string();
+  return Escaped(std::filesystem::path(path).filename().string());
 }
 
 absl::Status SetPreprocessing(const std::string& path, v1::ImportSpec& spec) {

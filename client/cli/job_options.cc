@@ -4,7 +4,10 @@
 #include <fmt/ranges.h>
 #include <google/protobuf/util/time_util.h>
 
+#include <cctype>
 #include <chrono>
+#include <string_view>
+#include <utility>
 
 #include "base/file.h"
 #include "base/status.h"
@@ -218,6 +221,60 @@ absl::Status Apply(const JobOptions& options, v1::JobSpec& spec) {
   ApplyResources(options, spec);
   if (!options.note.empty()) spec.set_note(options.note);
   return absl::OkStatus();
+}
+
+namespace {
+
+// Longer names first: none is found inside another.
+constexpr std::pair<const char*, const char*> kFieldOptions[] = {
+    {"checkpoints.every_steps", "--checkpoint-every"},
+    {"early_stop.min_improvement", "--min-improvement"},
+    {"learning_rate.warm_up", "--warm-up"},
+    {"resources.threads", "--threads"},
+    {"resources.memory_bytes", "--memory"},
+    {"resources.feature_cache_bytes", "--feature-cache"},
+    {"feature_cache_bytes", "--feature-cache"},
+    {"moving_average_decay", "--moving-average-decay"},
+    {"early_stop.patience", "--patience"},
+    {"checkpoints.every", "--checkpoint-every"},
+    {"checkpoints.keep", "--keep"},
+    {"max_problem_share", "--max-problems"},
+    {"min_class_images", "--min-class-images"},
+    {"batch_norm_decay", "--batch-norm-decay"},
+    {"keep_probability", "--keep-probability"},
+    {"evaluation.every", "--evaluate-every"},
+    {"evaluation.split", "--evaluate-on"},
+    {"aux_loss_weight", "--aux-loss-weight"},
+    {"gradient_rules", "--gradient-rule"},
+    {"learning_rate", "--learning-rate"},
+    {"weight_decay", "--weight-decay"},
+    {"memory_bytes", "--memory"},
+    {"augmentation", "--augmentation"},
+    {"batch_size", "--batch"},
+    {"accumulate", "--accumulate"},
+};
+
+bool IsPartOfName(char c) {
+  return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '-' || c == '/';
+}
+
+}  // namespace
+
+absl::Status NameOptions(const absl::Status& error) {
+  if (error.ok()) return error;
+  std::string text(error.message());
+  for (const auto& [field, option] : kFieldOptions) {
+    const std::string name = field;
+    for (std::size_t at = text.find(name); at != std::string::npos; at = text.find(name, at)) {
+      const std::size_t end = at + name.size();
+      const bool whole = (at == 0 || (!IsPartOfName(text[at - 1]) && text[at - 1] != '.')) &&
+                         (end == text.size() || !IsPartOfName(text[end]));
+      const std::string_view replacement = whole ? std::string_view(option) : field;
+      text.replace(at, name.size(), replacement);
+      at += replacement.size();
+    }
+  }
+  return absl::Status(error.code(), text);
 }
 
 absl::StatusOr<v1::JobSpec> ToJobSpec(const JobOptions& options) {

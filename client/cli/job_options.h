@@ -74,4 +74,8 @@ absl::Status Apply(const JobOptions& options, v1::JobSpec& spec);
 // model is called "BASE-DATASET" unless it has a name. InvalidArgument for what is missing.
 absl::StatusOr<v1::JobSpec> ToJobSpec(const JobOptions& options);
 
+// An error of the daemon about a job, with the options of the command line instead of the fields of
+// the JobSpec that they stand for.
+absl::Status NameOptions(const absl::Status& error);
+
 }  // namespace zood::client::cli

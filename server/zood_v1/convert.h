@@ -37,7 +37,6 @@ void ToProto(const image::PreprocessSpec& spec, v1::Preprocessing* message);
 
 // Without files.
 absl::StatusOr<serving::ImportRequest> ToImportRequest(const v1::ImportSpec& spec);
-void ToProto(const serving::ImportReport& report, v1::ImportReport* message);
 
 v1::VersionState ToProto(serving::VersionState state);
 void ToProto(const serving::VersionStatus& status, v1::VersionStatus* message);

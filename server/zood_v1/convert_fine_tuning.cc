@@ -1,7 +1,5 @@
 #include "server/zood_v1/convert_fine_tuning.h"
 
-#include <google/protobuf/io/coded_stream.h>
-#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
 #include <google/protobuf/util/json_util.h>
 #include <google/protobuf/util/time_util.h>
 
@@ -16,20 +14,13 @@ namespace {
 
 using google::protobuf::util::TimeUtil;
 
-constexpr std::uint64_t kMaxValueBytes = std::uint64_t{64} << 20;
-// Of the plan that each version keeps: tensors are left out, so that little else can be long.
-constexpr std::size_t kMaxPlanBytes = 1 << 20;
-
-jobs::Length ToLength(const v1::Length& message, jobs::Length unset) {
-  switch (message.length_case()) {
-    case v1::Length::kSteps:
-      return {.steps = message.steps()};
-    case v1::Length::kEpochs:
-      return {.epochs = message.epochs()};
-    case v1::Length::LENGTH_NOT_SET:
-      break;
-  }
-  return unset;
+// Of a message that JSON tells: the names are the same on both sides (jobs/job_spec.h).
+absl::Status ToJson(const google::protobuf::Message& message, std::string& json) {
+  google::protobuf::util::JsonPrintOptions options;
+  options.preserve_proto_field_names = true;
+  const auto printed = google::protobuf::util::MessageToJsonString(message, &json, options);
+  if (printed.ok()) return absl::OkStatus();
+  return InvalidArgument("the spec is no JSON: {}", printed.ToString());
 }
 
 absl::StatusOr<Tensor> ToTensor(const v1::Tensor& message) {
@@ -42,230 +33,56 @@ absl::StatusOr<Tensor> ToTensor(const v1::Tensor& message) {
   return Tensor::View(DType::kFloat32, shape, std::as_bytes(std::span(*owner)), owner);
 }
 
-absl::StatusOr<jobs::RestoreFrom> ToSource(const v1::RestoreSource& message) {
-  if (message.has_tensors()) {
-    TensorMap values;
-    std::uint64_t bytes = 0;
-    for (const auto& [name, tensor] : message.tensors().tensors()) {
-      bytes += tensor.data().size();
-      auto value = ToTensor(tensor);
-      if (!value.ok()) return Annotate(value.status(), "restore: the value of '" + name + "'");
-      values.emplace(name, *std::move(value));
-    }
-    if (bytes > kMaxValueBytes) {
-      return ResourceExhausted("restore: the values have {} bytes; {} are allowed", bytes,
-                               kMaxValueBytes);
-    }
-    return values;
-  }
-  if (!message.has_version()) {
-    return InvalidArgument("restore: a source names neither a version nor values");
-  }
-  jobs::VersionSource source{.allow_missing = message.missing_allowed(),
-                             .allow_reshape = message.reshape_allowed()};
-  ZOOD_ASSIGN_OR_RETURN(source.version, ToModelRef(message.version()));
-  source.include.assign(message.include().begin(), message.include().end());
-  source.exclude.assign(message.exclude().begin(), message.exclude().end());
-  source.names.insert(message.names().begin(), message.names().end());
-  for (const v1::RenameRule& rule : message.renames()) {
-    source.renamings.push_back({rule.pattern(), rule.replacement()});
-  }
-  return source;
-}
-
-train::Augmentation ToAugmentation(const v1::Augmentation& message) {
-  switch (message.augmentation_case()) {
-    case v1::Augmentation::kVgg:
-      return train::VggTrain{.min_side = message.vgg().resize_side_min(),
-                             .max_side = message.vgg().resize_side_max()};
-    case v1::Augmentation::kInception:
-      return train::InceptionTrain{.fast = message.inception().fast()};
-    case v1::Augmentation::kCifarnet:
-      return train::CifarnetTrain{};
-    case v1::Augmentation::kNone:
-    case v1::Augmentation::AUGMENTATION_NOT_SET:
-      break;
-  }
-  return train::NoAugmentation{};
-}
-
-absl::Status SetStart(const v1::JobSpec& message, jobs::JobSpec& spec) {
-  switch (message.start_case()) {
-    case v1::JobSpec::kBase: {
-      ZOOD_ASSIGN_OR_RETURN(spec.start, ToModelRef(message.base()));
-      spec.update = jobs::UpdatePreset::kHead;
-      return absl::OkStatus();
-    }
-    case v1::JobSpec::kNetwork: {
-      spec.start = ToNetworkSpec(message.network());
-      spec.update = jobs::UpdatePreset::kAll;
-      return absl::OkStatus();
-    }
-    case v1::JobSpec::START_NOT_SET:
-      break;
-  }
-  return InvalidArgument(
-      "the job has no start: set `base` to a model, or `network` to a network of the zoo");
-}
-
-absl::Status SetUpdate(const v1::VariableSelection& message, jobs::JobSpec& spec) {
-  if (message.has_patterns()) {
-    const auto& patterns = message.patterns().patterns();
-    if (patterns.empty()) return InvalidArgument("update: there is no pattern");
-    spec.update = jobs::UpdatePatterns(patterns.begin(), patterns.end());
-  } else if (message.preset() == v1::VariableSelection::HEAD) {
-    spec.update = jobs::UpdatePreset::kHead;
-  } else if (message.preset() == v1::VariableSelection::ALL) {
-    spec.update = jobs::UpdatePreset::kAll;
-  }
-  return absl::OkStatus();
-}
-
-absl::Status SetPromotion(const v1::Promotion& message, jobs::JobSpec& spec) {
-  spec.alias = message.alias();
-  for (const v1::Gate& gate : message.gates()) {
-    if (gate.has_minimum_accuracy()) {
-      spec.gates.emplace_back(
-          jobs::MinimumAccuracy{.accuracy = gate.minimum_accuracy().accuracy()});
-    } else if (gate.has_better_than_alias()) {
-      const auto& better = gate.better_than_alias();
-      spec.gates.emplace_back(
-          jobs::BetterThanAlias{.alias = better.alias(), .margin = better.margin()});
-    } else {
-      return InvalidArgument("promotion: a gate is empty");
-    }
-  }
-  return absl::OkStatus();
-}
-
-absl::Status SetEvaluation(const v1::EvaluationPolicy& message, jobs::JobSpec& spec) {
-  spec.evaluate_every = ToLength(message.every(), {.epochs = 1});
-  switch (message.split()) {
-    case v1::TRAIN:
-      return InvalidArgument("evaluation.split: pictures that are learned from prove nothing");
-    case v1::VALIDATION:
-      spec.evaluate_on = dataset::Split::kValidation;
-      break;
-    case v1::TEST:
-      spec.evaluate_on = dataset::Split::kTest;
-      break;
-    default:
-      break;
-  }
-  if (message.has_early_stop()) {
-    spec.early_stop = {.patience = message.early_stop().patience(),
-                       .min_improvement = message.early_stop().min_improvement()};
-  }
-  return absl::OkStatus();
-}
-
-absl::Status SetResources(const v1::JobSpec& message, jobs::JobSpec& spec) {
-  const v1::Resources& resources = message.resources();
-  for (const std::int64_t bytes : {resources.memory_bytes(), resources.feature_cache_bytes()}) {
-    if (bytes < 0) return InvalidArgument("resources: {} bytes", bytes);
-  }
-  spec.threads = resources.threads();
-  spec.memory_bytes = static_cast<std::uint64_t>(resources.memory_bytes());
-  if (resources.feature_cache_bytes() > 0) {
-    spec.feature_cache_bytes = static_cast<std::uint64_t>(resources.feature_cache_bytes());
-  }
-  if (message.has_deadline()) {
-    spec.deadline_us = TimeUtil::TimestampToMicroseconds(message.deadline());
-    if (spec.deadline_us <= 0) return InvalidArgument("the deadline is not after 1970");
-  }
-  const v1::CheckpointPolicy& checkpoints = message.checkpoints();
-  if (checkpoints.every_steps() != 0 || checkpoints.has_every()) {
-    spec.checkpoint_steps = checkpoints.every_steps();
-    spec.checkpoint_time =
-        std::chrono::milliseconds(TimeUtil::DurationToMilliseconds(checkpoints.every()));
-  }
-  if (checkpoints.keep() != 0) spec.keep_checkpoints = checkpoints.keep();
-  return absl::OkStatus();
-}
-
-// The spec for people, without values that may be megabytes.
-absl::StatusOr<std::string> Plan(const v1::JobSpec& spec) {
-  v1::JobSpec plan = spec;
-  for (auto& source : *plan.mutable_restore()->mutable_sources()) {
-    if (source.has_tensors()) {
-      for (auto& [name, tensor] : *source.mutable_tensors()->mutable_tensors()) {
-        tensor.clear_data();
-      }
-    }
-  }
-  if (!spec.has_restore()) plan.clear_restore();
-  google::protobuf::util::JsonPrintOptions options;
-  options.preserve_proto_field_names = true;
-  std::string json;
-  const auto printed = google::protobuf::util::MessageToJsonString(plan, &json, options);
-  if (!printed.ok()) return InvalidArgument("the spec is no JSON: {}", printed.ToString());
-  if (json.size() <= kMaxPlanBytes) return json;
-  return InvalidArgument(
-      "the spec has {} bytes as JSON, tensors left out, and every version of the job keeps it; {} "
-      "are allowed: a pattern or a rename rule says what a long list of names does",
-      json.size(), kMaxPlanBytes);
-}
-
 }  // namespace
 
 absl::StatusOr<jobs::JobSpec> ToJobSpec(const v1::JobSpec& message) {
-  jobs::JobSpec spec{.dataset = message.dataset(),
-                     .dataset_digest = message.dataset_digest(),
-                     .model = message.model(),
-                     .seed = message.seed(),
-                     .note = message.note()};
-  ZOOD_RETURN_IF_ERROR(SetStart(message, spec));
-  if (message.has_max_problem_share()) spec.max_problem_share = message.max_problem_share();
-  if (message.has_min_class_images()) spec.min_class_images = message.min_class_images();
-  ZOOD_RETURN_IF_ERROR(SetUpdate(message.update(), spec));
-  if (message.has_restore()) {
-    spec.restore.emplace();
-    for (const v1::RestoreSource& source : message.restore().sources()) {
-      ZOOD_ASSIGN_OR_RETURN(spec.restore->emplace_back(), ToSource(source));
+  v1::JobSpec without_values = message;
+  for (auto& source : *without_values.mutable_restore()->mutable_sources()) {
+    if (source.has_tensors()) source.mutable_tensors()->clear_tensors();
+  }
+  if (!message.has_restore()) without_values.clear_restore();
+  std::string json;
+  ZOOD_RETURN_IF_ERROR(ToJson(without_values, json));
+  ZOOD_ASSIGN_OR_RETURN(jobs::JobSpec spec, jobs::JobSpecFromJson(json));
+  for (int i = 0; i < message.restore().sources_size(); ++i) {
+    const v1::RestoreSource& source = message.restore().sources(i);
+    if (!source.has_tensors()) continue;
+    jobs::GivenValues given;
+    for (const auto& [name, tensor] : source.tensors().tensors()) {
+      auto value = ToTensor(tensor);
+      if (!value.ok()) return Annotate(value.status(), "restore: the value of '" + name + "'");
+      given.tensors.emplace(name, *std::move(value));
     }
+    spec.restore->sources[static_cast<std::size_t>(i)].from = std::move(given);
   }
-  ZOOD_ASSIGN_OR_RETURN(spec.optimizer, ToOptimizer(message.optimizer()));
-  ZOOD_ASSIGN_OR_RETURN(spec.loss, ToLoss(message.loss()));
-  for (const v1::GradientRule& rule : message.gradient_rules()) {
-    ZOOD_ASSIGN_OR_RETURN(spec.gradient_rules.emplace_back(), ToGradientRule(rule, message.seed()));
-  }
-  // Checked when it is made, with the true length of an epoch: before the job is queued.
-  spec.learning_rate = [rate = message.learning_rate()](const jobs::ScheduleContext& context) {
-    return ToSchedule(rate, context);
-  };
-  if (message.has_aux_loss_weight()) spec.aux_loss_weight = message.aux_loss_weight();
-  if (message.has_weight_decay()) spec.weight_decay = message.weight_decay();
-  if (message.has_keep_probability()) spec.keep_probability = message.keep_probability();
-  if (message.has_batch_norm_decay()) spec.batch_norm_decay = message.batch_norm_decay();
-  if (message.has_moving_average_decay()) {
-    spec.moving_average_decay = message.moving_average_decay();
-  }
-  if (message.batch_size() != 0) spec.batch_size = message.batch_size();
-  if (message.accumulate() != 0) spec.accumulate = message.accumulate();
-  spec.length = ToLength(message.length(), {.epochs = 10});
-  spec.augmentation = ToAugmentation(message.augmentation());
-  ZOOD_RETURN_IF_ERROR(SetEvaluation(message.evaluation(), spec));
-  ZOOD_RETURN_IF_ERROR(SetPromotion(message.promotion(), spec));
-  ZOOD_RETURN_IF_ERROR(SetResources(message, spec));
-  ZOOD_ASSIGN_OR_RETURN(spec.plan, Plan(message));
   return spec;
 }
 
-std::string Encode(const v1::JobSpec& spec) {
-  std::string encoded;
-  {
-    google::protobuf::io::StringOutputStream stream(&encoded);
-    google::protobuf::io::CodedOutputStream output(&stream);
-    output.SetSerializationDeterministic(true);
-    spec.SerializeToCodedStream(&output);
-  }
-  return encoded;
+absl::StatusOr<jobs::JobSpec> ReadLegacySpec(const std::string& stored) {
+  v1::JobSpec spec;
+  if (!spec.ParseFromString(stored)) return DataLoss("the job's spec cannot be read");
+  return ToJobSpec(spec);
 }
 
-absl::StatusOr<jobs::JobSpec> DecodeJobSpec(const std::string& encoded) {
-  v1::JobSpec spec;
-  if (!spec.ParseFromString(encoded)) return DataLoss("the job's spec cannot be read");
-  return ToJobSpec(spec);
+void ToProto(const jobs::JobSpec& spec, bool values, v1::JobSpec* message) {
+  google::protobuf::util::JsonParseOptions options;
+  options.ignore_unknown_fields = true;
+  (void)google::protobuf::util::JsonStringToMessage(jobs::ToJson(spec), message, options);
+  if (!values || !spec.restore) return;
+  for (std::size_t i = 0; i < spec.restore->sources.size(); ++i) {
+    const auto* given = std::get_if<jobs::GivenValues>(&spec.restore->sources[i].from);
+    if (given == nullptr) continue;
+    auto& tensors = *message->mutable_restore()
+                         ->mutable_sources(static_cast<int>(i))
+                         ->mutable_tensors()
+                         ->mutable_tensors();
+    for (const auto& [name, tensor] : given->tensors) {
+      v1::Tensor& value = tensors[name];
+      value.set_dtype(v1::DATA_TYPE_FLOAT32);
+      for (const std::int64_t extent : tensor.shape()) value.add_shape(extent);
+      value.set_data(tensor.bytes().data(), tensor.bytes().size());
+    }
+  }
 }
 
 // ------------------------------------------------------------ to the API
@@ -369,12 +186,13 @@ static void ToProto(const jobs::RestoredFrom& restored, v1::RestoredVariable* me
   message->set_tensor(restored.tensor);
 }
 
-void ToProto(const jobs::Job& job, bool restored, v1::Job* message) {
+void ToProto(const jobs::Job& job, const absl::StatusOr<jobs::JobSpec>& spec, bool restored,
+             v1::Job* message) {
   const jobs::JobHistory& history = job.history;
   message->set_id(job.id);
   message->set_state(ToProto(job.state));
   if (!job.error.ok()) ToProto(job.error, message->mutable_error());
-  message->mutable_spec()->ParseFromString(job.spec);
+  if (spec.ok()) ToProto(*spec, /*values=*/restored, message->mutable_spec());
   message->set_idempotency_key(job.idempotency_key);
   for (const auto& [key, value] : job.metadata) (*message->mutable_metadata())[key] = value;
   const auto time = [](std::int64_t us) { return TimeUtil::MicrosecondsToTimestamp(us); };
@@ -388,10 +206,6 @@ void ToProto(const jobs::Job& job, bool restored, v1::Job* message) {
   if (restored) {
     for (const jobs::RestoredFrom& variable : history.restored) {
       ToProto(variable, message->mutable_restored()->add_variables());
-    }
-  } else {
-    for (auto& source : *message->mutable_spec()->mutable_restore()->mutable_sources()) {
-      if (source.has_tensors()) source.mutable_tensors()->clear_tensors();
     }
   }
   message->set_num_updated_variables(history.updated_variables);

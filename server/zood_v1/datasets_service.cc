@@ -8,6 +8,7 @@
 
 #include "base/status.h"
 #include "server/zood_v1/convert_fine_tuning.h"
+#include "server/zood_v1/receive.h"
 #include "server/zood_v1/status.h"
 #include "server/zood_v1/upload.h"
 
@@ -83,6 +84,16 @@ serving::DatasetRequest ToDatasetRequest(const v1::DatasetSpec& spec) {
   if (spec.split().has_validation()) request.split.validation = spec.split().validation();
   if (spec.split().has_test()) request.split.test = spec.split().test();
   request.split.seed = spec.split().seed();
+  switch (spec.layout()) {
+    case v1::DatasetSpec::CLASSES:
+      request.layout = dataset::Layout::kClasses;
+      break;
+    case v1::DatasetSpec::SPLITS:
+      request.layout = dataset::Layout::kSplits;
+      break;
+    default:
+      break;
+  }
   return request;
 }
 
@@ -135,6 +146,7 @@ grpc::Status DatasetsService::UploadDataset(
     if (!stream->Read(&message) || !message.has_spec()) {
       return InvalidArgument("the first message of an upload must hold `spec`");
     }
+    ZOOD_RETURN_IF_ERROR(CheckNoUnknownFields(message));
     serving::DatasetRequest request = ToDatasetRequest(message.spec());
     ZOOD_RETURN_IF_ERROR(runtime_.datasets().Check(request));
     ZOOD_ASSIGN_OR_RETURN(const ScratchDirectory scratch,
@@ -146,20 +158,12 @@ grpc::Status DatasetsService::UploadDataset(
                   [&](std::int64_t received, std::int64_t announced) {
                     stream->Write(Progress(v1::DatasetProgress::RECEIVING, received, announced));
                   });
-    while (stream->Read(&message)) {
-      if (message.has_file()) {
-        ZOOD_RETURN_IF_ERROR(upload.Begin(message.file().path(), message.file().size()));
-      } else if (message.has_chunk()) {
-        ZOOD_RETURN_IF_ERROR(upload.Append(message.chunk()));
-      } else {
-        return Upload::OutOfOrder();
-      }
-    }
+    const auto received = ReceiveFiles<v1::UploadDatasetRequest>(*stream, upload);
     if (context->IsCancelled()) return Cancelled("the caller has gone");
-    ZOOD_ASSIGN_OR_RETURN(const std::vector<std::string> paths, upload.Finish());
+    if (!received.ok()) return received.status();
     // One file is an archive or an index; otherwise it is a folder that was sent.
-    const bool folder = paths.size() > 1 || paths.front().rfind('/') != scratch.path().size();
-    request.path = folder ? scratch.path() : paths.front();
+    const bool folder = received->size() > 1 || upload.has_folders();
+    request.path = folder ? scratch.path() : received->front();
     request.display_directory = scratch.path();
     return Create(*context, request, *stream);
   };

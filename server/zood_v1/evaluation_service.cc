@@ -6,6 +6,8 @@
 #include "base/status.h"
 #include "dataset/labeled_images.h"
 #include "server/zood_v1/convert.h"
+#include "server/zood_v1/convert_fine_tuning.h"
+#include "server/zood_v1/receive.h"
 #include "server/zood_v1/status.h"
 #include "serving/evaluator.h"
 
@@ -35,9 +37,21 @@ class StreamedImages final : public dataset::LabeledImages {
     while (message_ == nullptr || next_ == message_->images().images_size()) {
       message_ = std::make_shared<v1::EvaluateStreamRequest>();
       next_ = 0;
-      if (!stream_.Read(message_.get())) return std::nullopt;
+      if (!stream_.Read(message_.get())) {
+        return InvalidArgument(
+            "the images stopped after {} without the message that ends them (`end`): the stream "
+            "was cut, or a message could not be parsed",
+            count_);
+      }
+      ZOOD_RETURN_IF_ERROR(CheckNoUnknownFields(*message_));
+      if (message_->has_end()) {
+        if (message_->end().images() == count_) return std::nullopt;
+        return InvalidArgument("the caller sent {} images, {} came", message_->end().images(),
+                               count_);
+      }
       if (!message_->has_images()) {
-        return InvalidArgument("after the first message of an evaluation `images` must follow");
+        return InvalidArgument(
+            "after the first message of an evaluation `images` must follow, and then `end`");
       }
     }
     const v1::LabeledImage& from = message_->images().images(next_++);
@@ -62,6 +76,25 @@ class StreamedImages final : public dataset::LabeledImages {
   int next_ = 0;
   std::int64_t count_ = 0;
 };
+
+// The items of a dataset that the daemon keeps, or of one split of it.
+absl::StatusOr<dataset::Dataset> LoadStored(runtime::Runtime& runtime,
+                                            const v1::StoredDataset& stored) {
+  ZOOD_ASSIGN_OR_RETURN(store::LoadedDataset loaded,
+                        runtime.catalogue().store().LoadDataset(stored.name()));
+  dataset::Dataset dataset{.classes = std::move(loaded.manifest.classes), .items = {}};
+  for (store::DatasetItem& item : loaded.items) {
+    const auto split = static_cast<dataset::Split>(item.split);
+    if (stored.split() != v1::SPLIT_UNSPECIFIED && stored.split() != ToProto(split)) continue;
+    dataset.items.push_back({.name = std::move(item.name),
+                             .label = item.label,
+                             .split = split,
+                             .image = std::move(item.data)});
+  }
+  if (!dataset.items.empty()) return dataset;
+  return FailedPrecondition("the dataset '{}' has no picture in its split {}", stored.name(),
+                            v1::Split_Name(stored.split()));
+}
 
 absl::Status Run(runtime::Runtime& runtime, const serving::EvaluationRequest& request,
                  const serving::ImagesFactory& images, Writer& writer) {
@@ -114,10 +147,21 @@ grpc::Status EvaluationService::Evaluate(grpc::ServerContext* context,
             },
             *writer);
       }
+      case v1::EvaluateRequest::kStored: {
+        ZOOD_ASSIGN_OR_RETURN(dataset::Dataset stored, LoadStored(runtime_, request->stored()));
+        return Run(
+            runtime_, job,
+            [&](const serving::Servable& servable)
+                -> absl::StatusOr<std::unique_ptr<dataset::LabeledImages>> {
+              return dataset::ImagesOf(std::move(stored), servable.labels());
+            },
+            *writer);
+      }
       case v1::EvaluateRequest::DATASET_NOT_SET:
         break;
     }
-    return InvalidArgument("the evaluation names no dataset: set `idx` or `image_folder`");
+    return InvalidArgument(
+        "the evaluation names no dataset: set `idx`, `image_folder` or `stored`");
   };
   return ToGrpc(evaluate());
 }
@@ -129,6 +173,7 @@ grpc::Status EvaluationService::EvaluateStream(grpc::ServerContext* context,
     if (!stream->Read(&first) || !first.has_spec()) {
       return InvalidArgument("the first message of an evaluation must hold `spec`");
     }
+    ZOOD_RETURN_IF_ERROR(CheckNoUnknownFields(first));
     ZOOD_ASSIGN_OR_RETURN(const serving::EvaluationRequest job, ToRequest(first.spec(), *context));
     return Run(
         runtime_, job,

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "base/file.h"
 #include "base/status.h"
@@ -36,11 +37,6 @@ absl::Status CheckRequest(const v1::CreateJobRequest& request) {
   return absl::OkStatus();
 }
 
-grpc::Status Answer(const absl::StatusOr<jobs::Job>& job, v1::Job* response) {
-  if (job.ok()) ToProto(*job, /*restored=*/true, response);
-  return ToGrpc(job.status());
-}
-
 absl::Status Send(const std::string& directory, const std::string& name,
                   grpc::ServerWriter<v1::ExportCheckpointResponse>& writer) {
   ZOOD_ASSIGN_OR_RETURN(const auto contents, FileSystem::Native().Open(directory + "/" + name));
@@ -59,17 +55,23 @@ absl::Status Send(const std::string& directory, const std::string& name,
 
 }  // namespace
 
+grpc::Status FineTuningService::Answer(const absl::StatusOr<jobs::Job>& job, v1::Job* response) {
+  if (job.ok()) ToProto(*job, jobs().SpecOf(*job), /*restored=*/true, response);
+  return ToGrpc(job.status());
+}
+
 grpc::Status FineTuningService::CreateJob(grpc::ServerContext*, const v1::CreateJobRequest* request,
                                           v1::CreateJobResponse* response) {
   const auto create = [&]() -> absl::Status {
     ZOOD_RETURN_IF_ERROR(CheckRequest(*request));
+    ZOOD_ASSIGN_OR_RETURN(jobs::JobSpec spec, ToJobSpec(request->spec()));
     ZOOD_ASSIGN_OR_RETURN(
         const jobs::CreatedJob created,
-        jobs().Create({.spec = Encode(request->spec()),
+        jobs().Create({.spec = std::move(spec),
                        .idempotency_key = request->idempotency_key(),
                        .metadata = {request->metadata().begin(), request->metadata().end()},
                        .validate_only = request->validate_only()}));
-    ToProto(created.job, /*restored=*/true, response->mutable_job());
+    ToProto(created.job, jobs().SpecOf(created.job), /*restored=*/true, response->mutable_job());
     response->set_existing(created.existing);
     response->set_estimated_memory_bytes(static_cast<std::int64_t>(created.estimated_bytes));
     return absl::OkStatus();
@@ -93,7 +95,7 @@ grpc::Status FineTuningService::ListJobs(grpc::ServerContext*, const v1::ListJob
     ZOOD_ASSIGN_OR_RETURN(const jobs::JobList page,
                           jobs().List(states, request->model(), size, request->page_token()));
     for (const jobs::Job& job : page.jobs) {
-      ToProto(job, /*restored=*/false, response->add_jobs());
+      ToProto(job, jobs().SpecOf(job), /*restored=*/false, response->add_jobs());
     }
     response->set_next_page_token(page.next_page_token);
     return absl::OkStatus();
@@ -104,10 +106,10 @@ grpc::Status FineTuningService::ListJobs(grpc::ServerContext*, const v1::ListJob
 // What events are told with: all of the spec but its values, which may be megabytes.
 absl::StatusOr<v1::JobSpec> FineTuningService::ReadSpec(const std::string& id) {
   ZOOD_ASSIGN_OR_RETURN(const jobs::Job job, jobs().Get(id));
-  v1::JobSpec spec;
-  if (!spec.ParseFromString(job.spec)) return DataLoss("the spec of job {} cannot be read", id);
-  spec.clear_restore();
-  return spec;
+  ZOOD_ASSIGN_OR_RETURN(const jobs::JobSpec spec, jobs().SpecOf(job));
+  v1::JobSpec message;
+  ToProto(spec, /*values=*/false, &message);
+  return message;
 }
 
 grpc::Status FineTuningService::WatchJob(grpc::ServerContext* context,
@@ -147,6 +149,13 @@ grpc::Status FineTuningService::PauseJob(grpc::ServerContext*, const v1::PauseJo
 grpc::Status FineTuningService::ResumeJob(grpc::ServerContext*, const v1::ResumeJobRequest* request,
                                           v1::Job* response) {
   return Answer(jobs().Resume(request->id()), response);
+}
+
+grpc::Status FineTuningService::DeleteJob(grpc::ServerContext*, const v1::DeleteJobRequest* request,
+                                          v1::DeleteJobResponse* response) {
+  const absl::StatusOr<int> checkpoints = jobs().Delete(request->id());
+  if (checkpoints.ok()) response->set_deleted_checkpoints(*checkpoints);
+  return ToGrpc(checkpoints.status());
 }
 
 grpc::Status FineTuningService::ListCheckpoints(grpc::ServerContext*,

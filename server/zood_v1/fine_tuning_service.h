@@ -28,6 +28,8 @@ class FineTuningService final : public v1::FineTuning::Service {
                         v1::Job* response) override;
   grpc::Status ResumeJob(grpc::ServerContext* context, const v1::ResumeJobRequest* request,
                          v1::Job* response) override;
+  grpc::Status DeleteJob(grpc::ServerContext* context, const v1::DeleteJobRequest* request,
+                         v1::DeleteJobResponse* response) override;
   grpc::Status ListCheckpoints(grpc::ServerContext* context,
                                const v1::ListCheckpointsRequest* request,
                                v1::ListCheckpointsResponse* response) override;
@@ -41,6 +43,7 @@ class FineTuningService final : public v1::FineTuning::Service {
 
  private:
   jobs::FineTuner& jobs() { return runtime_.fine_tuner(); }
+  grpc::Status Answer(const absl::StatusOr<jobs::Job>& job, v1::Job* response);
   absl::StatusOr<v1::JobSpec> ReadSpec(const std::string& id);
 
   runtime::Runtime& runtime_;

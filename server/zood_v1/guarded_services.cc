@@ -134,7 +134,7 @@ class GuardedFineTuning final : public Guarded<v1::FineTuning::Service> {
 
   grpc::Status CreateJob(Context context, const v1::CreateJobRequest* request,
                          v1::CreateJobResponse* response) override {
-    return calls_.Answer(kShort, [&] { return service_.CreateJob(context, request, response); });
+    return calls_.Answer(kLong, [&] { return service_.CreateJob(context, request, response); });
   }
   grpc::Status GetJob(Context context, const v1::GetJobRequest* request,
                       v1::Job* response) override {
@@ -159,6 +159,10 @@ class GuardedFineTuning final : public Guarded<v1::FineTuning::Service> {
   grpc::Status ResumeJob(Context context, const v1::ResumeJobRequest* request,
                          v1::Job* response) override {
     return calls_.Answer(kShort, [&] { return service_.ResumeJob(context, request, response); });
+  }
+  grpc::Status DeleteJob(Context context, const v1::DeleteJobRequest* request,
+                         v1::DeleteJobResponse* response) override {
+    return calls_.Answer(kLong, [&] { return service_.DeleteJob(context, request, response); });
   }
   grpc::Status ListCheckpoints(Context context, const v1::ListCheckpointsRequest* request,
                                v1::ListCheckpointsResponse* response) override {

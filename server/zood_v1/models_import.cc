@@ -4,6 +4,7 @@
 #include "base/status.h"
 #include "server/zood_v1/convert.h"
 #include "server/zood_v1/models_service.h"
+#include "server/zood_v1/receive.h"
 #include "server/zood_v1/status.h"
 #include "server/zood_v1/upload.h"
 
@@ -31,6 +32,28 @@ v1::ImportProgress::Stage ToProto(serving::ImportStage stage) {
   return v1::ImportProgress::STAGE_UNSPECIFIED;
 }
 
+// What an import made of its files, as the API says it.
+void ToProto(const serving::ImportReport& report, v1::ImportReport* message) {
+  message->set_format(report.format);
+  message->set_naming(report.naming);
+  message->set_prefix(report.prefix);
+  message->set_variables(report.variables);
+  for (const auto& [type, variables] : report.converted) {
+    v1::ImportReport::Converted* converted = message->add_converted();
+    converted->set_type(type);
+    converted->set_variables(variables);
+  }
+  for (const serving::ImportReport::LeftAside& group : report.left_aside) {
+    v1::ImportReport::LeftAside* left_aside = message->add_left_aside();
+    left_aside->set_reason(group.reason);
+    left_aside->set_entries(group.entries);
+    left_aside->mutable_examples()->Add(group.examples.begin(), group.examples.end());
+  }
+  message->mutable_initialized()->Add(report.initialized.begin(), report.initialized.end());
+  message->mutable_choices()->Add(report.choices.begin(), report.choices.end());
+  message->mutable_assumptions()->Add(report.assumptions.begin(), report.assumptions.end());
+}
+
 using UploadStream = grpc::ServerReaderWriter<v1::ImportModelResponse, v1::UploadModelRequest>;
 
 // The upload's files, written to `directory`.
@@ -40,17 +63,7 @@ absl::StatusOr<std::vector<std::string>> Receive(UploadStream& stream, const std
                 [&](std::int64_t received, std::int64_t announced) {
                   stream.Write(Progress(v1::ImportProgress::RECEIVING, received, announced));
                 });
-  v1::UploadModelRequest message;
-  while (stream.Read(&message)) {
-    if (message.has_file()) {
-      ZOOD_RETURN_IF_ERROR(upload.Begin(message.file().name(), message.file().size()));
-    } else if (message.has_chunk()) {
-      ZOOD_RETURN_IF_ERROR(upload.Append(message.chunk()));
-    } else {
-      return Upload::OutOfOrder();
-    }
-  }
-  return upload.Finish();
+  return ReceiveFiles<v1::UploadModelRequest>(stream, upload);
 }
 
 }  // namespace
@@ -106,6 +119,7 @@ grpc::Status ModelsService::UploadModel(grpc::ServerContext* context, UploadStre
       return InvalidArgument("the first message of an upload must hold `spec`");
     }
     // Whatever is wrong with it is said before gigabytes are sent.
+    ZOOD_RETURN_IF_ERROR(CheckNoUnknownFields(first));
     ZOOD_ASSIGN_OR_RETURN(serving::ImportRequest job, ToImportRequest(first.spec()));
     ZOOD_RETURN_IF_ERROR(runtime_.importer().Check(job));
     ZOOD_ASSIGN_OR_RETURN(const ScratchDirectory scratch,

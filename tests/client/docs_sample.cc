@@ -47,7 +47,8 @@ absl::Status Train(const std::string& folder) {
   zood::v1::DatasetSpec pictures;
   pictures.set_name("flowers");
   ZOOD_ASSIGN_OR_RETURN(const auto files, FilesOfDataset(folder));
-  ZOOD_ASSIGN_OR_RETURN(const zood::v1::Dataset dataset, client.UploadDataset(pictures, files));
+  ZOOD_ASSIGN_OR_RETURN(const zood::v1::Dataset dataset,
+                        client.UploadDataset(pictures, files.files));
 
   zood::v1::CreateJobRequest request;
   zood::v1::JobSpec& spec = *request.mutable_spec();

@@ -135,14 +135,66 @@ TEST_F(FilesTest, ADatasetIsAllThatIsInItsFolder) {
   const auto files = FilesOfDataset(folder_);
   ASSERT_TRUE(files.ok()) << files.status();
   std::vector<std::string> names;
-  for (const UploadFile& file : *files) names.push_back(file.name);
+  for (const UploadFile& file : files->files) names.push_back(file.name);
   EXPECT_THAT(names, testing::ElementsAre("b/1.jpg", "b/3.jpg", "b/deep/2.jpg", "index.csv"));
+  EXPECT_THAT(files->left_out,
+              testing::UnorderedElementsAre(
+                  "'" + folder_ + "/.git' is hidden", "'" + folder_ + "/b/.hidden' is hidden",
+                  "'" + folder_ + "/b/round' is a link to a folder that it lies in"));
+}
+
+TEST_F(FilesTest, NamesThatAreNoUtf8AreEscapedAndEveryFileIsThere) {
+  std::filesystem::create_directories(folder_ + "/b\xfcrsten");
+  for (int i = 0; i < 5; ++i) Write("b\xfcrsten/" + std::to_string(i) + ".jpg");
+  Write("b\xfcrsten/caf\xe9.jpg");
+  Write("b\xfcrsten/\xe2\x82.jpg");     // a character of UTF-8 that is cut
+  Write("b\xfcrsten/a\nb.jpg");         // a control character
+  Write("b\xfcrsten/gr\xc3\xbcn.jpg");  // sound
+  const auto files = FilesOfDataset(folder_);
+  ASSERT_TRUE(files.ok()) << files.status();
+  std::vector<std::string> names;
+  for (const UploadFile& file : files->files) {
+    names.push_back(file.name);
+    EXPECT_TRUE(std::filesystem::exists(file.path)) << file.name;
+  }
+  EXPECT_THAT(
+      names, testing::UnorderedElementsAre(
+                 "b\\xfcrsten/0.jpg", "b\\xfcrsten/1.jpg", "b\\xfcrsten/2.jpg", "b\\xfcrsten/3.jpg",
+                 "b\\xfcrsten/4.jpg", "b\\xfcrsten/caf\\xe9.jpg", "b\\xfcrsten/\\xe2\\x82.jpg",
+                 "b\\xfcrsten/a\\x0ab.jpg", "b\\xfcrsten/gr\xc3\xbcn.jpg"));
+}
+
+TEST_F(FilesTest, LinksAreFollowedAndEmptyFoldersAreThere) {
+  const std::string elsewhere = folder_ + "_elsewhere";
+  std::filesystem::create_directories(elsewhere + "/tulips");
+  std::ofstream(elsewhere + "/tulips/1.jpg") << "x";
+  std::filesystem::create_directories(folder_ + "/roses");
+  Write("roses/1.jpg");
+  std::filesystem::create_directories(folder_ + "/nothing");
+  std::filesystem::create_directory_symlink(elsewhere + "/tulips", folder_ + "/tulips");
+  std::filesystem::create_symlink(elsewhere + "/tulips/1.jpg", folder_ + "/roses/2.jpg");
+  std::filesystem::create_symlink(elsewhere + "/gone", folder_ + "/roses/3.jpg");
+  // Round by way of two folders.
+  std::filesystem::create_directory_symlink(elsewhere, folder_ + "/roses/out");
+  std::filesystem::create_directory_symlink(folder_ + "/roses", elsewhere + "/back");
+  const auto files = FilesOfDataset(folder_);
+  std::filesystem::remove_all(elsewhere);
+  ASSERT_TRUE(files.ok()) << files.status();
+  std::vector<std::string> names;
+  for (const UploadFile& file : files->files) names.push_back(file.name);
+  EXPECT_THAT(names, testing::ElementsAre("nothing/", "roses/1.jpg", "roses/2.jpg",
+                                          "roses/out/tulips/1.jpg", "tulips/1.jpg"));
+  ASSERT_EQ(files->left_out.size(), 2);
+  EXPECT_THAT(files->left_out,
+              testing::UnorderedElementsAre(
+                  testing::HasSubstr("roses/3.jpg' is a link that leads nowhere"),
+                  testing::HasSubstr("roses/out/back' is a link to a folder that it lies in")));
 }
 
 TEST_F(FilesTest, ADatasetMayBeAFile) {
   const auto files = FilesOfDataset(Write("flowers.tar"));
   ASSERT_TRUE(files.ok()) << files.status();
-  EXPECT_EQ(files->at(0).name, "flowers.tar");
+  EXPECT_EQ(files->files.at(0).name, "flowers.tar");
   EXPECT_EQ(FilesOfDataset(folder_ + "/gone").status().code(), absl::StatusCode::kNotFound);
   std::filesystem::create_directories(folder_ + "/empty");
   EXPECT_EQ(FilesOfDataset(folder_ + "/empty").status().code(), absl::StatusCode::kInvalidArgument);

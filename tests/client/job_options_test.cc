@@ -142,6 +142,21 @@ TEST(JobOptionsTest, SaysWhatIsWrong) {
   ExpectRefused("-b a --size big", "--size");
 }
 
+TEST(JobOptionsTest, ErrorsOfTheDaemonNameTheOption) {
+  const auto named = [](const std::string& message) {
+    return std::string(NameOptions(absl::InvalidArgumentError(message)).message());
+  };
+  EXPECT_EQ(named("4 of 20 ... allows (max_problem_share)"), "4 of 20 ... allows (--max-problems)");
+  EXPECT_EQ(named("every class needs 2 (min_class_images)"),
+            "every class needs 2 (--min-class-images)");
+  EXPECT_EQ(named("a smaller batch_size or feature_cache_bytes needs less"),
+            "a smaller --batch or --feature-cache needs less");
+  EXPECT_EQ(named("checkpoints.keep is 0; expected 1 or more"), "--keep is 0; expected 1 or more");
+  EXPECT_EQ(named("the variable 'net/batch_size_1' and my_batch_size"),
+            "the variable 'net/batch_size_1' and my_batch_size");
+  EXPECT_TRUE(NameOptions(absl::OkStatus()).ok());
+}
+
 TEST(ChoiceTest, NamesMayLackUnderscoresAndTheirEnd) {
   v1::Optimizer optimizer;
   EXPECT_TRUE(Choose("rmsprop:centered=true", "optimizer", optimizer).ok());

@@ -93,6 +93,10 @@ class FakeDatasets : public v1::Datasets::Service {
     for (v1::UploadDatasetRequest message; stream->Read(&message);) {
       if (message.has_spec()) said.push_back("spec " + message.spec().name());
       if (message.has_chunk()) said.push_back("chunk " + message.chunk());
+      if (message.has_end()) {
+        said.push_back(
+            fmt::format("end of {} files, {} bytes", message.end().files(), message.end().bytes()));
+      }
       if (message.has_file()) {
         said.push_back(fmt::format("file {} of {}", message.file().path(), message.file().size()));
       }
@@ -292,12 +296,13 @@ TEST_F(ServicesTest, UploadsAFolder) {
   const auto files = FilesOfDataset(folder_);
   ASSERT_TRUE(files.ok()) << files.status();
   const auto dataset = client_->UploadDataset(
-      spec, *files, [&](const v1::DatasetProgress& at) { total = at.total(); });
+      spec, files->files, [&](const v1::DatasetProgress& at) { total = at.total(); });
   ASSERT_TRUE(dataset.ok()) << dataset.status();
   EXPECT_EQ(dataset->name(), "made");
   EXPECT_EQ(total, 3);
-  EXPECT_THAT(datasets_.said, ElementsAre("spec flowers", "file index.csv of 0",
-                                          "file roses/1.jpg of 3", "chunk abc"));
+  EXPECT_THAT(datasets_.said,
+              ElementsAre("spec flowers", "file index.csv of 0", "file roses/1.jpg of 3",
+                          "chunk abc", "end of 2 files, 3 bytes"));
 }
 
 TEST_F(ServicesTest, WatchesAgainFromWhereItWas) {

@@ -187,6 +187,8 @@ TEST_F(DaemonTest, HttpHasMetricsAndHealth) {
     AddPicture(message.mutable_images()->add_images()->mutable_image(), 0);
     message.mutable_images()->mutable_images(0)->set_index(0);
     stream->Write(message);
+    message.mutable_end()->set_images(1);
+    stream->Write(message);
     stream->WritesDone();
     v1::EvaluateResponse response;
     while (stream->Read(&response)) {

@@ -19,7 +19,12 @@ TEST(ConvertTest, EpochsOfALearningRateAreRoundedDown) {
   decay->set_staircase(true);
   const auto first_drop = [&](double epochs) {
     decay->mutable_decay_length()->set_epochs(epochs);
-    const auto schedule = ToSchedule(message, {.steps = 100, .steps_per_epoch = 5.625});
+    v1::JobSpec spec;
+    *spec.mutable_learning_rate() = message;
+    const auto converted = ToJobSpec(spec);
+    EXPECT_TRUE(converted.ok()) << converted.status();
+    const auto schedule = jobs::MakeSchedule(converted->training.learning_rate,
+                                             {.steps = 100, .steps_per_epoch = 5.625});
     EXPECT_TRUE(schedule.ok()) << schedule.status();
     std::int64_t step = 0;
     while (step < 100 && (*schedule)->LearningRate(step) == 1) ++step;
@@ -45,7 +50,8 @@ TEST(ConvertTest, EveryPreprocessingOfTheZooSurvivesTheWire) {
 
 TEST(ConvertTest, EveryStepSurvivesTheWire) {
   image::PreprocessSpec spec;
-  spec.decode = {.channels = 3, .dct = image::JpegDct::kInteger, .fancy_upsampling = false};
+  spec.decode = {
+      .channels = 3, .dct = image::JpegDct::kInteger, .fancy_upsampling = false, .upright = true};
   spec.channel_order = image::ChannelOrder::kBgr;
   spec.steps = {image::CentralSquare{0.75},
                 image::ResizeShorterSide{300, image::ResizeFilter::kPillowLanczos,
@@ -63,6 +69,46 @@ TEST(ConvertTest, EveryStepSurvivesTheWire) {
   const auto back = ToPreprocessSpec(message);
   ASSERT_TRUE(back.ok()) << back.status();
   EXPECT_EQ(*back, spec);
+}
+
+// The names of the API are those of the stored form; that reflection finds all is seen above.
+template <typename E>
+void ExpectValues(const google::protobuf::EnumDescriptor& descriptor, E) {
+  const auto names = NamesOf(E{});
+  ASSERT_EQ(descriptor.value_count(), static_cast<int>(names.size()) + 1);
+  for (int i = 0; i < static_cast<int>(names.size()); ++i) {
+    std::string name = names[static_cast<std::size_t>(i)];
+    for (char& c : name) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+    EXPECT_TRUE(descriptor.FindValueByNumber(i + 1)->name().ends_with(name)) << name;
+  }
+}
+
+TEST(ConvertTest, ValuesOfPreprocessingAreNamedAsInTheStore) {
+  ExpectValues(*v1::JpegDct_descriptor(), image::JpegDct());
+  ExpectValues(*v1::ChannelOrder_descriptor(), image::ChannelOrder());
+  ExpectValues(*v1::ResizeFilter_descriptor(), image::ResizeFilter());
+  ExpectValues(*v1::PreprocessStep::ResizeShorterSide::Rounding_descriptor(),
+               image::SideRounding());
+  ExpectValues(*v1::PreprocessStep::CentralCrop::Rounding_descriptor(), image::CropRounding());
+}
+
+TEST(ConvertTest, PreprocessingThatCannotWorkIsRefused) {
+  v1::Preprocessing message;
+  EXPECT_FALSE(ToPreprocessSpec(message).ok()) << "no step";
+  message.add_steps();
+  EXPECT_FALSE(ToPreprocessSpec(message).ok()) << "an empty step";
+  auto* resize = message.mutable_steps(0)->mutable_resize();
+  resize->set_height(8);
+  resize->set_width(8);
+  EXPECT_TRUE(ToPreprocessSpec(message).ok());
+  resize->set_filter(static_cast<v1::ResizeFilter>(99));
+  EXPECT_NE(ToPreprocessSpec(message).status().message().find("filter: 99"), std::string::npos);
+  resize->clear_filter();
+  message.set_jpeg_dct(static_cast<v1::JpegDct>(-1));
+  EXPECT_FALSE(ToPreprocessSpec(message).ok());
+  message.clear_jpeg_dct();
+  for (int i = 0; i < 64; ++i) *message.add_steps() = message.steps(0);
+  EXPECT_NE(ToPreprocessSpec(message).status().message().find("65 steps"), std::string::npos);
 }
 
 TEST(ConvertTest, StatusesKeepCodeAndMessage) {

@@ -69,6 +69,8 @@ TEST_F(EvaluationTest, FilesAndStreamGiveTheSameReport) {
     }
     stream->Write(message);
   }
+  message.mutable_end()->set_images(kImages);
+  stream->Write(message);
   stream->WritesDone();
   Result streamed = Finish(*stream);
   ASSERT_TRUE(streamed.status.ok()) << streamed.status.error_message();

@@ -79,21 +79,32 @@ class FineTuningTest : public ServerTest {
     v1::UploadDatasetRequest message;
     message.mutable_spec()->set_name(name);
     message.mutable_spec()->mutable_split()->set_validation(validation);
-    stream->Write(message);
+    return Send(*stream, message, files);
+  }
+  // The upload of `files` whose first message is `spec`.
+  template <typename Stream>
+  static Made Send(Stream& stream, const v1::UploadDatasetRequest& spec, const Files& files) {
+    stream.Write(spec);
+    v1::UploadDatasetRequest message;
+    std::int64_t sent = 0;
     for (const auto& [path, bytes] : files) {
       message.mutable_file()->set_path(path);
       message.mutable_file()->set_size(static_cast<std::int64_t>(bytes.size()));
-      stream->Write(message);
+      stream.Write(message);
       message.set_chunk(bytes);
-      stream->Write(message);
+      stream.Write(message);
+      sent += static_cast<std::int64_t>(bytes.size());
     }
-    stream->WritesDone();
+    message.mutable_end()->set_files(static_cast<std::int64_t>(files.size()));
+    message.mutable_end()->set_bytes(sent);
+    stream.Write(message);
+    stream.WritesDone();
     Made made;
     v1::CreateDatasetResponse response;
-    while (stream->Read(&response)) {
+    while (stream.Read(&response)) {
       if (response.has_dataset()) made.dataset = response.dataset();
     }
-    made.status = stream->Finish();
+    made.status = stream.Finish();
     return made;
   }
 

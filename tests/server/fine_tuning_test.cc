@@ -136,6 +136,7 @@ TEST_F(FineTuningTest, NoRequestIsLostWhileAnAliasMovesAndReturns) {
   std::atomic<bool> stop = false;
   std::atomic<int> failed = 0;
   std::vector<std::int64_t> versions;
+  std::atomic<std::int64_t> answering = 0;
   std::thread client([&] {
     while (!stop) {
       v1::ClassifyRequest classify;
@@ -145,13 +146,19 @@ TEST_F(FineTuningTest, NoRequestIsLostWhileAnAliasMovesAndReturns) {
       if (!Classify(classify, &response).ok()) ++failed;
       const std::int64_t version = response.model().version();
       if (versions.empty() || versions.back() != version) versions.push_back(version);
+      answering = version;
     }
   });
   request.mutable_spec()->set_seed(8);
   const v1::Job second = RunToEnd(request);
   EXPECT_EQ(second.state(), v1::Job::SUCCEEDED) << second.error().message();
-  const auto settle = [] { std::this_thread::sleep_for(std::chrono::milliseconds(300)); };
-  settle();
+  const auto wait_for_answer_of = [&](std::int64_t version) {
+    for (int i = 0; i < 10'000 && answering != version; ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    EXPECT_EQ(answering, version);
+  };
+  wait_for_answer_of(second.result().version());
   v1::RollBackRequest back;
   back.set_id(second.id());
   v1::RollBackResponse moved;
@@ -160,7 +167,7 @@ TEST_F(FineTuningTest, NoRequestIsLostWhileAnAliasMovesAndReturns) {
     const grpc::Status status = jobs_->RollBack(&context, back, &moved);
     EXPECT_TRUE(status.ok()) << status.error_message();
   }
-  settle();
+  wait_for_answer_of(first.result().version());
   stop = true;
   client.join();
   EXPECT_EQ(failed, 0);

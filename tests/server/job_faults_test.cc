@@ -21,6 +21,13 @@ class JobFaultsTest : public FineTuningTest {
     sqlite3* database = nullptr;
     ASSERT_EQ(sqlite3_open((directory_ + "/data/store/catalogue.db").c_str(), &database),
               SQLITE_OK);
+    // The catalogue's triggers keep a digest of each row; one that is wrong is for fsck to find.
+    for (const char* function : {"row_digest", "xor_digest"}) {
+      sqlite3_create_function(
+          database, function, -1, SQLITE_UTF8, nullptr,
+          [](sqlite3_context* context, int, sqlite3_value**) { sqlite3_result_int64(context, 0); },
+          nullptr, nullptr);
+    }
     char* error = nullptr;
     sqlite3_exec(database, sql.c_str(), nullptr, nullptr, &error);
     EXPECT_EQ(error, nullptr) << error;
@@ -197,6 +204,30 @@ TEST_F(JobFaultsTest, ARecordThatCannotBeReadStopsNoOther) {
   EXPECT_TRUE(Cancel(running.id()).ok());
   Watch(good.id());
   EXPECT_EQ(Get(good.id()).state(), v1::Job::SUCCEEDED) << Get(good.id()).error().message();
+}
+
+// zood 0.1 stored the API's message itself.
+TEST_F(JobFaultsTest, AJobThatAnOlderZoodStoredGoesOn) {
+  Prepare();
+  const v1::Job undisturbed = RunToEnd(FullJob("plain", 12));
+  const v1::Job running = Create(FullJob("running", 1'000'000));
+  const v1::CreateJobRequest request = FullJob("old", 12);
+  const v1::Job old = Create(request);
+  WaitForStep(running.id(), 2);
+  Stop();
+  std::string hex;
+  for (const char c : request.spec().SerializeAsString()) {
+    constexpr char kDigits[] = "0123456789ABCDEF";
+    hex += kDigits[static_cast<unsigned char>(c) >> 4];
+    hex += kDigits[c & 15];
+  }
+  const std::string of = "job_number = (SELECT number FROM jobs WHERE model = ";
+  Execute("UPDATE job_specs SET spec = X'" + hex + "' WHERE " + of + "'old')");
+  Start();
+  EXPECT_EQ(Get(old.id()).spec().model(), "old");
+  ASSERT_TRUE(Cancel(running.id()).ok());
+  WaitFor(old.id(), v1::Job::SUCCEEDED);
+  EXPECT_EQ(Get(old.id()).result().digest(), undisturbed.result().digest());
 }
 
 // One that becomes unreadable while it waits is left out as well.

@@ -534,22 +534,9 @@ TEST_F(JobLifeTest, LabelsBeyondTheClassesAreProblemsAndEmptyClassesAreRefused) 
   v1::UploadDatasetRequest message;
   message.mutable_spec()->set_name("beyond");
   for (const char* name : {"zero", "one", "nobody"}) message.mutable_spec()->add_classes(name);
-  stream->Write(message);
-  for (const auto& [path, bytes] : files) {
-    message.mutable_file()->set_path(path);
-    message.mutable_file()->set_size(static_cast<std::int64_t>(bytes.size()));
-    stream->Write(message);
-    message.set_chunk(bytes);
-    stream->Write(message);
-  }
-  stream->WritesDone();
-  v1::Dataset dataset;
-  v1::CreateDatasetResponse response;
-  while (stream->Read(&response)) {
-    if (response.has_dataset()) dataset = response.dataset();
-  }
-  const grpc::Status status = stream->Finish();
-  ASSERT_TRUE(status.ok()) << status.error_message();
+  const Made made = Send(*stream, message, files);
+  ASSERT_TRUE(made.status.ok()) << made.status.error_message();
+  const v1::Dataset& dataset = made.dataset;
   EXPECT_EQ(dataset.num_items(), 15);
   ASSERT_EQ(dataset.num_problems(), 1);
   EXPECT_THAT(dataset.problems(0).reason(), HasSubstr("12"));

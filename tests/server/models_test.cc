@@ -227,6 +227,9 @@ TEST_F(ModelsTest, BadUploadsSayWhatIsWrongAndLeaveNothing) {
     stream->Write(message);
     message.set_chunk("ten bytes!");
     stream->Write(message);
+    message.mutable_end()->set_files(1);
+    message.mutable_end()->set_bytes(10);
+    stream->Write(message);
     stream->WritesDone();
     expect(Finish(*stream), grpc::INVALID_ARGUMENT, "100 bytes were announced, 10 came");
   }

@@ -112,6 +112,7 @@ class ServerTest : public ::testing::Test {
     v1::UploadModelRequest message;
     *message.mutable_spec() = spec;
     stream->Write(message);
+    std::int64_t sent = 0;
     for (const auto& [name, bytes] : files) {
       message.mutable_file()->set_name(name);
       message.mutable_file()->set_size(static_cast<std::int64_t>(bytes.size()));
@@ -121,7 +122,11 @@ class ServerTest : public ::testing::Test {
         message.set_chunk(bytes.substr(at, kChunk));
         stream->Write(message);
       }
+      sent += static_cast<std::int64_t>(bytes.size());
     }
+    message.mutable_end()->set_files(static_cast<std::int64_t>(files.size()));
+    message.mutable_end()->set_bytes(sent);
+    stream->Write(message);
     stream->WritesDone();
     return Finish(*stream);
   }

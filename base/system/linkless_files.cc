@@ -7,8 +7,8 @@
 #include <cerrno>
 #include <string_view>
 
-#include "base/posix_file.h"
 #include "base/status.h"
+#include "base/system/posix_file.h"
 
 namespace zood {
 namespace {

@@ -1,4 +1,4 @@
-#include "base/posix_file.h"
+#include "base/system/posix_file.h"
 
 #include <sys/stat.h>
 
