@@ -4,16 +4,16 @@ include(CMakePackageConfigHelpers)
 # Headers that a room keeps to itself: they include what a package has not (oneDNN's headers,
 # generated files), or promise nothing. outside_test compiles every header that is installed.
 set(private_headers
-  image/decoders image/preprocess_plan
+  image/bmp image/decoders image/preprocess_plan
   checkpoint/caffe/blob checkpoint/pytorch/.* checkpoint/tensorflow/(open|proto|slice|strings|table.*|tensor_proto|v._reader)
   netdef/caffe/parameters netdef/caffe/schema
-  dataset/builder dataset/files dataset/formats/.*
+  dataset/builder dataset/files dataset/layout dataset/formats/.*
   graph/pick graph/window
-  engine/inference/.* engine/kernels/.* engine/training/.*
+  engine/inference/.* engine/kernels/.* engine/tape/.* engine/training/.*
   models/labels models/architectures/.* models/weights/(naming|weight_layout|weight_part)
   train/batch_source train/scorer train/stepper train/training_plan train/training_state
   train/input/augmentation_.*
-  store/limits store/migration store/new_.* store/store_directory
+  store/migration store/new_.*
   store/sqlite/.* store/packs/bytes store/packs/local_blob_store
   server/.* client/cli/.*)
 list(JOIN private_headers "|" private_headers)
