@@ -242,12 +242,14 @@ TEST(PublishedPyTorchTest, CifarResNet20) {
   const auto reader = Open(FileSystem::Native(), *path);
   ASSERT_TRUE(reader.ok()) << reader.status();
   EXPECT_EQ((*reader)->variables().size(), 97u);
-  const Tensor conv = *(*reader)->Read("conv1.weight");
-  EXPECT_EQ(conv.shape(), Shape({16, 3, 3, 3}));
-  EXPECT_EQ(Crc32(conv.bytes()), 0x43a08faeu);
-  const Tensor linear = *(*reader)->Read("linear.weight");
-  EXPECT_EQ(linear.shape(), Shape({10, 64}));
-  EXPECT_EQ(Crc32(linear.bytes()), 0x977bd7f6u);
+  const auto conv = (*reader)->Read("state_dict.module.conv1.weight");
+  ASSERT_TRUE(conv.ok()) << conv.status();
+  EXPECT_EQ(conv->shape(), Shape({16, 3, 3, 3}));
+  EXPECT_EQ(Crc32(conv->bytes()), 0x43a08faeu);
+  const auto linear = (*reader)->Read("state_dict.module.linear.weight");
+  ASSERT_TRUE(linear.ok()) << linear.status();
+  EXPECT_EQ(linear->shape(), Shape({10, 64}));
+  EXPECT_EQ(Crc32(linear->bytes()), 0x977bd7f6u);
 }
 
 TEST(PublishedPyTorchTest, EfficientNetLite0) {
@@ -256,12 +258,14 @@ TEST(PublishedPyTorchTest, EfficientNetLite0) {
   const auto reader = Open(FileSystem::Native(), *path);
   ASSERT_TRUE(reader.ok()) << reader.status();
   EXPECT_EQ((*reader)->variables().size(), 296u);
-  const Tensor fc = *(*reader)->Read("_fc.weight");
-  EXPECT_EQ(fc.shape(), Shape({1000, 1280}));
-  EXPECT_EQ(Crc32(fc.bytes()), 0x01530465u);
-  const Tensor variance = *(*reader)->Read("_bn1.running_var");
-  EXPECT_EQ(variance.shape(), Shape({1280}));
-  EXPECT_EQ(Crc32(variance.bytes()), 0x0a7958e4u);
+  const auto fc = (*reader)->Read("_fc.weight");
+  ASSERT_TRUE(fc.ok()) << fc.status();
+  EXPECT_EQ(fc->shape(), Shape({1000, 1280}));
+  EXPECT_EQ(Crc32(fc->bytes()), 0x01530465u);
+  const auto variance = (*reader)->Read("_bn1.running_var");
+  ASSERT_TRUE(variance.ok()) << variance.status();
+  EXPECT_EQ(variance->shape(), Shape({1280}));
+  EXPECT_EQ(Crc32(variance->bytes()), 0x0a7958e4u);
 }
 
 }  // namespace
