@@ -116,7 +116,6 @@ absl::StatusOr<FineTuner::Target> FineTuner::PublishPromoted(const Job& job, con
   served.tags["checkpoint"] = std::to_string(checkpoint);
   ZOOD_ASSIGN_OR_RETURN(const store::PublishedVersion published,
                         catalogue_.Publish(served, weights));
-  manager_.AliasesMoved(job.model);
   return Target{.version = published.version, .is_new = true};
 }
 
@@ -167,7 +166,6 @@ absl::StatusOr<FineTuner::Promoted> FineTuner::Promote(const std::string& id, st
       // Nobody but this call knows of it. Where it got an alias by being the first, it stays.
       if (target.is_new) {
         catalogue_.DeleteVersion(job.model, target.version, /*force=*/false).IgnoreError();
-        manager_.AliasesMoved(job.model);
       }
       return moved.status();
     }

@@ -182,7 +182,6 @@ absl::Status JobRun::Publish() {
   keeper_.Aside([&] { published = around_.catalogue.Publish(version, weights); });
   ZOOD_RETURN_IF_ERROR(Annotate(published.status(), "the result"));
   job_.history.result = VersionName{spec_.model, published->version, published->digest};
-  around_.manager.AliasesMoved(spec_.model);
   return keeper_.Keep(job_.history, std::nullopt, {});
 }
 

@@ -41,6 +41,7 @@ double Milliseconds(Clock::duration duration);
 absl::Status Busy(const std::string& message);
 bool IsBusy(const absl::Status& status);
 
+// From the first stage on: images are decoded, too, in this order.
 enum class Priority {
   kInteractive,
   // Evaluations: only when nothing interactive waits, in short batches. They take at most half of a

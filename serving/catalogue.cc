@@ -109,14 +109,37 @@ absl::StatusOr<ModelEntry> Catalogue::Find(const std::string& model) const {
   return found->second;
 }
 
+int Catalogue::AddListener(Listener listener) {
+  MutexLock lock(mutex_);
+  listeners_.emplace(next_listener_, std::move(listener));
+  return next_listener_++;
+}
+
+void Catalogue::RemoveListener(int id) {
+  MutexLock lock(mutex_);
+  listeners_.erase(id);
+}
+
+void Catalogue::Tell(const std::string& model) const {
+  std::map<int, Listener> listeners;
+  {
+    MutexLock lock(mutex_);
+    listeners = listeners_;
+  }
+  for (const auto& [id, listener] : listeners) listener(model);
+}
+
 absl::StatusOr<store::PublishedVersion> Catalogue::Publish(const store::NewVersion& version,
                                                            const TensorMap& weights,
                                                            const store::PublishCheck& check) {
   // Writing takes as long as it takes: other changes go on. Whichever change reads the store last
   // finds what all of them did.
   ZOOD_ASSIGN_OR_RETURN(store::PublishedVersion published, store_.Publish(version, weights, check));
-  MutexLock changing(changing_);
-  ZOOD_RETURN_IF_ERROR(Refresh(version.model));
+  {
+    MutexLock changing(changing_);
+    ZOOD_RETURN_IF_ERROR(Refresh(version.model));
+  }
+  Tell(version.model);
   return published;
 }
 
@@ -126,40 +149,58 @@ absl::StatusOr<store::BatchOutcome> Catalogue::Commit(const store::Batch& batch)
   if (outcome.published) models.insert(batch.publish->version.model);
   for (const store::AliasMove& move : outcome.moves) models.insert(move.model);
   for (const store::DeletedVersion& version : outcome.deleted) models.insert(version.model);
-  MutexLock changing(changing_);
-  for (const std::string& model : models) ZOOD_RETURN_IF_ERROR(Refresh(model));
+  {
+    MutexLock changing(changing_);
+    for (const std::string& model : models) ZOOD_RETURN_IF_ERROR(Refresh(model));
+  }
+  for (const std::string& model : models) Tell(model);
   return outcome;
 }
 
 absl::StatusOr<std::int64_t> Catalogue::SetAlias(const std::string& model, const std::string& alias,
                                                  std::int64_t version,
                                                  std::optional<std::int64_t> expected) {
-  MutexLock changing(changing_);
-  ZOOD_ASSIGN_OR_RETURN(const std::int64_t before,
-                        store_.SetAlias(model, alias, version, expected));
-  ZOOD_RETURN_IF_ERROR(Refresh(model));
+  std::int64_t before = 0;
+  {
+    MutexLock changing(changing_);
+    ZOOD_ASSIGN_OR_RETURN(before, store_.SetAlias(model, alias, version, expected));
+    ZOOD_RETURN_IF_ERROR(Refresh(model));
+  }
+  Tell(model);
   return before;
 }
 
 absl::StatusOr<std::int64_t> Catalogue::DeleteAlias(const std::string& model,
                                                     const std::string& alias,
                                                     std::optional<std::int64_t> expected) {
-  MutexLock changing(changing_);
-  ZOOD_ASSIGN_OR_RETURN(const std::int64_t before, store_.DeleteAlias(model, alias, expected));
-  ZOOD_RETURN_IF_ERROR(Refresh(model));
+  std::int64_t before = 0;
+  {
+    MutexLock changing(changing_);
+    ZOOD_ASSIGN_OR_RETURN(before, store_.DeleteAlias(model, alias, expected));
+    ZOOD_RETURN_IF_ERROR(Refresh(model));
+  }
+  Tell(model);
   return before;
 }
 
 absl::Status Catalogue::DeleteVersion(const std::string& model, std::int64_t version, bool force) {
-  MutexLock changing(changing_);
-  ZOOD_RETURN_IF_ERROR(store_.DeleteVersion(model, version, force));
-  return Refresh(model);
+  {
+    MutexLock changing(changing_);
+    ZOOD_RETURN_IF_ERROR(store_.DeleteVersion(model, version, force));
+    ZOOD_RETURN_IF_ERROR(Refresh(model));
+  }
+  Tell(model);
+  return absl::OkStatus();
 }
 
 absl::Status Catalogue::DeleteModel(const std::string& model) {
-  MutexLock changing(changing_);
-  ZOOD_RETURN_IF_ERROR(store_.DeleteModel(model));
-  return Refresh(model);
+  {
+    MutexLock changing(changing_);
+    ZOOD_RETURN_IF_ERROR(store_.DeleteModel(model));
+    ZOOD_RETURN_IF_ERROR(Refresh(model));
+  }
+  Tell(model);
+  return absl::OkStatus();
 }
 
 }  // namespace zood::serving

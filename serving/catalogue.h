@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -62,14 +63,22 @@ class Catalogue {
   absl::Status DeleteVersion(const std::string& model, std::int64_t version, bool force);
   absl::Status DeleteModel(const std::string& model);
 
+  // A listener is told, without a lock held, whenever a model's versions or aliases have changed,
+  // by whatever caller: after the copy here has, before the call that changed them returns. It is
+  // told nothing that begins after RemoveListener() has returned.
+  using Listener = std::function<void(const std::string& model)>;
+  int AddListener(Listener listener);
+  void RemoveListener(int id);
+
   store::Store& store() const { return store_; }
 
  private:
   using Snapshot = std::map<std::string, ModelEntry>;
 
   explicit Catalogue(store::Store& store) : store_(store) {}
-  // Reads one model, or all, again.
+  // Reads one model again.
   absl::Status Refresh(const std::string& model);
+  void Tell(const std::string& model) const;
   static absl::StatusOr<ModelEntry> ReadEntry(store::Store& store,
                                               const store::ModelSummary& summary);
 
@@ -78,6 +87,8 @@ class Catalogue {
   Mutex changing_;
   mutable Mutex mutex_;
   Snapshot models_ ABSL_GUARDED_BY(mutex_);
+  std::map<int, Listener> listeners_ ABSL_GUARDED_BY(mutex_);
+  int next_listener_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace zood::serving

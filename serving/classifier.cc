@@ -201,7 +201,8 @@ void Classifier::Call::Begin(absl::StatusOr<std::shared_ptr<Program>> program) {
     return Fail(status);
   }
   for (std::size_t i = 0; i < request_.images.size(); ++i) {
-    classifier_.decoders_.Post([self = shared_from_this(), i] { self->Prepare(i); });
+    classifier_.decoders_.Post([self = shared_from_this(), i] { self->Prepare(i); },
+                               static_cast<int>(request_.priority));
   }
 }
 
@@ -214,8 +215,9 @@ void Classifier::Call::Prepare(std::size_t index) {
   } else if (!image.ok()) {
     input = image.status();
   } else {
-    input = PrepareImage(*image, *servable_, classifier_.options_.image_limits,
-                         result_.images[index].prepare);
+    image::DecodeLimits limits = classifier_.options_.image_limits;
+    limits.still_wanted = [this] { return StillWanted(); };
+    input = PrepareImage(*image, *servable_, limits, result_.images[index].prepare);
   }
   if (input.ok()) {
     program_->queue().Push(std::make_unique<Task>(shared_from_this(), index, *std::move(input)),
@@ -223,7 +225,8 @@ void Classifier::Call::Prepare(std::size_t index) {
     return;
   }
   program_->queue().Release(1);
-  ImageUnanswered(index, input.status(), /*of_the_image=*/wanted.ok());
+  // It may have been given up in the midst of the decoding.
+  ImageUnanswered(index, input.status(), /*of_the_image=*/wanted.ok() && StillWanted().ok());
 }
 
 void Classifier::Call::Computed(std::size_t index, const absl::StatusOr<BatchOutput>& output,

@@ -34,11 +34,7 @@ absl::StatusOr<std::int64_t> ModelManager::SetAlias(const std::string& model,
     }
   }
   const absl::StatusOr<std::int64_t> before = catalogue_.SetAlias(model, alias, version, expected);
-  if (!before.ok()) {
-    if (loaded_here) UnloadIfUnwanted(key);
-    return before;
-  }
-  AliasesMoved(model);
+  if (!before.ok() && loaded_here) UnloadIfUnwanted(key);
   return before;
 }
 
@@ -58,15 +54,17 @@ void ModelManager::UnloadIfUnwanted(const Key& key) {
   Do(actions);
 }
 
-void ModelManager::AliasesMoved(const std::string& model) {
+void ModelManager::OnCatalogueChange(const std::string& model) {
   const absl::StatusOr<ModelEntry> entry = catalogue_.Find(model);
   Actions actions;
   {
     MutexLock lock(mutex_);
+    DropDeleted(model, actions);
     UpdateRoutes(model, actions);
     // What an alias in use names now is wanted, though no request has asked for it yet.
     for (const auto& [alias, version] : routes_) {
-      if (alias.first != model || !entry.ok() || shutting_down_) continue;
+      if (!options_.load_on_demand || shutting_down_ || !entry.ok()) break;
+      if (alias.first != model) continue;
       const auto moved = entry->aliases.find(alias.second);
       if (moved != entry->aliases.end() && moved->second != version &&
           FindAvailable({model, version}) != nullptr) {
@@ -76,6 +74,32 @@ void ModelManager::AliasesMoved(const std::string& model) {
   }
   Do(actions);
   observer_.OnModel(model);
+}
+
+bool ModelManager::Exists(const Key& key) const {
+  return catalogue_.Resolve({.model = key.first, .selector = std::to_string(key.second)}).ok();
+}
+
+void ModelManager::DropDeleted(const std::string& model, Actions& actions) {
+  std::vector<Key> deleted;
+  for (const auto& [key, entry] : entries_) {
+    if (key.first == model && !Exists(key)) deleted.push_back(key);
+  }
+  for (const Key& key : deleted) {
+    Entry& entry = entries_[key];
+    switch (entry.state) {
+      case VersionState::kFailed:
+        entries_.erase(key);
+        break;
+      case VersionState::kAvailable:
+        BeginUnloading(key, actions);
+        break;
+      case VersionState::kUnloaded:
+      case VersionState::kLoading:    // LoadNow() asks whether the version exists
+      case VersionState::kUnloading:  // goes by itself
+        break;
+    }
+  }
 }
 
 void ModelManager::UpdateRoutes(const std::string& model, Actions& actions) {

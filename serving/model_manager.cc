@@ -57,9 +57,14 @@ ModelManager::ModelManager(Catalogue& catalogue, VersionLoader& loader, Observer
       reaper_({.name = "zood-reaper", .threads = 1, .nice = options.loader_nice}),
       loaders_(
           {.name = "zood-loader", .threads = options.loader_threads, .nice = options.loader_nice}) {
+  listener_ =
+      catalogue_.AddListener([this](const std::string& model) { OnCatalogueChange(model); });
 }
 
-ModelManager::~ModelManager() { Shutdown(); }
+ModelManager::~ModelManager() {
+  catalogue_.RemoveListener(listener_);
+  Shutdown();
+}
 
 void ModelManager::Do(const Actions& actions) {
   for (const auto& action : actions) action();
@@ -217,13 +222,16 @@ void ModelManager::LoadNow(const Key& key) {
   {
     MutexLock lock(mutex_);
     Entry& entry = entries_[key];
+    // A version that was deleted meanwhile leaves nothing behind, whether it could still be read or
+    // not: the catalogue has told of the deletion already, or will.
+    const bool exists = Exists(key);
     absl::StatusOr<ServablePtr> result = nullptr;
     if (loaded.ok()) {
       entry.servable = Share(key, *std::move(loaded));
       entry.loaded_at_us = NowMicroseconds();
       result = entry.servable;
       SetState(key, entry, VersionState::kAvailable, actions);
-    } else if (shutting_down) {
+    } else if (shutting_down || !exists) {
       result = loaded.status();
       SetState(key, entry, VersionState::kUnloaded, actions);
     } else {
@@ -236,10 +244,10 @@ void ModelManager::LoadNow(const Key& key) {
     for (Ready& waiter : std::exchange(entry.waiters, {})) {
       actions.push_back([waiter = std::move(waiter), result] { waiter(result); });
     }
-    if (shutting_down) {
+    if (entry.state == VersionState::kUnloaded) {
       entries_.erase(key);
     } else if (loaded.ok()) {
-      if (entry.unload_when_loaded || shutting_down_) {
+      if (entry.unload_when_loaded || shutting_down_ || !exists) {
         BeginUnloading(key, actions);
       } else {
         UpdateRoutes(key.first, actions);

@@ -71,7 +71,8 @@ class ModelManager {
   using ServablePtr = std::shared_ptr<Servable>;
   using Ready = std::function<void(absl::StatusOr<ServablePtr>)>;
 
-  // All references outlive the manager.
+  // All references outlive the manager. It listens to `catalogue` as long as it lives: whoever
+  // changes a model there need not tell the manager.
   ModelManager(Catalogue& catalogue, VersionLoader& loader, Observer& observer,
                ModelManagerOptions options);
   // As Shutdown().
@@ -108,9 +109,6 @@ class ModelManager {
   absl::StatusOr<std::int64_t> SetAlias(const std::string& model, const std::string& alias,
                                         std::int64_t version, std::optional<std::int64_t> expected,
                                         Clock::time_point deadline);
-  // To be called after aliases of `model` moved by other ways (an import, a deletion).
-  void AliasesMoved(const std::string& model);
-
   // Versions that are not kUnloaded, sorted.
   std::vector<VersionStatus> Statuses() const;
   VersionStatus Status(const std::string& model, std::int64_t version) const;
@@ -155,6 +153,12 @@ class ModelManager {
   static absl::Status TooManyWait(const Key& key, const Entry& entry);
   void BeginLoading(const Key& key, Actions& actions) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void BeginUnloading(const Key& key, Actions& actions) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // The catalogue's word: versions or aliases of `model` changed. Routes follow the aliases, and a
+  // version that is no more goes from memory, or from the list of those that failed.
+  void OnCatalogueChange(const std::string& model);
+  void DropDeleted(const std::string& model, Actions& actions)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool Exists(const Key& key) const;
   // Points routes of `model` at available versions and unloads what nobody names any more.
   void UpdateRoutes(const std::string& model, Actions& actions)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -172,6 +176,7 @@ class ModelManager {
   VersionLoader& loader_;
   Observer& observer_;
   const ModelManagerOptions options_;
+  int listener_ = 0;  // of the catalogue
 
   mutable Mutex mutex_;
   CondVar changed_;

@@ -23,9 +23,9 @@ WorkerPool::~WorkerPool() {
   for (std::thread& thread : threads_) thread.join();
 }
 
-void WorkerPool::Post(std::function<void()> task) {
+void WorkerPool::Post(std::function<void()> task, int priority) {
   MutexLock lock(mutex_);
-  tasks_.push_back(std::move(task));
+  tasks_[priority].push_back(std::move(task));
   // Under the lock: whoever waits for the task's end may destroy the pool right after it.
   changed_.NotifyOne();
 }
@@ -38,8 +38,10 @@ void WorkerPool::Loop(const WorkerPoolOptions& options) {
       MutexLock lock(mutex_);
       while (tasks_.empty() && !stopping_) changed_.Wait(mutex_);
       if (tasks_.empty()) return;
-      task = std::move(tasks_.front());
-      tasks_.pop_front();
+      const auto first = tasks_.begin();
+      task = std::move(first->second.front());
+      first->second.pop_front();
+      if (first->second.empty()) tasks_.erase(first);
     }
     task();
   }

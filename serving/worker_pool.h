@@ -1,8 +1,10 @@
-// A fixed number of threads that run tasks in the order they come.
+// A fixed number of threads that run tasks: the most urgent first, those alike in the order they
+// come.
 #pragma once
 
 #include <deque>
 #include <functional>
+#include <map>
 #include <string>
 #include <thread>
 #include <vector>
@@ -27,14 +29,15 @@ class WorkerPool {
   WorkerPool(const WorkerPool&) = delete;
   WorkerPool& operator=(const WorkerPool&) = delete;
 
-  void Post(std::function<void()> task);
+  // A lower number is more urgent.
+  void Post(std::function<void()> task, int priority = 0);
 
  private:
   void Loop(const WorkerPoolOptions& options);
 
   Mutex mutex_;
   CondVar changed_;
-  std::deque<std::function<void()>> tasks_ ABSL_GUARDED_BY(mutex_);
+  std::map<int, std::deque<std::function<void()>>> tasks_ ABSL_GUARDED_BY(mutex_);
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::vector<std::thread> threads_;  // constant after construction
 };

@@ -77,7 +77,6 @@ absl::Status ModelsService::Import(
   ZOOD_ASSIGN_OR_RETURN(
       const serving::Imported imported,
       runtime_.importer().Import(files, request, progress, [&] { return context.IsCancelled(); }));
-  runtime_.manager().AliasesMoved(request.model);
   if (load) {
     writer.Write(Progress(v1::ImportProgress::LOADING, 0, 0));
     // An error is told by the version's state.

@@ -144,7 +144,6 @@ grpc::Status ModelsService::DeleteAlias(grpc::ServerContext*, const v1::DeleteAl
       request->model(), request->alias(),
       request->has_expected_version() ? std::optional(request->expected_version()) : std::nullopt);
   if (!before.ok()) return ToGrpc(before.status());
-  runtime_.manager().AliasesMoved(request->model());
   response->set_previous_version(*before);
   return grpc::Status::OK;
 }
@@ -169,7 +168,6 @@ grpc::Status ModelsService::DeleteVersion(grpc::ServerContext* context,
   const absl::Status status =
       runtime_.catalogue().DeleteVersion(request->model(), request->version(), request->force());
   if (!status.ok()) return ToGrpc(status);
-  runtime_.manager().AliasesMoved(request->model());
   return ToGrpc(
       runtime_.manager()
           .Unload(request->model(), request->version(), SteadyDeadline(context->deadline()))
@@ -182,7 +180,6 @@ grpc::Status ModelsService::DeleteModel(grpc::ServerContext* context,
   absl::Status status = CheckUnneeded(request->name(), 0);
   if (status.ok()) status = runtime_.catalogue().DeleteModel(request->name());
   if (!status.ok()) return ToGrpc(status);
-  runtime_.manager().AliasesMoved(request->name());
   for (const serving::VersionStatus& loaded : runtime_.manager().Statuses()) {
     if (loaded.model != request->name()) continue;
     const auto unloaded = runtime_.manager().Unload(loaded.model, loaded.version,

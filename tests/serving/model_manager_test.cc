@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <future>
@@ -264,11 +265,50 @@ TEST_F(ModelManagerTest, AnAliasStaysWhereItWasWhenTheNewVersionCannotBeLoaded) 
   EXPECT_EQ(*Ask("small"), 1);
 }
 
+// Loading and deleting a version at the same time, in every order: nothing stays behind.
+TEST_F(ModelManagerTest, AVersionThatIsDeletedWhileItIsLoadedLeavesNothing) {
+  const auto gone = [&](std::int64_t version) {
+    const auto deadline = Clock::now() + kLong;
+    while (Clock::now() < deadline) {
+      const auto statuses = manager_->Statuses();
+      if (std::ranges::none_of(statuses, [&](const auto& s) { return s.version == version; })) {
+        return true;
+      }
+      std::this_thread::yield();
+    }
+    return false;
+  };
+  Catalogue& catalogue = runtime_->catalogue();
+  for (int i = 0; i < 2; ++i) PublishFilled(catalogue, "small", SmallLeNet(11));
+  // Deleted before the loader reads it: it cannot be read any more.
+  held_->Hold("small@2");
+  std::promise<absl::Status> second;
+  manager_->Load("small", 2, [&](auto servable) { second.set_value(servable.status()); });
+  held_->WaitForLoads(1);
+  ASSERT_TRUE(catalogue.DeleteVersion("small", 2, /*force=*/true).ok());
+  held_->GoOn();
+  EXPECT_FALSE(second.get_future().get().ok());
+  EXPECT_TRUE(gone(2));
+  // Deleted when it has been loaded, by somebody who does not know the manager.
+  ASSERT_TRUE(manager_->LoadAndWait("small", 3, Clock::time_point::max()).ok());
+  ASSERT_TRUE(catalogue.DeleteVersion("small", 3, /*force=*/true).ok());
+  EXPECT_TRUE(gone(3));
+  // Loaded by a caller who found it just before it was deleted.
+  EXPECT_FALSE(manager_->LoadAndWait("small", 3, Clock::time_point::max()).ok());
+  EXPECT_TRUE(gone(3));
+  // Failed, then deleted.
+  held_->Fail("other", true);
+  EXPECT_FALSE(manager_->LoadAndWait("other", 1, Clock::time_point::max()).ok());
+  EXPECT_EQ(manager_->Status("other", 1).state, VersionState::kFailed);
+  ASSERT_TRUE(catalogue.DeleteModel("other").ok());
+  EXPECT_EQ(manager_->Status("other", 1).state, VersionState::kUnloaded);
+  EXPECT_TRUE(gone(1));
+}
+
 TEST_F(ModelManagerTest, APublishedAliasIsFollowedInTheBackground) {
   EXPECT_EQ(*Ask("small", "latest"), 1);
   held_->Hold("small@2");
   PublishFilled(runtime_->catalogue(), "small", SmallLeNet(11));
-  manager_->AliasesMoved("small");
   held_->WaitForLoads(2);
   EXPECT_EQ(*Ask("small", "latest"), 1);
   held_->GoOn();
