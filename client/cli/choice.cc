@@ -47,7 +47,7 @@ const FieldDescriptor* Find(const OneofDescriptor& oneof, std::string_view text)
   return count == 1 ? found : nullptr;
 }
 
-// Keeps the first complaint.
+// Keeps the first error.
 class FirstError : public google::protobuf::io::ErrorCollector {
  public:
   void AddError(int line, google::protobuf::io::ColumnNumber column,
@@ -117,6 +117,18 @@ absl::Status SetFloat(const std::string& name, float value, Message& message) {
   }
   message.GetReflection()->SetFloat(&message, field, value);
   return absl::OkStatus();
+}
+
+absl::Status SetField(const FieldDescriptor& field, const std::string& text, Message& message) {
+  if (field.cpp_type() == FieldDescriptor::CPPTYPE_STRING) {
+    message.GetReflection()->SetString(&message, &field, text);
+    return absl::OkStatus();
+  }
+  FirstError errors;  // in place of protobuf's log
+  google::protobuf::TextFormat::Parser parser;
+  parser.RecordErrorsTo(&errors);
+  if (parser.ParseFieldValueFromString(text, &field, &message)) return absl::OkStatus();
+  return InvalidArgument("'{}' is no {}", text, field.cpp_type_name());
 }
 
 absl::Status ParseMessage(const std::string& text, const std::string& where, Message& message) {

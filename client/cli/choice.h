@@ -10,8 +10,9 @@
 #include "absl/status/statusor.h"
 
 namespace google::protobuf {
+class FieldDescriptor;
 class Message;
-}
+}  // namespace google::protobuf
 
 namespace zood::client::cli {
 
@@ -30,6 +31,11 @@ google::protobuf::Message* Chosen(const std::string& oneof, google::protobuf::Me
 
 // Sets a float field by its name. InvalidArgument where the message has none of that name.
 absl::Status SetFloat(const std::string& field, float value, google::protobuf::Message& message);
+
+// Sets a field that is not repeated to what the text says: a string as it is, a number, true or
+// false. InvalidArgument for what is none of the field's type.
+absl::Status SetField(const google::protobuf::FieldDescriptor& field, const std::string& text,
+                      google::protobuf::Message& message);
 
 // Whole text as protobuf JSON (begins with '{') or text format. `where` is named in errors.
 absl::Status ParseMessage(const std::string& text, const std::string& where,

@@ -140,6 +140,10 @@ TEST(JobOptionsTest, SaysWhatIsWrong) {
   ExpectRefused("-b a --deadline soon", "2h");
   ExpectRefused("-b a --min-accuracy 90", "--min-accuracy");
   ExpectRefused("-b a --size big", "--size");
+  ExpectRefused("-b a --batch 1.5", "--batch: '1.5' is no int32");
+  ExpectRefused("-b a --seed -1", "--seed: '-1' is no uint64");
+  ExpectRefused("-b a --learning-rate fast", "--learning-rate");
+  ExpectRefused("-b a --batch 3 --batch 4", "--batch");
 }
 
 TEST(JobOptionsTest, ErrorsOfTheDaemonNameTheOption) {
