@@ -47,6 +47,7 @@ absl::StatusOr<std::unique_ptr<Runtime>> Runtime::Open(RuntimeOptions options,
                                                      r.scheduler_, r.budget_);
   r.manager_ = std::make_unique<serving::ModelManager>(*r.catalogue_, *r.loader_, observer,
                                                        r.options_.manager);
+  r.models_ = std::make_unique<serving::Models>(*r.catalogue_, *r.manager_, zoo);
   r.classifier_ =
       std::make_unique<serving::Classifier>(*r.manager_, observer, r.options_.classifier);
   r.importer_ =
@@ -56,6 +57,12 @@ absl::StatusOr<std::unique_ptr<Runtime>> Runtime::Open(RuntimeOptions options,
   if (jobs.events_dir.empty()) jobs.events_dir = r.options_.data_dir + "/events";
   ZOOD_ASSIGN_OR_RETURN(r.fine_tuner_, jobs::FineTuner::Open(*r.catalogue_, zoo, *r.manager_,
                                                              r.budget_, observer, std::move(jobs)));
+  r.models_->AddUsers(
+      {.of_version = [&jobs = *r.fine_tuner_](
+                         const std::string& model,
+                         std::int64_t version) { return jobs.JobsWith(model, version); },
+       .of_dataset = [&jobs = *r.fine_tuner_](
+                         const std::string& dataset) { return jobs.JobsWith(dataset); }});
   return runtime;
 }
 
@@ -63,7 +70,8 @@ absl::Status Runtime::LoadOnStart(const std::vector<std::string>& names) {
   std::vector<serving::ModelRef> refs;
   for (const std::string& name : names) {
     if (name == "all") {
-      for (const auto& [model, entry] : catalogue_->List()) refs.push_back({model, ""});
+      ZOOD_ASSIGN_OR_RETURN(const auto models, catalogue_->List());
+      for (const auto& [model, entry] : models) refs.push_back({model, ""});
       continue;
     }
     const std::size_t at = name.find('@');

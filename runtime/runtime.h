@@ -20,6 +20,7 @@
 #include "serving/import/importer.h"
 #include "serving/memory_budget.h"
 #include "serving/model_manager.h"
+#include "serving/models.h"
 #include "serving/observer.h"
 #include "serving/version_loader.h"
 #include "store/store.h"
@@ -67,6 +68,7 @@ class Runtime {
   const models::Zoo& zoo() const { return zoo_; }
   serving::Catalogue& catalogue() { return *catalogue_; }
   serving::ModelManager& manager() { return *manager_; }
+  serving::Models& models() { return *models_; }
   serving::Classifier& classifier() { return *classifier_; }
   serving::Importer& importer() { return *importer_; }
   serving::Datasets& datasets() { return *datasets_; }
@@ -93,6 +95,7 @@ class Runtime {
   serving::BatchScheduler scheduler_;
   std::unique_ptr<serving::StoreLoader> loader_;
   std::unique_ptr<serving::ModelManager> manager_;
+  std::unique_ptr<serving::Models> models_;
   std::unique_ptr<serving::Classifier> classifier_;
   std::unique_ptr<serving::Importer> importer_;
   std::unique_ptr<serving::Datasets> datasets_;

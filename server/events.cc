@@ -13,7 +13,9 @@ void Events::Watch(runtime::Runtime& runtime, grpc::HealthCheckServiceInterface&
     health_ = &health;
     health_->SetServingStatus("", false);
   }
-  for (const auto& [model, entry] : runtime.catalogue().List()) UpdateHealth(model);
+  if (const auto models = runtime.catalogue().List(); models.ok()) {
+    for (const auto& [model, entry] : *models) UpdateHealth(model);
+  }
   UpdateHealth("");
 }
 

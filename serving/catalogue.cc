@@ -3,7 +3,6 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <set>
 #include <utility>
 
 #include "base/status.h"
@@ -42,46 +41,94 @@ absl::StatusOr<Resolved> ResolveIn(const std::string& model, const ModelEntry& e
   return Resolved{.version = found->second, .alias = alias};
 }
 
-}  // namespace
-
-absl::StatusOr<std::unique_ptr<Catalogue>> Catalogue::Open(store::Store& store) {
-  std::unique_ptr<Catalogue> catalogue(new Catalogue(store));
-  ZOOD_ASSIGN_OR_RETURN(const auto summaries, store.ListModels());
-  MutexLock lock(catalogue->mutex_);
-  for (const store::ModelSummary& summary : summaries) {
-    ZOOD_ASSIGN_OR_RETURN(catalogue->models_[summary.name], ReadEntry(store, summary));
+absl::StatusOr<std::optional<ModelEntry>> ReadModel(store::Store& store, const std::string& model) {
+  const auto versions = store.ListVersions(model);  // one transaction: aliases and versions agree
+  if (absl::IsNotFound(versions.status()) || (versions.ok() && versions->empty())) {
+    return std::nullopt;
   }
-  return catalogue;
-}
-
-absl::StatusOr<ModelEntry> Catalogue::ReadEntry(store::Store& store,
-                                                const store::ModelSummary& summary) {
-  ModelEntry entry{.versions = {}, .aliases = summary.aliases};
-  ZOOD_ASSIGN_OR_RETURN(const auto versions, store.ListVersions(summary.name));
-  for (const store::VersionSummary& version : versions) entry.versions.push_back(version.version);
+  ZOOD_RETURN_IF_ERROR(versions.status());
+  ModelEntry entry;
+  for (const store::VersionSummary& version : *versions) {
+    entry.versions.push_back(version.version);
+    for (const std::string& alias : version.aliases) entry.aliases[alias] = version.version;
+  }
   std::ranges::sort(entry.versions);
   return entry;
 }
 
-absl::Status Catalogue::Refresh(const std::string& model) {
-  ZOOD_ASSIGN_OR_RETURN(const auto summaries, store_.ListModels());
-  const auto found = std::ranges::find(summaries, model, &store::ModelSummary::name);
-  if (found == summaries.end()) {
+absl::Status Unread(const std::string& model) {
+  return Unavailable("the versions of '{}' could not be read from the store; try again in a moment",
+                     model);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Catalogue>> Catalogue::Open(store::Store& store, Reader reader) {
+  if (!reader) reader = [&store](const std::string& model) { return ReadModel(store, model); };
+  std::unique_ptr<Catalogue> catalogue(new Catalogue(store, std::move(reader)));
+  // Listening before reading: what changes in between is read twice, not missed.
+  catalogue->changes_ = store.Listen([c = catalogue.get()](const store::Changes& changes) {
+    for (const std::string& model : changes.models) c->Refresh(model).IgnoreError();
+  });
+  ZOOD_ASSIGN_OR_RETURN(const auto summaries, store.ListModels());
+  for (const store::ModelSummary& summary : summaries) {
+    ZOOD_RETURN_IF_ERROR(catalogue->Refresh(summary.name));
+  }
+  return catalogue;
+}
+
+absl::Status Catalogue::Refresh(const std::string& model) const {
+  absl::Status status;
+  {
+    MutexLock refreshing(refreshing_);
+    absl::StatusOr<std::optional<ModelEntry>> entry = reader_(model);
+    status = entry.status();
     MutexLock lock(mutex_);
     models_.erase(model);
-    return absl::OkStatus();
+    if (!entry.ok()) {
+      unread_.insert(model);
+    } else {
+      unread_.erase(model);
+      if (*entry) models_.emplace(model, **std::move(entry));
+    }
   }
-  ZOOD_ASSIGN_OR_RETURN(ModelEntry entry, ReadEntry(store_, *found));
-  MutexLock lock(mutex_);
-  models_[model] = std::move(entry);
+  std::vector<std::shared_ptr<const Listener>> listeners;
+  {
+    MutexLock lock(mutex_);
+    std::erase_if(listeners_, [](const auto& listener) { return listener.expired(); });
+    for (const auto& listener : listeners_) listeners.push_back(listener.lock());
+  }
+  for (const auto& listener : listeners) {
+    if (listener != nullptr) (*listener)(model);
+  }
+  return status;
+}
+
+absl::Status Catalogue::ReadUnread(const std::string& model) const {
+  std::set<std::string> unread;
+  {
+    MutexLock lock(mutex_);
+    if (unread_.empty()) return absl::OkStatus();
+    if (model.empty()) {
+      unread = unread_;
+    } else if (unread_.contains(model)) {
+      unread.insert(model);
+    }
+  }
+  for (const std::string& name : unread) {
+    ZOOD_RETURN_IF_ERROR(
+        Annotate(Refresh(name), fmt::format("reading the versions of '{}'", name)));
+  }
   return absl::OkStatus();
 }
 
 absl::StatusOr<Resolved> Catalogue::Resolve(const ModelRef& ref) const {
   if (ref.model.empty()) return InvalidArgument("the request names no model");
   ZOOD_ASSIGN_OR_RETURN(const store::Selector selector, store::ParseSelector(ref.selector));
+  ZOOD_RETURN_IF_ERROR(ReadUnread(ref.model));
   MutexLock lock(mutex_);
   const auto found = models_.find(ref.model);
+  if (found == models_.end() && unread_.contains(ref.model)) return Unread(ref.model);
   if (found == models_.end()) {
     std::vector<std::string> names;
     for (const auto& [name, entry] : models_) {
@@ -97,110 +144,31 @@ absl::StatusOr<Resolved> Catalogue::Resolve(const ModelRef& ref) const {
   return ResolveIn(ref.model, found->second, selector);
 }
 
-std::map<std::string, ModelEntry> Catalogue::List() const {
+absl::StatusOr<std::map<std::string, ModelEntry>> Catalogue::List() const {
+  ZOOD_RETURN_IF_ERROR(ReadUnread(""));
   MutexLock lock(mutex_);
+  if (!unread_.empty()) return Unread(*unread_.begin());
   return models_;
 }
 
 absl::StatusOr<ModelEntry> Catalogue::Find(const std::string& model) const {
+  ZOOD_RETURN_IF_ERROR(ReadUnread(model));
+  return Peek(model);
+}
+
+absl::StatusOr<ModelEntry> Catalogue::Peek(const std::string& model) const {
   MutexLock lock(mutex_);
   const auto found = models_.find(model);
-  if (found == models_.end()) return NotFound("there is no model '{}'", model);
-  return found->second;
+  if (found != models_.end()) return found->second;
+  if (unread_.contains(model)) return Unread(model);
+  return NotFound("there is no model '{}'", model);
 }
 
-int Catalogue::AddListener(Listener listener) {
+std::shared_ptr<const Catalogue::Listener> Catalogue::Listen(Listener listener) {
+  auto handle = std::make_shared<const Listener>(std::move(listener));
   MutexLock lock(mutex_);
-  listeners_.emplace(next_listener_, std::move(listener));
-  return next_listener_++;
-}
-
-void Catalogue::RemoveListener(int id) {
-  MutexLock lock(mutex_);
-  listeners_.erase(id);
-}
-
-void Catalogue::Tell(const std::string& model) const {
-  std::map<int, Listener> listeners;
-  {
-    MutexLock lock(mutex_);
-    listeners = listeners_;
-  }
-  for (const auto& [id, listener] : listeners) listener(model);
-}
-
-absl::StatusOr<store::PublishedVersion> Catalogue::Publish(const store::NewVersion& version,
-                                                           const TensorMap& weights,
-                                                           const store::PublishCheck& check) {
-  // Writing takes as long as it takes: other changes go on. Whichever change reads the store last
-  // finds what all of them did.
-  ZOOD_ASSIGN_OR_RETURN(store::PublishedVersion published, store_.Publish(version, weights, check));
-  {
-    MutexLock changing(changing_);
-    ZOOD_RETURN_IF_ERROR(Refresh(version.model));
-  }
-  Tell(version.model);
-  return published;
-}
-
-absl::StatusOr<store::BatchOutcome> Catalogue::Commit(const store::Batch& batch) {
-  ZOOD_ASSIGN_OR_RETURN(store::BatchOutcome outcome, store_.Commit(batch));
-  std::set<std::string> models;
-  if (outcome.published) models.insert(batch.publish->version.model);
-  for (const store::AliasMove& move : outcome.moves) models.insert(move.model);
-  for (const store::DeletedVersion& version : outcome.deleted) models.insert(version.model);
-  {
-    MutexLock changing(changing_);
-    for (const std::string& model : models) ZOOD_RETURN_IF_ERROR(Refresh(model));
-  }
-  for (const std::string& model : models) Tell(model);
-  return outcome;
-}
-
-absl::StatusOr<std::int64_t> Catalogue::SetAlias(const std::string& model, const std::string& alias,
-                                                 std::int64_t version,
-                                                 std::optional<std::int64_t> expected) {
-  std::int64_t before = 0;
-  {
-    MutexLock changing(changing_);
-    ZOOD_ASSIGN_OR_RETURN(before, store_.SetAlias(model, alias, version, expected));
-    ZOOD_RETURN_IF_ERROR(Refresh(model));
-  }
-  Tell(model);
-  return before;
-}
-
-absl::StatusOr<std::int64_t> Catalogue::DeleteAlias(const std::string& model,
-                                                    const std::string& alias,
-                                                    std::optional<std::int64_t> expected) {
-  std::int64_t before = 0;
-  {
-    MutexLock changing(changing_);
-    ZOOD_ASSIGN_OR_RETURN(before, store_.DeleteAlias(model, alias, expected));
-    ZOOD_RETURN_IF_ERROR(Refresh(model));
-  }
-  Tell(model);
-  return before;
-}
-
-absl::Status Catalogue::DeleteVersion(const std::string& model, std::int64_t version, bool force) {
-  {
-    MutexLock changing(changing_);
-    ZOOD_RETURN_IF_ERROR(store_.DeleteVersion(model, version, force));
-    ZOOD_RETURN_IF_ERROR(Refresh(model));
-  }
-  Tell(model);
-  return absl::OkStatus();
-}
-
-absl::Status Catalogue::DeleteModel(const std::string& model) {
-  {
-    MutexLock changing(changing_);
-    ZOOD_RETURN_IF_ERROR(store_.DeleteModel(model));
-    ZOOD_RETURN_IF_ERROR(Refresh(model));
-  }
-  Tell(model);
-  return absl::OkStatus();
+  listeners_.push_back(handle);
+  return handle;
 }
 
 }  // namespace zood::serving

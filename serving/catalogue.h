@@ -1,9 +1,10 @@
-// The store as the daemon sees it: what exists, answered from memory, and every change.
+// The versions and aliases of all models, answered from memory.
 //
 // Requests resolve their model and alias here. They never wait for the store: a publish that
-// writes half a gigabyte may hold it for seconds. All changes of the process go through this
-// class, and no other process can have the store open, so the copy is never stale: what a call
-// changed is in it when the call returns.
+// writes half a gigabyte may hold it for seconds. The copy follows the store's own word (see
+// store::Store::Listen()), so a change by whatever caller is in it when the call that made it
+// returns. Where the store cannot be read at that moment, the model counts as unread: nothing is
+// answered from the old copy, and the next question about the model reads it again.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +12,9 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -43,52 +46,67 @@ struct Resolved {
 // Thread-safe.
 class Catalogue {
  public:
-  // Reads what there is. `store` outlives the catalogue.
-  static absl::StatusOr<std::unique_ptr<Catalogue>> Open(store::Store& store);
+  // What the store says of a model now; nullopt when there is no such model.
+  using Reader = std::function<absl::StatusOr<std::optional<ModelEntry>>(const std::string& model)>;
 
-  // NotFound, saying what there is. Touches memory only.
+  // Reads what there is. `store` outlives the catalogue, and nothing changes it while the catalogue
+  // is destroyed. `reader` replaces the store's own answer, for tests.
+  static absl::StatusOr<std::unique_ptr<Catalogue>> Open(store::Store& store, Reader reader = {});
+
+  // NotFound, saying what there is. Like List() and Find(), they touch memory only, but for models
+  // that count as unread: those are read again, and an error of the store is the error here.
   absl::StatusOr<Resolved> Resolve(const ModelRef& ref) const;
-  std::map<std::string, ModelEntry> List() const;
   absl::StatusOr<ModelEntry> Find(const std::string& model) const;
+  absl::StatusOr<std::map<std::string, ModelEntry>> List() const;
+  // Never reads the store and tells nobody, so it may be called under a listener's own lock.
+  // Unavailable while the model counts as unread.
+  absl::StatusOr<ModelEntry> Peek(const std::string& model) const;
 
-  // Changes; see store::Store for their errors.
-  absl::StatusOr<store::PublishedVersion> Publish(const store::NewVersion& version,
-                                                  const TensorMap& weights,
-                                                  const store::PublishCheck& check = {});
-  absl::StatusOr<std::int64_t> SetAlias(const std::string& model, const std::string& alias,
-                                        std::int64_t version, std::optional<std::int64_t> expected);
-  absl::StatusOr<std::int64_t> DeleteAlias(const std::string& model, const std::string& alias,
-                                           std::optional<std::int64_t> expected);
-  absl::StatusOr<store::BatchOutcome> Commit(const store::Batch& batch);
-  absl::Status DeleteVersion(const std::string& model, std::int64_t version, bool force);
-  absl::Status DeleteModel(const std::string& model);
-
-  // A listener is told, without a lock held, whenever a model's versions or aliases have changed,
-  // by whatever caller: after the copy here has, before the call that changed them returns. It is
-  // told nothing that begins after RemoveListener() has returned.
+  // Called, without a lock held, whenever a model's versions or aliases have changed: after the
+  // copy here has, before the call that changed them returns. It stops with the returned handle,
+  // which goes when nothing changes the store any more.
   using Listener = std::function<void(const std::string& model)>;
-  int AddListener(Listener listener);
-  void RemoveListener(int id);
+  [[nodiscard]] std::shared_ptr<const Listener> Listen(Listener listener);
 
+  // Where changes are made.
   store::Store& store() const { return store_; }
 
- private:
-  using Snapshot = std::map<std::string, ModelEntry>;
+  // Short forms of changes; see store::Store.
+  auto Publish(const store::NewVersion& version, const TensorMap& weights,
+               const store::PublishCheck& check = {}) {
+    return store_.Publish(version, weights, check);
+  }
+  auto Commit(const store::Batch& batch) { return store_.Commit(batch); }
+  auto SetAlias(const std::string& model, const std::string& alias, std::int64_t version,
+                std::optional<std::int64_t> expected) {
+    return store_.SetAlias(model, alias, version, expected);
+  }
+  auto DeleteAlias(const std::string& model, const std::string& alias,
+                   std::optional<std::int64_t> expected) {
+    return store_.DeleteAlias(model, alias, expected);
+  }
+  auto DeleteVersion(const std::string& model, std::int64_t version, bool force) {
+    return store_.DeleteVersion(model, version, force);
+  }
+  auto DeleteModel(const std::string& model) { return store_.DeleteModel(model); }
 
-  explicit Catalogue(store::Store& store) : store_(store) {}
-  // Reads one model again.
-  absl::Status Refresh(const std::string& model);
-  void Tell(const std::string& model) const;
-  static absl::StatusOr<ModelEntry> ReadEntry(store::Store& store,
-                                              const store::ModelSummary& summary);
+ private:
+  Catalogue(store::Store& store, Reader reader) : store_(store), reader_(std::move(reader)) {}
+  // Reads one model again, or marks it as unread, and tells the listeners.
+  absl::Status Refresh(const std::string& model) const;
+  // Refreshes the model if it counts as unread; empty: all that do.
+  absl::Status ReadUnread(const std::string& model) const;
 
   store::Store& store_;
-  // One refresh at a time, and the short changes with it; taken before mutex_.
-  Mutex changing_;
+  const Reader reader_;
+  // Held while a model is read and its copy replaced: whoever reads last has seen all changes.
+  // Taken before mutex_.
+  mutable Mutex refreshing_;
   mutable Mutex mutex_;
-  Snapshot models_ ABSL_GUARDED_BY(mutex_);
-  std::map<int, Listener> listeners_ ABSL_GUARDED_BY(mutex_);
-  int next_listener_ ABSL_GUARDED_BY(mutex_) = 0;
+  mutable std::map<std::string, ModelEntry> models_ ABSL_GUARDED_BY(mutex_);
+  mutable std::set<std::string> unread_ ABSL_GUARDED_BY(mutex_);
+  mutable std::vector<std::weak_ptr<const Listener>> listeners_ ABSL_GUARDED_BY(mutex_);
+  std::shared_ptr<const store::Listener> changes_;  // last: it uses what stands above
 };
 
 }  // namespace zood::serving

@@ -33,7 +33,8 @@ absl::StatusOr<std::int64_t> ModelManager::SetAlias(const std::string& model,
       return loaded;
     }
   }
-  const absl::StatusOr<std::int64_t> before = catalogue_.SetAlias(model, alias, version, expected);
+  const absl::StatusOr<std::int64_t> before =
+      catalogue_.store().SetAlias(model, alias, version, expected);
   if (!before.ok() && loaded_here) UnloadIfUnwanted(key);
   return before;
 }
@@ -55,12 +56,12 @@ void ModelManager::UnloadIfUnwanted(const Key& key) {
 }
 
 void ModelManager::OnCatalogueChange(const std::string& model) {
-  const absl::StatusOr<ModelEntry> entry = catalogue_.Find(model);
   Actions actions;
   {
     MutexLock lock(mutex_);
     DropDeleted(model, actions);
     UpdateRoutes(model, actions);
+    const absl::StatusOr<ModelEntry> entry = catalogue_.Peek(model);
     // What an alias in use names now is wanted, though no request has asked for it yet.
     for (const auto& [alias, version] : routes_) {
       if (!options_.load_on_demand || shutting_down_ || !entry.ok()) break;
@@ -77,7 +78,10 @@ void ModelManager::OnCatalogueChange(const std::string& model) {
 }
 
 bool ModelManager::Exists(const Key& key) const {
-  return catalogue_.Resolve({.model = key.first, .selector = std::to_string(key.second)}).ok();
+  const absl::StatusOr<ModelEntry> entry = catalogue_.Peek(key.first);
+  // What cannot be read now is told again once it can.
+  if (!entry.ok()) return !absl::IsNotFound(entry.status());
+  return std::ranges::binary_search(entry->versions, key.second);
 }
 
 void ModelManager::DropDeleted(const std::string& model, Actions& actions) {
@@ -103,7 +107,8 @@ void ModelManager::DropDeleted(const std::string& model, Actions& actions) {
 }
 
 void ModelManager::UpdateRoutes(const std::string& model, Actions& actions) {
-  const absl::StatusOr<ModelEntry> entry = catalogue_.Find(model);
+  const absl::StatusOr<ModelEntry> entry = catalogue_.Peek(model);
+  if (!entry.ok() && !absl::IsNotFound(entry.status())) return;  // told again once it can be read
   const std::map<std::string, std::int64_t> aliases =
       entry.ok() ? entry->aliases : std::map<std::string, std::int64_t>();
   std::set<std::int64_t> left;  // by a route, now

@@ -57,12 +57,11 @@ ModelManager::ModelManager(Catalogue& catalogue, VersionLoader& loader, Observer
       reaper_({.name = "zood-reaper", .threads = 1, .nice = options.loader_nice}),
       loaders_(
           {.name = "zood-loader", .threads = options.loader_threads, .nice = options.loader_nice}) {
-  listener_ =
-      catalogue_.AddListener([this](const std::string& model) { OnCatalogueChange(model); });
+  changes_ = catalogue_.Listen([this](const std::string& model) { OnCatalogueChange(model); });
 }
 
 ModelManager::~ModelManager() {
-  catalogue_.RemoveListener(listener_);
+  changes_.reset();
   Shutdown();
 }
 

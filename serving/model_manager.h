@@ -176,7 +176,6 @@ class ModelManager {
   VersionLoader& loader_;
   Observer& observer_;
   const ModelManagerOptions options_;
-  int listener_ = 0;  // of the catalogue
 
   mutable Mutex mutex_;
   CondVar changed_;
@@ -186,9 +185,10 @@ class ModelManager {
   std::int64_t loadings_ ABSL_GUARDED_BY(mutex_) = 0;  // begun so far
   bool shutting_down_ ABSL_GUARDED_BY(mutex_) = false;
 
-  // Last: their threads use what stands above.
+  // Last: they use what stands above.
   WorkerPool reaper_;
   WorkerPool loaders_;
+  std::shared_ptr<const Catalogue::Listener> changes_;
 };
 
 }  // namespace zood::serving

@@ -1,6 +1,6 @@
 #include "server/zood_v1/datasets_service.h"
 
-#include <fmt/ranges.h>
+#include <fmt/format.h>
 #include <google/protobuf/util/time_util.h>
 
 #include <algorithm>
@@ -239,17 +239,7 @@ grpc::Status DatasetsService::ListDatasetItems(grpc::ServerContext*,
 grpc::Status DatasetsService::DeleteDataset(grpc::ServerContext*,
                                             const v1::DeleteDatasetRequest* request,
                                             v1::DeleteDatasetResponse*) {
-  const auto remove = [&]() -> absl::Status {
-    ZOOD_ASSIGN_OR_RETURN(const std::vector<std::string> jobs,
-                          runtime_.fine_tuner().JobsWith(request->name()));
-    if (!jobs.empty() && !request->force()) {
-      return FailedPrecondition(
-          "the dataset '{}' is needed by {}: cancel what needs it, or use force", request->name(),
-          fmt::join(jobs, ", "));
-    }
-    return runtime_.catalogue().store().DeleteDataset(request->name());
-  };
-  return ToGrpc(remove());
+  return ToGrpc(runtime_.models().DeleteDataset(request->name(), request->force()));
 }
 
 }  // namespace zood::server

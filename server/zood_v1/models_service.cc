@@ -1,9 +1,6 @@
 #include "server/zood_v1/models_service.h"
 
-#include <fmt/ranges.h>
-
-#include <algorithm>
-#include <set>
+#include <optional>
 #include <utility>
 
 #include "base/status.h"
@@ -34,84 +31,83 @@ grpc::Status ModelsService::ListArchitectures(grpc::ServerContext*,
   return grpc::Status::OK;
 }
 
-v1::Model ModelsService::Describe(const std::string& name, const serving::ModelEntry& entry) {
+namespace {
+
+v1::Model ToModel(const serving::ModelDescription& description) {
   v1::Model model;
-  model.set_name(name);
-  model.set_num_versions(static_cast<std::int64_t>(entry.versions.size()));
-  for (const auto& [alias, version] : entry.aliases) (*model.mutable_aliases())[alias] = version;
-  for (const serving::VersionStatus& status : runtime_.manager().Statuses()) {
-    if (status.model == name) ToProto(status, model.add_loaded());
+  model.set_name(description.name);
+  model.set_num_versions(static_cast<std::int64_t>(description.entry.versions.size()));
+  for (const auto& [alias, version] : description.entry.aliases) {
+    (*model.mutable_aliases())[alias] = version;
+  }
+  for (const serving::VersionStatus& status : description.loaded) {
+    ToProto(status, model.add_loaded());
   }
   return model;
 }
 
+std::optional<std::int64_t> Expected(const auto& request) {
+  if (!request.has_expected_version()) return std::nullopt;
+  return request.expected_version();
+}
+
+}  // namespace
+
 grpc::Status ModelsService::ListModels(grpc::ServerContext*, const v1::ListModelsRequest*,
                                        v1::ListModelsResponse* response) {
-  for (const auto& [name, entry] : runtime_.catalogue().List()) {
-    *response->add_models() = Describe(name, entry);
-  }
+  const auto models = runtime_.models().List();
+  if (!models.ok()) return ToGrpc(models.status());
+  for (const serving::ModelDescription& model : *models) *response->add_models() = ToModel(model);
   return grpc::Status::OK;
 }
 
 grpc::Status ModelsService::GetModel(grpc::ServerContext*, const v1::GetModelRequest* request,
                                      v1::Model* response) {
-  const auto entry = runtime_.catalogue().Find(request->name());
-  if (!entry.ok()) return ToGrpc(entry.status());
-  *response = Describe(request->name(), *entry);
-  return grpc::Status::OK;
+  const auto model = runtime_.models().Get(request->name());
+  if (model.ok()) *response = ToModel(*model);
+  return ToGrpc(model.status());
 }
 
 grpc::Status ModelsService::ListVersions(grpc::ServerContext*,
                                          const v1::ListVersionsRequest* request,
                                          v1::ListVersionsResponse* response) {
-  const auto entry = runtime_.catalogue().Find(request->model());
-  if (!entry.ok()) return ToGrpc(entry.status());
-  auto versions = runtime_.catalogue().store().ListVersions(request->model());
+  const auto versions = runtime_.models().Versions(request->model());
   if (!versions.ok()) return ToGrpc(versions.status());
-  std::ranges::sort(*versions, std::greater(), &store::VersionSummary::version);
-  for (const store::VersionSummary& summary : *versions) {
+  for (const auto& [summary, status] : *versions) {
     v1::Version* version = response->add_versions();
-    store::VersionManifest manifest{.model = request->model(),
-                                    .version = summary.version,
-                                    .kind = summary.kind,
-                                    .digest = summary.digest,
-                                    .created_at_us = summary.created_at_us};
-    ToProto(manifest, version);
+    ToProto(store::VersionManifest{.model = request->model(),
+                                   .version = summary.version,
+                                   .kind = summary.kind,
+                                   .digest = summary.digest,
+                                   .created_at_us = summary.created_at_us},
+            version);
     version->set_num_tensors(summary.tensors);
     version->set_bytes(static_cast<std::int64_t>(summary.bytes));
     version->mutable_aliases()->Add(summary.aliases.begin(), summary.aliases.end());
     version->set_build(summary.build);
     version->set_note(summary.note);
-    ToProto(runtime_.manager().Status(request->model(), summary.version),
-            version->mutable_status());
+    ToProto(status, version->mutable_status());
   }
   return grpc::Status::OK;
 }
 
 absl::StatusOr<v1::Version> ModelsService::Describe(const std::string& model,
                                                     const std::string& selector) {
-  ZOOD_ASSIGN_OR_RETURN(const serving::Resolved resolved,
-                        runtime_.catalogue().Resolve({model, selector}));
-  ZOOD_ASSIGN_OR_RETURN(
-      const store::VersionManifest manifest,
-      runtime_.catalogue().store().GetVersion(model, std::to_string(resolved.version)));
+  ZOOD_ASSIGN_OR_RETURN(const serving::VersionDescription description,
+                        runtime_.models().Describe({model, selector}));
   v1::Version version;
-  ToProto(manifest, &version);
-  ZOOD_ASSIGN_OR_RETURN(const serving::ModelEntry entry, runtime_.catalogue().Find(model));
-  for (const auto& [alias, named] : entry.aliases) {
-    if (named == manifest.version) version.add_aliases(alias);
-  }
-  ToProto(runtime_.manager().Status(model, manifest.version), version.mutable_status());
+  ToProto(description.manifest, &version);
+  version.mutable_aliases()->Add(description.aliases.begin(), description.aliases.end());
+  ToProto(description.status, version.mutable_status());
   // A network that this build does not know has no shape to tell of; the rest is still true.
-  const auto network = netdef::BuildNetwork(manifest.network, runtime_.zoo());
-  if (!network.ok()) return version;
-  const std::shared_ptr<const graph::Graph>& graph = (*network)->graph();
+  if (description.network == nullptr) return version;
+  const std::shared_ptr<const graph::Graph>& graph = description.network->graph();
   const Shape& input = graph->input_shape();
   version.set_height(static_cast<std::int32_t>(input[1]));
   version.set_width(static_cast<std::int32_t>(input[2]));
   version.set_channels(static_cast<std::int32_t>(input[3]));
-  version.set_num_classes((*network)->num_classes());
-  version.set_output_kind(ToProto((*network)->output_kind()));
+  version.set_num_classes(description.network->num_classes());
+  version.set_output_kind(ToProto(description.network->output_kind()));
   for (const auto& [name, node] : graph->end_points()) version.add_end_points(name);
   return version;
 }
@@ -121,72 +117,40 @@ grpc::Status ModelsService::GetVersion(grpc::ServerContext*, const v1::GetVersio
   const auto ref = ToModelRef(request->model());
   if (!ref.ok()) return ToGrpc(ref.status());
   auto version = Describe(ref->model, ref->selector);
-  if (!version.ok()) return ToGrpc(version.status());
-  *response = *std::move(version);
-  return grpc::Status::OK;
+  if (version.ok()) *response = *std::move(version);
+  return ToGrpc(version.status());
 }
 
 grpc::Status ModelsService::SetAlias(grpc::ServerContext* context,
                                      const v1::SetAliasRequest* request,
                                      v1::SetAliasResponse* response) {
-  const auto before = runtime_.manager().SetAlias(
-      request->model(), request->alias(), request->version(),
-      request->has_expected_version() ? std::optional(request->expected_version()) : std::nullopt,
-      SteadyDeadline(context->deadline()));
-  if (!before.ok()) return ToGrpc(before.status());
-  response->set_previous_version(*before);
-  return grpc::Status::OK;
+  const auto before =
+      runtime_.models().SetAlias(request->model(), request->alias(), request->version(),
+                                 Expected(*request), SteadyDeadline(context->deadline()));
+  if (before.ok()) response->set_previous_version(*before);
+  return ToGrpc(before.status());
 }
 
 grpc::Status ModelsService::DeleteAlias(grpc::ServerContext*, const v1::DeleteAliasRequest* request,
                                         v1::DeleteAliasResponse* response) {
-  const auto before = runtime_.catalogue().DeleteAlias(
-      request->model(), request->alias(),
-      request->has_expected_version() ? std::optional(request->expected_version()) : std::nullopt);
-  if (!before.ok()) return ToGrpc(before.status());
-  response->set_previous_version(*before);
-  return grpc::Status::OK;
-}
-
-absl::Status ModelsService::CheckUnneeded(const std::string& model, std::int64_t version) {
-  ZOOD_ASSIGN_OR_RETURN(const std::vector<std::string> jobs,
-                        runtime_.fine_tuner().JobsWith(model, version));
-  if (jobs.empty()) return absl::OkStatus();
-  return FailedPrecondition("{} is needed by {}: cancel what needs it{}",
-                            version == 0 ? fmt::format("the model '{}'", model)
-                                         : fmt::format("version {} of '{}'", version, model),
-                            fmt::join(jobs, ", "), version == 0 ? "" : ", or use force");
+  const auto before =
+      runtime_.models().DeleteAlias(request->model(), request->alias(), Expected(*request));
+  if (before.ok()) response->set_previous_version(*before);
+  return ToGrpc(before.status());
 }
 
 grpc::Status ModelsService::DeleteVersion(grpc::ServerContext* context,
                                           const v1::DeleteVersionRequest* request,
                                           v1::DeleteVersionResponse*) {
-  const absl::Status unneeded =
-      request->force() ? absl::OkStatus() : CheckUnneeded(request->model(), request->version());
-  if (!unneeded.ok()) return ToGrpc(unneeded);
-  // From the store first: nobody can ask for it any more. Requests under way keep its memory.
-  const absl::Status status =
-      runtime_.catalogue().DeleteVersion(request->model(), request->version(), request->force());
-  if (!status.ok()) return ToGrpc(status);
-  return ToGrpc(
-      runtime_.manager()
-          .Unload(request->model(), request->version(), SteadyDeadline(context->deadline()))
-          .status());
+  return ToGrpc(runtime_.models().DeleteVersion(
+      request->model(), request->version(), request->force(), SteadyDeadline(context->deadline())));
 }
 
 grpc::Status ModelsService::DeleteModel(grpc::ServerContext* context,
                                         const v1::DeleteModelRequest* request,
                                         v1::DeleteModelResponse*) {
-  absl::Status status = CheckUnneeded(request->name(), 0);
-  if (status.ok()) status = runtime_.catalogue().DeleteModel(request->name());
-  if (!status.ok()) return ToGrpc(status);
-  for (const serving::VersionStatus& loaded : runtime_.manager().Statuses()) {
-    if (loaded.model != request->name()) continue;
-    const auto unloaded = runtime_.manager().Unload(loaded.model, loaded.version,
-                                                    SteadyDeadline(context->deadline()));
-    if (!unloaded.ok()) return ToGrpc(unloaded.status());
-  }
-  return grpc::Status::OK;
+  return ToGrpc(
+      runtime_.models().DeleteModel(request->name(), SteadyDeadline(context->deadline())));
 }
 
 grpc::Status ModelsService::LoadModel(grpc::ServerContext* context,
@@ -194,13 +158,9 @@ grpc::Status ModelsService::LoadModel(grpc::ServerContext* context,
                                       v1::LoadModelResponse* response) {
   const auto ref = ToModelRef(request->model());
   if (!ref.ok()) return ToGrpc(ref.status());
-  const auto resolved = runtime_.catalogue().Resolve(*ref);
-  if (!resolved.ok()) return ToGrpc(resolved.status());
-  const auto servable = runtime_.manager().LoadAndWait(ref->model, resolved->version,
-                                                       SteadyDeadline(context->deadline()));
-  if (!servable.ok()) return ToGrpc(servable.status());
-  ToProto(runtime_.manager().Status(ref->model, resolved->version), response->mutable_status());
-  return grpc::Status::OK;
+  const auto status = runtime_.models().Load(*ref, SteadyDeadline(context->deadline()));
+  if (status.ok()) ToProto(*status, response->mutable_status());
+  return ToGrpc(status.status());
 }
 
 grpc::Status ModelsService::UnloadModel(grpc::ServerContext* context,
@@ -208,23 +168,9 @@ grpc::Status ModelsService::UnloadModel(grpc::ServerContext* context,
                                         v1::UnloadModelResponse* response) {
   const auto ref = ToModelRef(request->model());
   if (!ref.ok()) return ToGrpc(ref.status());
-  const auto resolved = runtime_.catalogue().Resolve(*ref);
-  if (!resolved.ok()) return ToGrpc(resolved.status());
-  std::set<std::int64_t> versions;
-  if (!ref->selector.empty()) {
-    versions.insert(resolved->version);
-  } else {
-    for (const serving::VersionStatus& status : runtime_.manager().Statuses()) {
-      if (status.model == ref->model) versions.insert(status.version);
-    }
-  }
-  for (const std::int64_t version : versions) {
-    const auto unloaded =
-        runtime_.manager().Unload(ref->model, version, SteadyDeadline(context->deadline()));
-    if (!unloaded.ok()) return ToGrpc(unloaded.status());
-    if (*unloaded) response->add_versions(version);
-  }
-  return grpc::Status::OK;
+  const auto unloaded = runtime_.models().Unload(*ref, SteadyDeadline(context->deadline()));
+  if (unloaded.ok()) response->mutable_versions()->Add(unloaded->begin(), unloaded->end());
+  return ToGrpc(unloaded.status());
 }
 
 }  // namespace zood::server

@@ -49,9 +49,6 @@ class ModelsService final : public v1::Models::Service {
 
  private:
   absl::StatusOr<v1::Version> Describe(const std::string& model, const std::string& selector);
-  v1::Model Describe(const std::string& name, const serving::ModelEntry& entry);
-  // FailedPrecondition while an unfinished job needs the version; `version` 0: any of the model's.
-  absl::Status CheckUnneeded(const std::string& model, std::int64_t version);
   // Imports, loads if asked to, and sends progress and the version.
   absl::Status Import(grpc::ServerContext& context, FileSystem& files,
                       const serving::ImportRequest& request, bool load,
