@@ -44,12 +44,13 @@ absl::StatusOr<std::unique_ptr<Runtime>> Runtime::Open(RuntimeOptions options,
   ZOOD_RETURN_IF_ERROR(EmptyDirectory(r.uploads_dir()));  // the store's lock is ours by now
   ZOOD_ASSIGN_OR_RETURN(r.catalogue_, serving::Catalogue::Open(*r.store_));
   r.loader_ = std::make_unique<serving::StoreLoader>(*r.store_, zoo, r.options_.servable,
-                                                     r.scheduler_, r.budget_);
+                                                     r.scheduler_, r.budget_, r.options_.load);
   r.manager_ = std::make_unique<serving::ModelManager>(*r.catalogue_, *r.loader_, observer,
                                                        r.options_.manager);
   r.models_ = std::make_unique<serving::Models>(*r.catalogue_, *r.manager_, zoo);
-  r.classifier_ =
-      std::make_unique<serving::Classifier>(*r.manager_, observer, r.options_.classifier);
+  serving::ClassifierOptions classifier = r.options_.classifier;
+  classifier.memory = &r.budget_;
+  r.classifier_ = std::make_unique<serving::Classifier>(*r.manager_, observer, classifier);
   r.importer_ =
       std::make_unique<serving::Importer>(*r.catalogue_, zoo, r.budget_, r.options_.importer);
   r.datasets_ = std::make_unique<serving::Datasets>(*r.store_, r.budget_, r.options_.datasets);

@@ -35,6 +35,8 @@ struct RuntimeOptions {
   // cores than a batch can use.
   int lanes = 1;
   serving::ServableOptions servable;
+  // Of versions that are loaded to serve; jobs always verify.
+  store::LoadOptions load;
   serving::ModelManagerOptions manager;
   serving::ClassifierOptions classifier;
   serving::ImporterOptions importer;

@@ -107,6 +107,8 @@ void AddModels(CLI::App& app, ServeConfig& config) {
       ->delimiter(',');
   group.AddFlag("load-on-demand", runtime.manager.load_on_demand,
                 "Load a model when a request names it (default)");
+  group.AddFlag("verify-weights", runtime.load.verify_digests,
+                "Check every byte of a model's weights when it is loaded (default)");
   group
       .Add("memory-budget", runtime.memory_budget,
            "Memory for loaded models, like 6GiB; 0: four fifths of the machine's or container's")
@@ -165,6 +167,14 @@ void AddLimits(CLI::App& app, ServeConfig& config) {
       ->transform(kBytes);
   group.Add("max-image-pixels", classifier.image_limits.max_pixels, "Height times width")
       ->check(kCount);
+  group
+      .Add("max-request-pixels", classifier.max_pixels_per_request,
+           "Of all images of one Classify request")
+      ->check(kCount);
+  group
+      .Add("max-decode-memory", classifier.max_decode_bytes,
+           "Of all images that are decoded at the same time; others wait")
+      ->transform(kBytes);
   group.Add("max-upload-bytes", config.server.max_upload_bytes, "Of all files of one import")
       ->transform(kBytes);
 }

@@ -141,12 +141,14 @@ absl::Status BatchQueue::Reserve(int images, Priority priority) {
         options_.name, waiting, places, images));
   }
   coming_ += images;
+  Sum(images, 0);
   return absl::OkStatus();
 }
 
 void BatchQueue::Release(int images) {
   MutexLock lock(scheduler_.mutex_);
   coming_ -= images;
+  Sum(-images, 0);
   scheduler_.changed_.NotifyAll();  // nothing to wait for any more, perhaps
 }
 
@@ -165,6 +167,18 @@ BatchQueue::Statistics BatchQueue::statistics() const {
   return {.waiting = coming_ + static_cast<std::int64_t>(ready()),
           .images = images_,
           .batches = batches_};
+}
+
+BatchQueue::Statistics BatchQueue::sum() const {
+  MutexLock lock(scheduler_.mutex_);
+  return *options_.sum;
+}
+
+void BatchQueue::Sum(std::int64_t waiting, std::int64_t images) {
+  if (options_.sum == nullptr) return;
+  options_.sum->waiting += waiting;
+  options_.sum->images += images;
+  if (images > 0) ++options_.sum->batches;
 }
 
 int BatchQueue::MaxBatch() const {
@@ -193,6 +207,7 @@ BatchScheduler::Work BatchQueue::Take() {
       waiting.pop_front();
     }
   }
+  Sum(-static_cast<std::int64_t>(work.dropped.size()), 0);
   if (taken.empty()) return work;
   const std::span<const int> sizes = program_.batch_sizes();
   const int size =
@@ -207,6 +222,7 @@ BatchScheduler::Work BatchQueue::Take() {
   // Counted now: whoever has an answer finds it counted.
   images_ += size;
   ++batches_;
+  Sum(-size, size);
   return work;
 }
 

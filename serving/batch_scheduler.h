@@ -89,10 +89,19 @@ class BatchProgram {
                                           std::span<const std::unique_ptr<BatchTask>> tasks) = 0;
 };
 
+struct QueueStatistics {
+  std::int64_t waiting = 0;  // reserved and waiting
+  std::int64_t images = 0;   // computed, or being computed
+  std::int64_t batches = 0;
+};
+
 struct BatchQueueOptions {
   std::string name;    // for messages: "resnet_v1_50 version 3"
   int capacity = 256;  // images admitted and not yet begun
   std::chrono::microseconds max_wait{2000};
+  // Counts together what several queues of one scheduler do, also those that are gone. May be null.
+  // Read it by BatchQueue::sum() only.
+  std::shared_ptr<QueueStatistics> sum;
 };
 
 class BatchQueue;
@@ -155,12 +164,10 @@ class BatchQueue {
   // Fills a reserved place.
   void Push(std::unique_ptr<BatchTask> task, Priority priority);
 
-  struct Statistics {
-    std::int64_t waiting = 0;  // reserved and waiting
-    std::int64_t images = 0;   // computed, or being computed
-    std::int64_t batches = 0;
-  };
+  using Statistics = QueueStatistics;
   Statistics statistics() const;
+  // Of all queues that share BatchQueueOptions::sum.
+  Statistics sum() const;
 
  private:
   friend class BatchScheduler;
@@ -175,6 +182,7 @@ class BatchQueue {
   std::size_t ready() const { return waiting_[0].size() + waiting_[1].size(); }
   int MaxBatch() const;
   BatchScheduler::Work Take();
+  void Sum(std::int64_t waiting, std::int64_t images);
 
   BatchScheduler& scheduler_;
   BatchProgram& program_;

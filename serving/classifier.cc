@@ -83,7 +83,7 @@ class Classifier::Call : public std::enable_shared_from_this<Classifier::Call> {
   absl::Status CheckAnswer();
   void Compile();
   void Begin(absl::StatusOr<std::shared_ptr<Program>> program);
-  void Prepare(std::size_t index);
+  DecodeQueue::Outcome Prepare(std::size_t index);
   void Computed(std::size_t index, const absl::StatusOr<BatchOutput>& output, int row,
                 const BatchRecord& record);
 
@@ -94,6 +94,9 @@ class Classifier::Call : public std::enable_shared_from_this<Classifier::Call> {
  private:
   class Task;
 
+  // The network's input, or none while others leave no room to decode the image.
+  absl::StatusOr<std::optional<std::vector<float>>> Input(std::size_t index);
+  absl::StatusOr<image::DecodeLimits> LimitsLeft() const;
   // One image has no answer. An error of the image itself is its outcome, where the caller asked
   // for one of each; any other fails the request.
   void ImageUnanswered(std::size_t index, const absl::Status& status, bool of_the_image);
@@ -109,8 +112,10 @@ class Classifier::Call : public std::enable_shared_from_this<Classifier::Call> {
   std::shared_ptr<Program> program_;
   std::vector<std::shared_ptr<const void>> memory_;
   std::uint64_t held_ = 0;
+  std::shared_ptr<DecodeQueue::Request> decoding_;
 
-  ClassifyResult result_;  // each image's part is written by its task only
+  std::atomic<std::uint64_t> pixels_ = 0;  // of images whose decoding began
+  ClassifyResult result_;                  // each image's part is written by its task only
   std::atomic<int> remaining_;
   std::atomic<bool> failed_ = false;
   mutable Mutex mutex_;
@@ -200,33 +205,58 @@ void Classifier::Call::Begin(absl::StatusOr<std::shared_ptr<Program>> program) {
   if (absl::Status status = program_->queue().Reserve(images, request_.priority); !status.ok()) {
     return Fail(status);
   }
+  decoding_ = classifier_.decoders_.AddRequest(static_cast<int>(request_.priority));
   for (std::size_t i = 0; i < request_.images.size(); ++i) {
-    classifier_.decoders_.Post([self = shared_from_this(), i] { self->Prepare(i); },
-                               static_cast<int>(request_.priority));
+    classifier_.decoders_.Post(decoding_,
+                               [self = shared_from_this(), i] { return self->Prepare(i); });
   }
 }
 
-void Classifier::Call::Prepare(std::size_t index) {
-  const absl::Status wanted = StillWanted();
-  const absl::StatusOr<dataset::ImageSource>& image = request_.images[index];
-  absl::StatusOr<std::vector<float>> input = absl::UnknownError("");
-  if (!wanted.ok()) {
-    input = wanted;
-  } else if (!image.ok()) {
-    input = image.status();
-  } else {
-    image::DecodeLimits limits = classifier_.options_.image_limits;
-    limits.still_wanted = [this] { return StillWanted(); };
-    input = PrepareImage(*image, *servable_, limits, result_.images[index].prepare);
+absl::StatusOr<image::DecodeLimits> Classifier::Call::LimitsLeft() const {
+  const std::chrono::nanoseconds most = classifier_.options_.max_decode_time;
+  const std::chrono::nanoseconds left = most - classifier_.decoders_.Spent(*decoding_);
+  if (left <= std::chrono::nanoseconds(0)) {
+    return InvalidArgument(
+        "the request's images take more than {} ms of CPU time to decode; send fewer at a time",
+        std::chrono::duration_cast<std::chrono::milliseconds>(most).count());
   }
+  image::DecodeLimits limits = classifier_.options_.image_limits;
+  limits.max_cpu_time = std::min(limits.max_cpu_time, left);
+  limits.still_wanted = [this] { return StillWanted(); };
+  return limits;
+}
+
+absl::StatusOr<std::optional<std::vector<float>>> Classifier::Call::Input(std::size_t index) {
+  ZOOD_RETURN_IF_ERROR(StillWanted());
+  const absl::StatusOr<dataset::ImageSource>& image = request_.images[index];
+  ZOOD_RETURN_IF_ERROR(image.status());
+  ZOOD_ASSIGN_OR_RETURN(const image::DecodeLimits limits, LimitsLeft());
+  ZOOD_ASSIGN_OR_RETURN(const DecodeCost cost, CostOf(*image, servable_->preprocess(), limits));
+  ZOOD_ASSIGN_OR_RETURN(const auto memory,
+                        classifier_.decoders_.Claim(cost.memory, "decoding the image"));
+  if (memory == nullptr) return std::nullopt;
+  const std::uint64_t most = classifier_.options_.max_pixels_per_request;
+  if ((pixels_ += cost.pixels) > most) {
+    return InvalidArgument(
+        "the images of the request have more than {} pixels together (--max-request-pixels); send "
+        "fewer at a time",
+        most);
+  }
+  return PrepareImage(*image, *servable_, limits, result_.images[index].prepare);
+}
+
+DecodeQueue::Outcome Classifier::Call::Prepare(std::size_t index) {
+  absl::StatusOr<std::optional<std::vector<float>>> input = Input(index);
+  if (input.ok() && !*input) return DecodeQueue::Outcome::kNoRoom;
   if (input.ok()) {
-    program_->queue().Push(std::make_unique<Task>(shared_from_this(), index, *std::move(input)),
+    program_->queue().Push(std::make_unique<Task>(shared_from_this(), index, **std::move(input)),
                            request_.priority);
-    return;
+    return DecodeQueue::Outcome::kDone;
   }
   program_->queue().Release(1);
   // It may have been given up in the midst of the decoding.
-  ImageUnanswered(index, input.status(), /*of_the_image=*/wanted.ok() && StillWanted().ok());
+  ImageUnanswered(index, input.status(), /*of_the_image=*/StillWanted().ok());
+  return DecodeQueue::Outcome::kDone;
 }
 
 void Classifier::Call::Computed(std::size_t index, const absl::StatusOr<BatchOutput>& output,
@@ -325,7 +355,9 @@ Classifier::Classifier(ModelManager& manager, Observer& observer, ClassifierOpti
       options_(options),
       under_way_(std::make_shared<MemoryBudget>(options.max_bytes_under_way)),
       compilers_({.name = "zood-compiler", .threads = 1, .nice = 5}),
-      decoders_({.name = "zood-decoder", .threads = options.decode_threads}) {}
+      decoders_({.threads = options.decode_threads,
+                 .max_bytes = options.max_decode_bytes,
+                 .memory = options.memory}) {}
 
 Classifier::~Classifier() = default;
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -14,7 +15,8 @@
 #include "base/tensor.h"
 #include "serving/batch_scheduler.h"
 #include "serving/catalogue.h"
-#include "serving/image_input.h"
+#include "serving/decode/decode_queue.h"
+#include "serving/decode/image_input.h"
 #include "serving/memory_budget.h"
 #include "serving/model_manager.h"
 #include "serving/observer.h"
@@ -76,6 +78,12 @@ struct ClassifierOptions {
   std::uint64_t max_bytes_under_way = std::uint64_t{1} << 30;
   int max_waiting_compilations = 64;  // of end-point programs
   image::DecodeLimits image_limits;
+  // Of the images of one request together, beside the limits of each.
+  std::uint64_t max_pixels_per_request = std::uint64_t{1} << 30;
+  std::chrono::nanoseconds max_decode_time = std::chrono::seconds(60);  // CPU time
+  // See DecodeQueueOptions.
+  std::uint64_t max_decode_bytes = std::uint64_t{1} << 30;
+  MemoryBudget* memory = nullptr;
 };
 
 // Thread-safe.
@@ -108,7 +116,7 @@ class Classifier {
   const std::shared_ptr<MemoryBudget> under_way_;
   std::atomic<int> waiting_compilations_ = 0;
   WorkerPool compilers_;  // of end-point programs
-  WorkerPool decoders_;
+  DecodeQueue decoders_;
 };
 
 }  // namespace zood::serving

@@ -55,9 +55,8 @@ absl::StatusOr<std::vector<ListedVersion>> Models::Versions(const std::string& m
 absl::StatusOr<VersionDescription> Models::Describe(const ModelRef& ref) const {
   ZOOD_ASSIGN_OR_RETURN(const Resolved resolved, catalogue_.Resolve(ref));
   VersionDescription description;
-  ZOOD_ASSIGN_OR_RETURN(
-      description.manifest,
-      catalogue_.store().GetVersion(ref.model, std::to_string(resolved.version)));
+  ZOOD_ASSIGN_OR_RETURN(description.manifest,
+                        catalogue_.store().GetVersion(ref.model, std::to_string(resolved.version)));
   ZOOD_ASSIGN_OR_RETURN(const ModelEntry entry, catalogue_.Find(ref.model));
   for (const auto& [alias, version] : entry.aliases) {
     if (version == resolved.version) description.aliases.push_back(alias);
@@ -120,9 +119,9 @@ absl::Status Models::CheckUnneeded(const std::string& what, const std::string& a
 absl::Status Models::DeleteVersion(const std::string& model, std::int64_t version, bool force,
                                    Clock::time_point deadline) {
   if (!force) {
-    ZOOD_RETURN_IF_ERROR(CheckUnneeded(
-        fmt::format("version {} of '{}'", version, model), ", or use force",
-        [&](const Users& users) { return users.of_version(model, version); }));
+    ZOOD_RETURN_IF_ERROR(
+        CheckUnneeded(fmt::format("version {} of '{}'", version, model), ", or use force",
+                      [&](const Users& users) { return users.of_version(model, version); }));
   }
   // From the store first: nobody can ask for it any more. Requests in flight keep its memory.
   ZOOD_RETURN_IF_ERROR(catalogue_.store().DeleteVersion(model, version, force));

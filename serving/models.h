@@ -38,8 +38,8 @@ struct ListedVersion {
   VersionStatus status;
 };
 
-// Says who needs something that is to be deleted: names for a message, "job-7". An error refuses the
-// deletion. Called without a lock held.
+// Says who needs something that is to be deleted: names for a message, "job-7". An error refuses
+// the deletion. Called without a lock held.
 struct Users {
   using Names = absl::StatusOr<std::vector<std::string>>;
   // Version 0: any version of the model.
@@ -60,7 +60,8 @@ class Models {
   // Errors are the catalogue's.
   absl::StatusOr<std::vector<ModelDescription>> List() const;  // by name
   absl::StatusOr<ModelDescription> Get(const std::string& model) const;
-  absl::StatusOr<std::vector<ListedVersion>> Versions(const std::string& model) const;  // newest first
+  absl::StatusOr<std::vector<ListedVersion>> Versions(
+      const std::string& model) const;  // newest first
   absl::StatusOr<VersionDescription> Describe(const ModelRef& ref) const;
 
   // Loads and keeps the version that `ref` names now; DeadlineExceeded when it takes longer, and it

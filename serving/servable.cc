@@ -129,10 +129,12 @@ absl::StatusOr<std::unique_ptr<Program>> Servable::Compile(
                                                                      compile_options, share_with));
   claim.Resize((share_with ? 0 : executable->weight_bytes()) +
                executable->execution_bytes() * static_cast<std::uint64_t>(lanes));
-  return Program::Create(
-      std::move(executable), scheduler_,
-      {.name = name, .capacity = options_.queue_capacity, .max_wait = options_.max_wait},
-      std::move(claim));
+  return Program::Create(std::move(executable), scheduler_,
+                         {.name = name,
+                          .capacity = options_.queue_capacity,
+                          .max_wait = options_.max_wait,
+                          .sum = statistics_},
+                         std::move(claim));
 }
 
 std::shared_ptr<Program> Servable::FindProgram(const std::vector<std::string>& end_points) {

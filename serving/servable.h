@@ -114,7 +114,8 @@ class Servable {
   absl::StatusOr<std::shared_ptr<Program>> ProgramFor(const std::vector<std::string>& end_points);
 
   std::uint64_t memory_bytes() const { return memory_bytes_; }
-  BatchQueue::Statistics statistics() const { return program_->queue().statistics(); }
+  // Of all programs together, also of those that were dropped since.
+  BatchQueue::Statistics statistics() const { return program_->queue().sum(); }
 
  private:
   Servable(ServableParts parts, ServableOptions options, BatchScheduler& scheduler,
@@ -127,6 +128,7 @@ class Servable {
   const ServableOptions options_;
   BatchScheduler& scheduler_;
   MemoryBudget& budget_;
+  const std::shared_ptr<QueueStatistics> statistics_ = std::make_shared<QueueStatistics>();
   std::shared_ptr<Program> program_;
   std::uint64_t memory_bytes_ = 0;
   std::size_t longest_label_ = 0;

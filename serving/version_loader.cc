@@ -31,7 +31,7 @@ absl::StatusOr<std::unique_ptr<Servable>> StoreLoader::Load(const std::string& m
                                                             std::int64_t version) {
   const auto load = [&]() -> absl::StatusOr<std::unique_ptr<Servable>> {
     ZOOD_ASSIGN_OR_RETURN(const store::LoadedVersion loaded,
-                          store_.Load(model, std::to_string(version)));
+                          store_.Load(model, std::to_string(version), load_));
     ZOOD_ASSIGN_OR_RETURN(ServableParts parts, PartsOf(loaded, zoo_));
     return Servable::Create(std::move(parts), options_, scheduler_, budget_);
   };

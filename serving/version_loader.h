@@ -28,12 +28,13 @@ class StoreLoader final : public VersionLoader {
  public:
   // All references outlive the loader.
   StoreLoader(store::Store& store, const models::Zoo& zoo, ServableOptions options,
-              BatchScheduler& scheduler, MemoryBudget& budget)
+              BatchScheduler& scheduler, MemoryBudget& budget, store::LoadOptions load = {})
       : store_(store),
         zoo_(zoo),
         options_(std::move(options)),
         scheduler_(scheduler),
-        budget_(budget) {}
+        budget_(budget),
+        load_(load) {}
 
   absl::StatusOr<std::unique_ptr<Servable>> Load(const std::string& model,
                                                  std::int64_t version) override;
@@ -44,6 +45,7 @@ class StoreLoader final : public VersionLoader {
   const ServableOptions options_;
   BatchScheduler& scheduler_;
   MemoryBudget& budget_;
+  const store::LoadOptions load_;
 };
 
 }  // namespace zood::serving

@@ -100,9 +100,15 @@ TEST_F(ConfigTest, SizesHaveUnits) {
   EXPECT_EQ(config.server.runtime.classifier.max_bytes_under_way, std::uint64_t{2} << 30);
 }
 
+TEST_F(ConfigTest, WeightsAreVerifiedUnlessSaidOtherwise) {
+  EXPECT_TRUE(Read({}).server.runtime.load.verify_digests);
+  EXPECT_FALSE(Read({}, "verify-weights = false\n").server.runtime.load.verify_digests);
+}
+
 TEST_F(ConfigTest, SizesAreNotNegative) {
   for (const char* option : {"--memory-budget", "--max-request-memory", "--max-message-bytes",
-                             "--max-image-bytes", "--max-upload-bytes", "--max-image-pixels"}) {
+                             "--max-image-bytes", "--max-upload-bytes", "--max-image-pixels",
+                             "--max-request-pixels", "--max-decode-memory"}) {
     for (const char* wrong : {"-1", "-1GiB", "+1", "", "GiB", "99999999999999999999", "1XiB"}) {
       EXPECT_THROW(Read({option, wrong}), CLI::ParseError) << option << " '" << wrong << "'";
     }

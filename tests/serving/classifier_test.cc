@@ -1,6 +1,7 @@
 #include "serving/classifier.h"
 
 #include <gtest/gtest.h>
+#include <pthread.h>
 
 #include <atomic>
 #include <cmath>
@@ -147,7 +148,124 @@ TEST_F(ClassifierTest, AnAnswerThatNoMessageCanHoldIsRefusedBeforeItIsComputed) 
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_NE(status.message().find("18.3 KiB for each of 4 images"), std::string::npos) << status;
   EXPECT_NE(status.message().find("64.0 KiB"), std::string::npos) << status;
-  EXPECT_EQ(runtime_->manager().Status("digits", 1).queue.images, 0);
+  EXPECT_EQ(runtime_->manager().Status("digits", 1).queue.images, 3) << "only the first request's";
+}
+
+// Of 24 bits; `side` is a multiple of four.
+std::string Bmp(std::uint32_t side) {
+  std::string bytes(54 + std::size_t{3} * side * side, '\x40');
+  const auto put = [&](std::size_t at, std::uint32_t value) {
+    std::memcpy(bytes.data() + at, &value, sizeof(value));
+  };
+  std::memset(bytes.data(), 0, 54);
+  std::memcpy(bytes.data(), "BM", 2);
+  put(2, static_cast<std::uint32_t>(bytes.size()));
+  put(10, 54);
+  put(14, 40);
+  put(18, side);
+  put(22, side);
+  put(26, 1 | 24 << 16);
+  return bytes;
+}
+
+// One client's heap of large images costs another one's photo no more than the image that is being
+// decoded when it comes.
+TEST_F(ClassifierTest, APhotoDoesNotWaitForAnotherClientsHeap) {
+  ASSERT_TRUE(StatusOf(Request(0)).ok());
+  const std::string large = Bmp(2000);
+  std::promise<void> photo_is_queued;
+  std::promise<void> decoding;
+  std::atomic<bool> held = false;
+  std::atomic<bool> heap_is_done = false;
+  ClassifyRequest heap = Request(0);
+  heap.images.assign(48, dataset::EncodedImage{large});
+  heap.cancelled = [&] {
+    char name[16] = {};
+    pthread_getname_np(pthread_self(), name, sizeof(name));
+    if (std::string(name) != "zood-decoder" || held.exchange(true)) return false;
+    decoding.set_value();
+    photo_is_queued.get_future().wait();
+    return false;
+  };
+  std::promise<absl::Status> heap_status;
+  runtime_->classifier().Classify(std::move(heap), [&](absl::StatusOr<ClassifyResult> result) {
+    heap_is_done = true;
+    heap_status.set_value(result.status());
+  });
+  decoding.get_future().wait();
+  std::promise<bool> photo;
+  const std::string small = Bmp(16);
+  ClassifyRequest request = Request(0);
+  request.images = {dataset::EncodedImage{small}};
+  runtime_->classifier().Classify(std::move(request), [&](absl::StatusOr<ClassifyResult> result) {
+    EXPECT_TRUE(result.ok()) << result.status();
+    photo.set_value(!heap_is_done);
+  });
+  photo_is_queued.set_value();
+  EXPECT_TRUE(photo.get_future().get()) << "the photo waited for all of the heap";
+  const absl::Status status = heap_status.get_future().get();
+  EXPECT_TRUE(status.ok()) << status;
+}
+
+TEST_F(ClassifierTest, TheImagesOfARequestShareABudgetOfPixels) {
+  runtime::RuntimeOptions options = Options();
+  options.classifier.max_pixels_per_request = 3 * 16 * 16;
+  runtime_.reset();
+  ASSERT_NO_FATAL_FAILURE(Open(std::move(options)));
+  const std::string picture = Bmp(16);
+  ClassifyRequest request = Request(0);
+  request.images.assign(3, dataset::EncodedImage{picture});
+  EXPECT_TRUE(StatusOf(request).ok()) << StatusOf(request);
+  request.images.assign(4, dataset::EncodedImage{picture});
+  const absl::Status status = StatusOf(request);
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_NE(status.message().find("--max-request-pixels"), std::string::npos) << status;
+}
+
+TEST_F(ClassifierTest, TheImagesOfARequestShareABudgetOfTime) {
+  runtime::RuntimeOptions options = Options();
+  options.classifier.max_decode_time = std::chrono::nanoseconds(1);
+  runtime_.reset();
+  ASSERT_NO_FATAL_FAILURE(Open(std::move(options)));
+  const std::string picture = Bmp(16);
+  ClassifyRequest request = Request(0);
+  request.images.assign(2, dataset::EncodedImage{picture});
+  EXPECT_EQ(StatusOf(request).code(), absl::StatusCode::kInvalidArgument);
+}
+
+// Held against what models use, before a byte of it is taken.
+TEST_F(ClassifierTest, DecodingIsRefusedWhereModelsLeaveNoMemory) {
+  runtime::RuntimeOptions options = Options();
+  options.memory_budget = std::uint64_t{128} << 20;
+  runtime_.reset();
+  ASSERT_NO_FATAL_FAILURE(Open(std::move(options)));
+  ASSERT_TRUE(StatusOf(Request(0)).ok());
+  const std::string large = Bmp(4000);
+  ClassifyRequest request = Request(0);
+  request.images = {dataset::EncodedImage{large}};
+  MemoryBudget& budget = runtime_->budget();
+  {
+    const auto claim = budget.Claim(budget.left(), "the test");
+    ASSERT_TRUE(claim.ok());
+    EXPECT_EQ(StatusOf(request).code(), absl::StatusCode::kResourceExhausted);
+    EXPECT_TRUE(StatusOf(Request(0)).ok());
+  }
+  const std::uint64_t before = budget.used();
+  EXPECT_TRUE(StatusOf(request).ok()) << StatusOf(request);
+  EXPECT_EQ(budget.used(), before) << "given back";
+}
+
+TEST_F(ClassifierTest, ImagesOfEveryProgramAreCounted) {
+  ClassifyRequest request = Request(0);
+  const std::vector<std::vector<std::string>> end_points = {
+      {}, {"conv1"}, {"pool1"}, {"conv2"}, {"pool2"}, {"conv1", "pool1"}, {"conv1"}};
+  for (const auto& names : end_points) {  // more than are kept
+    request.end_points = names;
+    ASSERT_TRUE(StatusOf(request).ok()) << StatusOf(request);
+  }
+  EXPECT_EQ(runtime_->manager().Status("digits", 1).queue.images, 7);
+  EXPECT_EQ(runtime_->manager().Status("digits", 1).queue.batches, 7);
+  EXPECT_EQ(runtime_->manager().Status("digits", 1).queue.waiting, 0);
 }
 
 TEST_F(ClassifierTest, NothingIsCompiledForACallerWhoHasGone) {

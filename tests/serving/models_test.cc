@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <fstream>
+
 #include "base/status.h"
 #include "tests/serving/serving_fixture.h"
 
@@ -27,13 +30,14 @@ class ModelsTest : public ServingTest {
 };
 
 TEST_F(ModelsTest, WhatSomebodyNeedsStays) {
-  models_->AddUsers({.of_version = [](const std::string& model, std::int64_t version) -> Users::Names {
-                       if (model == "digits" && version != 1) return {{"job-7", "job-9"}};
-                       return std::vector<std::string>();
-                     },
-                     .of_dataset = [](const std::string& dataset) -> Users::Names {
-                       return std::vector<std::string>{"a reader of " + dataset};
-                     }});
+  models_->AddUsers(
+      {.of_version = [](const std::string& model, std::int64_t version) -> Users::Names {
+         if (model == "digits" && version != 1) return {{"job-7", "job-9"}};
+         return std::vector<std::string>();
+       },
+       .of_dataset = [](const std::string& dataset) -> Users::Names {
+         return std::vector<std::string>{"a reader of " + dataset};
+       }});
   const absl::Status version = models_->DeleteVersion("digits", 2, false, kForever);
   EXPECT_TRUE(absl::IsFailedPrecondition(version));
   EXPECT_EQ(version.message(),
@@ -85,6 +89,33 @@ TEST_F(ModelsTest, LoadsDescribesAndUnloads) {
   EXPECT_TRUE(models_->DeleteModel("digits", kForever).ok());
   EXPECT_TRUE(runtime_->manager().Statuses().empty());
   EXPECT_TRUE(absl::IsNotFound(models_->Get("digits").status()));
+}
+
+// A byte that changed on disk changes no answer, unless the operator wants to save the checking.
+TEST_F(ModelsTest, AChangedByteIsFoundWhenAVersionIsLoaded) {
+  std::filesystem::path pack;  // the largest file
+  for (const auto& file :
+       std::filesystem::recursive_directory_iterator(directory_.path() + "/data/store")) {
+    if (file.path().parent_path().filename() != "packs") continue;
+    if (pack.empty() || file.file_size() > std::filesystem::file_size(pack)) pack = file.path();
+  }
+  const auto middle = static_cast<std::streamoff>(std::filesystem::file_size(pack) / 2);
+  std::fstream bytes(pack, std::ios::binary | std::ios::in | std::ios::out);
+  bytes.seekg(middle);
+  const int byte = bytes.get();
+  bytes.seekp(middle);
+  bytes.put(static_cast<char>(byte ^ 1));
+  ASSERT_TRUE(bytes.flush()) << pack;
+
+  BatchScheduler scheduler(1);
+  const auto load = [&](bool verify) {
+    StoreLoader loader(runtime_->catalogue().store(), zoo_,
+                       {.batch_sizes = {1}, .threads_per_lane = 1}, scheduler, runtime_->budget(),
+                       {.verify_digests = verify});
+    return loader.Load("digits", 1).status();
+  };
+  EXPECT_TRUE(absl::IsDataLoss(load(true))) << load(true);
+  EXPECT_TRUE(load(false).ok()) << load(false);
 }
 
 TEST_F(ModelsTest, MovesAliases) {

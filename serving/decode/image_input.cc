@@ -1,4 +1,4 @@
-#include "serving/image_input.h"
+#include "serving/decode/image_input.h"
 
 #include <algorithm>
 #include <cmath>
@@ -46,6 +46,24 @@ absl::Status AsInvalid(const absl::Status& status) {
 }
 
 }  // namespace
+
+absl::StatusOr<DecodeCost> CostOf(const dataset::ImageSource& source,
+                                  const image::PreprocessSpec& spec,
+                                  const image::DecodeLimits& limits) {
+  if (const auto* pixels = std::get_if<dataset::PixelImage>(&source)) {
+    const std::uint64_t bytes = pixels->bytes.size();
+    return DecodeCost{.pixels = bytes,
+                      .memory = bytes * static_cast<std::uint64_t>(spec.decode.channels)};
+  }
+  const auto* encoded = std::get_if<dataset::EncodedImage>(&source);
+  if (encoded == nullptr) return DecodeCost{};
+  const auto header =
+      image::ReadHeader(std::as_bytes(std::span(encoded->bytes)), spec.decode, limits);
+  if (!header.ok()) return AsInvalid(header.status());
+  return DecodeCost{.pixels = static_cast<std::uint64_t>(header->size.height) *
+                              static_cast<std::uint64_t>(header->size.width),
+                    .memory = header->memory};
+}
 
 absl::StatusOr<std::vector<float>> PrepareImage(const dataset::ImageSource& source,
                                                 const Servable& servable,
