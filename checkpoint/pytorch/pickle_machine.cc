@@ -147,8 +147,9 @@ class PickleMachine {
     }
     const auto text = TakeBytes(*number);
     if (!text) {
-      return Damage(
-          fmt::format("an operand of {} bytes where {} are left", *number, bytes_.size() - at_));
+      return Damage(fmt::format("{} of {} bytes where {} are left",
+                                opcode.kind == Kind::kText ? "a string" : "an integer", *number,
+                                bytes_.size() - at_));
     }
     arguments.text = *text;
     return absl::OkStatus();

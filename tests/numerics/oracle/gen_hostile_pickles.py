@@ -120,7 +120,7 @@ FILES = {
     "past_the_end.pt": (one_tensor(4, 1, [4], [1]), "lies outside of storage '0' of 4 elements"),
     "long_stride.pt": (one_tensor(4, 0, [2, 2], [3, 1]), "lies outside"),
     "overflowing_stride.pt": (one_tensor(4, 0, [4], [2**62]), "lies outside"),
-    "negative_stride.pt": (one_tensor(4, 3, [4], [-1]), "no natural number"),
+    "negative_stride.pt": (one_tensor(4, 3, [4], [-1]), "not a natural number"),
     "negative_offset.pt": (one_tensor(4, -1, [4], [1]), "sound storage and offset"),
     "ranks_differ.pt": (one_tensor(4, 0, [4], [1, 1]), "1 extents but 2 strides"),
     "missing_storage.pt": (stream(state(tensor(storage(4), 0, [4], [1]))), "are missing from the file"),
