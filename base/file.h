@@ -22,9 +22,9 @@ class FileContents {
   virtual std::span<const std::byte> bytes() const = 0;
 };
 
-// What zood asks of a file system. Thread-safe. Paths are native; errors name the path, what was
-// tried and the system's reason: NotFound, PermissionDenied, ResourceExhausted (no space),
-// AlreadyExists, else Unavailable.
+// The operations of a file system that zood uses. Thread-safe. Paths are native; errors name the
+// path, what was tried and the system's reason: NotFound, PermissionDenied, ResourceExhausted (no
+// space), AlreadyExists, else Unavailable.
 class FileSystem {
  public:
   virtual ~FileSystem() = default;
@@ -53,8 +53,8 @@ class FileSystem {
   static FileSystem& Native();
 
   // The same for reading only, and along no symbolic link: PermissionDenied when any component of a
-  // path is one, or is "..". For paths that were resolved and judged before: whoever puts a link
-  // into the path afterwards leads nobody astray.
+  // path is one, or is "..". For paths that were resolved and judged before: a process that puts a
+  // link into the path afterwards does not redirect the access.
   static FileSystem& NativeWithoutLinks();
 };
 

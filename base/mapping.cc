@@ -23,8 +23,8 @@ namespace {
 constexpr std::size_t kSlots = 65'536;
 
 // What the handler reads. A slot is free while `begin` is 0. Whoever takes one writes `begin` last;
-// whoever gives it back clears `begin` before the memory is unmapped. So while somebody reads a
-// mapping's bytes, and may be interrupted by the handler, its slot does not change.
+// the thread that gives it back clears `begin` before the memory is unmapped. So while a thread
+// reads a mapping's bytes, and may be interrupted by the handler, its slot does not change.
 struct Slot {
   std::atomic<std::uintptr_t> begin = 0;
   std::atomic<std::uintptr_t> end = 0;
@@ -48,7 +48,7 @@ Slot* FindSlot(std::uintptr_t address) {
     if (begin == 0 || address < begin || address >= slot.end.load(std::memory_order_acquire)) {
       continue;
     }
-    // The slot may have been given to somebody else between the two loads.
+    // The slot may have been reused between the two loads.
     if (slot.begin.load(std::memory_order_acquire) == begin) return &slot;
   }
   return nullptr;
@@ -76,7 +76,7 @@ void PassOn(int signal, siginfo_t* info, void* context) {
     previous_action.sa_handler(signal);
   } else {
     // The read that failed is repeated on return and then meets what was there before us. A signal
-    // that somebody sent is not repeated by itself.
+    // that another process sent is not repeated by the kernel.
     ::sigaction(SIGBUS, &previous_action, nullptr);
     if (info->si_code <= 0) ::raise(SIGBUS);
   }
@@ -137,7 +137,8 @@ class Registry {
  private:
   Registry() {
     page_size = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
-    // Asked first, so that the handler never runs without knowing whom to pass a signal on to.
+    // Asked first, so that the handler never runs before the handler to pass a signal on to is
+    // known.
     ::sigaction(SIGBUS, nullptr, &previous_action);
     struct sigaction action = {};
     action.sa_sigaction = HandleBusError;
@@ -179,7 +180,7 @@ absl::Status MappingWatch::Check() const {
   const std::string path = Registry::Get().PathOfLoss(losses_before_);
   return DataLoss(
       "{} became shorter, or could not be read, while it was in use; try again once "
-      "nobody writes to it",
+      "no process writes to it",
       path.empty() ? "a file" : path);
 }
 

@@ -1,12 +1,12 @@
 // Files mapped into memory that outlive the loss of their bytes.
 //
-// When a file is cut short while it is mapped, or its disk fails, whoever reads the lost bytes gets
-// SIGBUS, which ends the process. A daemon must not end because somebody copies a file over one
-// that it is importing. So the first mapping installs a handler for SIGBUS. It looks the address up
-// in a table of all mappings; finds it there, puts zeros in place of the lost bytes (from the page
-// that failed to the end of the mapping), notes the loss, and lets the read go on. Nothing but
-// atomics and system calls happens in the handler. A SIGBUS for any other address goes to the
-// handler that was there before, or ends the process as always.
+// When a file is cut short while it is mapped, or its disk fails, a reader of the lost bytes gets
+// SIGBUS, which ends the process. A daemon must not end because another process copies a file over
+// one that it is importing. So the first mapping installs a handler for SIGBUS. It looks the
+// address up in a table of all mappings; where it finds it there, it puts zeros in place of the
+// lost bytes (from the page that failed to the end of the mapping), notes the loss, and lets the
+// read continue. Nothing but atomics and system calls happens in the handler. A SIGBUS for any
+// other address goes to the handler that was there before, or ends the process as always.
 //
 // The reader therefore sees zeros and must ask afterwards whether they were real:
 //
@@ -55,7 +55,7 @@ class MappingWatch {
   MappingWatch();
 
   // DataLoss, naming a file, when a mapping lost bytes since the watch was made. It may be one that
-  // somebody else reads: that is rare, and to try again is harmless.
+  // another thread reads: that is rare, and a retry is harmless.
   absl::Status Check() const;
 
  private:

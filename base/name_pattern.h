@@ -31,7 +31,7 @@ class NamePatterns {
 
   bool empty() const;
   bool Match(std::string_view name) const;
-  // The first pattern that matches none of `names`, if any: a misspelt one.
+  // The first pattern that matches none of `names`, if any: a misspelled one.
   std::optional<std::string> FirstWithoutMatch(std::span<const std::string> names) const;
 
  private:

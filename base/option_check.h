@@ -9,7 +9,7 @@
 
 namespace zood {
 
-// The values an option may have: from `low` to `high`, the ends included unless said otherwise.
+// The values an option may have: from `low` to `high`, the ends included unless they are open.
 struct Range {
   double low = -std::numeric_limits<double>::max();
   double high = std::numeric_limits<double>::max();

@@ -35,7 +35,7 @@ ZOOD_DEFINE_ERROR(Unavailable)
 ZOOD_DEFINE_ERROR(Unimplemented)
 #undef ZOOD_DEFINE_ERROR
 
-// The same error with "`where`: " in front of its message; OK stays OK. Use it where a caller knows
+// The same error with "`where`: " before its message; OK stays OK. Use it where a caller has
 // a place (a file, a variable) that the callee did not.
 inline absl::Status Annotate(const absl::Status& status, const std::string& where) {
   if (status.ok()) return status;

@@ -18,7 +18,7 @@
 namespace zood {
 
 // A dtype, a shape, and row-major little-endian elements with shared ownership: copying a Tensor
-// copies a pointer. The elements may live on the heap or in a mapped file; whoever owns them is
+// copies a pointer. The elements may live on the heap or in a mapped file; their owner is
 // kept alive. Thread-safe, because nothing about it changes.
 class Tensor {
  public:

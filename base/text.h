@@ -7,8 +7,8 @@
 
 namespace zood {
 
-// `text` with every byte that is no printable ASCII written as \xNN, and cut, with its length said,
-// when it is longer than `longest`.
+// `text` with every byte that is not printable ASCII written as \xNN, and cut, with its length
+// stated, when it is longer than `longest`.
 std::string Printable(std::string_view text, std::size_t longest = 100);
 
 // `text` as valid UTF-8 without control characters: every other byte is written as \xNN.

@@ -82,7 +82,7 @@ std::optional<std::string> FromUnits(std::string_view bytes, std::size_t width, 
   return text;
 }
 
-// The position of the first byte that is no UTF-8.
+// The position of the first byte that is not UTF-8.
 std::optional<std::size_t> FirstFault(std::string_view text) {
   const auto* bytes = reinterpret_cast<const utf8proc_uint8_t*>(text.data());
   std::size_t at = 0;
@@ -121,7 +121,7 @@ absl::StatusOr<std::string> DecodeText(std::string_view bytes, std::string_view 
   };
   if (const auto fault = FirstFault(text)) {
     return InvalidArgument(
-        "{}, line {}: byte 0x{:02x} is no UTF-8 text; save the file as UTF-8 (or UTF-16 with its "
+        "{}, line {}: byte 0x{:02x} is not UTF-8 text; save the file as UTF-8 (or UTF-16 with its "
         "byte-order mark)",
         where, line_of(*fault), static_cast<unsigned char>(text[*fault]));
   }

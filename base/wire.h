@@ -12,6 +12,7 @@
 #include <span>
 #include <string_view>
 #include <type_traits>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "base/status.h"
@@ -137,5 +138,50 @@ class WireReader {
   std::span<const std::byte> rest_;
   bool damaged_ = false;
 };
+
+// Reads the fields of a protobuf message into variables:
+//
+//   std::int64_t size = 0;
+//   ZOOD_RETURN_IF_ERROR(ReadFields(message, Field(VarintTag(1), size),
+//                                   Field(BytesTag(2), [&](const WireField& shape) { ... })));
+//
+// A number, a string or bytes take the last value of their field, as protobuf does for fields that
+// are not repeated; a function is called for each. Other fields are skipped.
+template <typename Target>
+struct FieldReader {
+  std::uint32_t tag;
+  Target target;  // a reference to a variable, or a function that returns absl::Status
+
+  absl::Status Read(const WireField& field) const {
+    using Value = std::remove_reference_t<Target>;
+    if constexpr (std::is_invocable_v<Value, const WireField&>) {
+      return target(field);
+    } else if constexpr (std::is_integral_v<Value>) {
+      target = static_cast<Value>(field.value);
+    } else if constexpr (std::is_assignable_v<Value&, std::span<const std::byte>>) {
+      target = field.bytes;
+    } else {
+      target = field.AsString();
+    }
+    return absl::OkStatus();
+  }
+};
+
+template <typename Target>
+FieldReader<Target> Field(std::uint32_t tag, Target&& target) {
+  return {tag, std::forward<Target>(target)};
+}
+
+// DataLoss for a damaged message; otherwise the first error of a function.
+template <typename... Targets>
+absl::Status ReadFields(std::span<const std::byte> message, const FieldReader<Targets>&... fields) {
+  WireReader reader(message);
+  while (const auto field = reader.Next()) {
+    absl::Status status;
+    ((field->tag == fields.tag && (status = fields.Read(*field), true)) || ...);
+    ZOOD_RETURN_IF_ERROR(status);
+  }
+  return reader.status();
+}
 
 }  // namespace zood

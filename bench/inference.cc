@@ -3,7 +3,7 @@
 //   inference [runs] [network:batch...]      default: 10 runs of what bench/before_after compares
 //
 // A line is a network, a batch, and the milliseconds of the fastest run. Weights are what the
-// initialisers make of them.
+// initializers make of them.
 #include <fmt/format.h>
 
 #include <algorithm>

@@ -39,7 +39,7 @@ absl::Status Upload(client::Client& client, const std::string& name, std::string
   spec.set_name(name);
   spec.mutable_split()->set_validation(validation);
   ZOOD_ASSIGN_OR_RETURN(const v1::Dataset dataset, client.UploadDataset(spec, files));
-  fmt::print(stderr, "{}: {} pictures to learn from, {} held out, {} problems\n", dataset.name(),
+  fmt::print(stderr, "{}: {} images to learn from, {} held out, {} problems\n", dataset.name(),
              dataset.counts().train(), dataset.counts().validation() + dataset.counts().test(),
              dataset.num_problems());
   return absl::OkStatus();
@@ -52,7 +52,7 @@ void Show(const v1::JobEvent& event) {
   }
   if (event.has_evaluation()) {
     const v1::JobEvaluation& e = event.evaluation();
-    fmt::print(stderr, "step {}: accuracy {:.4f}, loss {:.4f} on {} pictures\n", e.step(), e.top1(),
+    fmt::print(stderr, "step {}: accuracy {:.4f}, loss {:.4f} on {} images\n", e.step(), e.top1(),
                e.loss(), e.images());
   }
 }

@@ -1,9 +1,9 @@
-// What a fine-tuning job costs those who classify meanwhile.
+// What a fine-tuning job costs clients that classify meanwhile.
 //
 //   serving_first ADDRESS [REQUESTS]
 //
 // Against a daemon that runs on this machine with its defaults: makes a ResNet-50 (by a job of one
-// step from scratch, so that nobody else's weights are needed), classifies one picture after the
+// step from scratch, so that no published weights are needed), classifies one photo after the
 // other, with a short pause, while the daemon is idle, then while a job trains all of ResNet-50 on
 // all cores, and prints the median and the 99th percentile of both, and how often the second is the
 // first's; ends with 1 where that is more than half as much again. In one run, so that whatever
@@ -37,8 +37,8 @@ constexpr double kMostTimes = 1.5;
 // Between two requests: a client that never pauses leaves a job of idle priority no time at all.
 constexpr std::chrono::milliseconds kPause{40};
 
-// A BMP of 24 bits a pixel: noise over a colour that tells the class.
-std::string Picture(int label, int number) {
+// A BMP of 24 bits a pixel: noise over a color that is the class.
+std::string Photo(int label, int number) {
   const std::size_t bytes = std::size_t{3} * kSide * kSide;
   std::string bmp(54, '\0');
   const auto put = [&](std::size_t at, std::size_t value) {
@@ -69,7 +69,7 @@ absl::Status Upload(client::Client& client) {
     const fs::path directory = folder / fmt::format("class{}", label);
     fs::create_directories(directory);
     for (int i = 0; i < 32; ++i) {
-      std::ofstream(directory / fmt::format("{:03}.bmp", i), std::ios::binary) << Picture(label, i);
+      std::ofstream(directory / fmt::format("{:03}.bmp", i), std::ios::binary) << Photo(label, i);
     }
   }
   ZOOD_ASSIGN_OR_RETURN(const auto files, client::FilesOfDataset(folder.string()));
@@ -114,12 +114,12 @@ absl::StatusOr<std::vector<double>> Measure(client::Client& client, const std::s
                                             int requests) {
   v1::ModelSpec model;
   model.set_name(kModel);
-  const std::string picture = Picture(1, 1000);
+  const std::string photo = Photo(1, 1000);
   std::vector<double> times;
   for (int i = 0; i < requests; ++i) {
     std::this_thread::sleep_for(kPause);
     const auto start = Clock::now();
-    ZOOD_RETURN_IF_ERROR(client.ClassifyBytes(model, {picture}).status());
+    ZOOD_RETURN_IF_ERROR(client.ClassifyBytes(model, {photo}).status());
     times.push_back(std::chrono::duration<double, std::milli>(Clock::now() - start).count());
   }
   std::ranges::sort(times);

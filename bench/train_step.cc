@@ -1,6 +1,6 @@
 // Times whole training steps of a network of the zoo: forward in training mode, softmax cross
 // entropy, backward, L2 terms, momentum. Every variable is trained, on one batch that stays where
-// it is; weights are what the initialisers make of them.
+// it is; weights are what the initializers make of them.
 //
 //   train_step <model> [batch] [threads] [steps] [profile]
 //

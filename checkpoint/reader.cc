@@ -24,8 +24,8 @@ struct FormatEntry {
   Format format;
   std::string_view id;
   std::string_view name;
-  // How to tell a file of the format, and how to open it. Null for TensorFlow's, whose checkpoints
-  // are several files: OpenTensorFlow() finds them.
+  // How to recognize a file of the format, and how to open it. Null for TensorFlow's, whose
+  // checkpoints are several files: OpenTensorFlow() finds them.
   bool (*matches)(std::span<const std::byte> bytes) = nullptr;
   absl::StatusOr<std::unique_ptr<Reader>> (*open)(NamedFile file, const Limits& limits) = nullptr;
 };
@@ -68,7 +68,7 @@ absl::Status Unrecognized(const std::string& path, std::span<const std::byte> by
   std::vector<std::string_view> names;
   for (const FormatEntry& entry : kFormats) names.push_back(entry.name);
   return InvalidArgument(
-      "{} is not a weight file of a format that zood knows ({}), or its beginning or end is "
+      "{} is not a weight file of a format that zood reads ({}), or its beginning or end is "
       "damaged",
       path, fmt::join(names, ", "));
 }

@@ -27,7 +27,7 @@
 namespace zood::checkpoint {
 
 // How a file holds its tensors. Not whose names they have: a file of PyTorch may have been made
-// from one of TensorFlow (models/weights/naming.h tells).
+// from one of TensorFlow (models/weights/naming.h distinguishes them).
 enum class Format : std::uint8_t {
   kTensorFlowV1,  // a table of SavedTensorSlices; the files of 2016
   kTensorFlowV2,  // a tensor bundle: .index and .data-00000-of-00001
@@ -48,8 +48,8 @@ struct VariableInfo {
   friend bool operator==(const VariableInfo&, const VariableInfo&) = default;
 };
 
-// An entry of a checkpoint that is no array of plain elements (a resource, a variant, a type of
-// which zood does not know), and the reason why it is not read.
+// An entry of a checkpoint that is not an array of plain elements (a resource, a variant, a type of
+// which zood does not support), and the reason why it is not read.
 struct UnreadEntry {
   std::string name;
   std::string reason;
@@ -105,8 +105,8 @@ class Reader {
     std::string name;
     std::string as;
   };
-  // `progress` is told how many have been read, beginning with none; an error of its own ends the
-  // reading. Empty: nobody asks.
+  // `progress` is called with how many have been read, beginning with none; an error of its own
+  // ends the reading. May be empty.
   absl::StatusOr<TensorMap> ReadAs(
       std::span<const Request> requests,
       const std::function<absl::Status(std::int64_t done, std::int64_t total)>& progress = {})
@@ -125,7 +125,7 @@ class Reader {
 
  private:
   // The elements of variables()[index], of that dtype and shape, which are within the limits
-  // (except for strings, whose size only the derived class knows). Thread-safe. A message need
+  // (except for strings, whose size only the derived class has). Thread-safe. A message need
   // not name file and variable.
   virtual absl::StatusOr<Tensor> ReadVariable(std::size_t index) const = 0;
 
@@ -141,7 +141,7 @@ class Reader {
   std::string remark_;
 };
 
-// Opens the checkpoint at `path`. The format is told by the content, never by the extension.
+// Opens the checkpoint at `path`. The format is recognized by the content, never by the extension.
 // For TensorFlow `path` may be
 //   - a V1 file, one shard of several (prefix-00001-of-00003), or their pattern
 //     (prefix-?????-of-00003);
@@ -151,7 +151,7 @@ class Reader {
 //   - a directory with a `checkpoint` state file, or that file: base/tensorflow/files.h says which
 //     checkpoint it stands for. A state file that points outside of the directory is refused
 //     (PermissionDenied).
-// NotFound when there is nothing at `path`; InvalidArgument when it is no weight file; DataLoss
+// NotFound when there is nothing at `path`; InvalidArgument when it is not a weight file; DataLoss
 // when it is damaged; Unimplemented for a variant that zood does not read; ResourceExhausted beyond
 // the limits.
 absl::StatusOr<std::unique_ptr<Reader>> Open(FileSystem& files, const std::string& path,

@@ -41,7 +41,7 @@ struct ReadOptions {
   std::function<absl::Status(std::int64_t done, std::int64_t total)> progress = {};
 };
 
-// The variables that the options ask for, and the names that they go by, none twice. DataLoss when
+// The variables that the options select, and the names that they go by, none twice. DataLoss when
 // a moving average differs in shape or dtype from its variable.
 absl::StatusOr<std::vector<Reader::Request>> SelectVariables(const Reader& reader,
                                                              const ReadOptions& options);

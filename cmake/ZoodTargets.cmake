@@ -35,7 +35,7 @@ endfunction()
 
 function(zood_warnings target)
   target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor
-    -Wno-missing-field-initializers  # designated initialisers name what they set; the rest is the default
+    -Wno-missing-field-initializers  # designated initializers name what they set; the rest is the default
     $<$<CXX_COMPILER_ID:Clang>:-Wthread-safety -Wno-missing-designated-field-initializers>
     $<$<BOOL:${ZOOD_WARNINGS_AS_ERRORS}>:-Werror>)
 endfunction()
@@ -78,6 +78,7 @@ function(zood_fuzz_target name)
   cmake_parse_arguments(ARG "" "CORPUS" "SOURCES;DEPS" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE ${ARG_DEPS})
+  target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR})
   zood_warnings(${name})
   if(ZOOD_LIBFUZZER)
     target_link_options(${name} PRIVATE -fsanitize=fuzzer)

@@ -76,7 +76,7 @@ class ArenaExecution final : public Execution {
     }
     const ThreadScope threads(executable_->options_.threads);
     const std::size_t which = IndexFor(batch);
-    // Images that nobody asked for must not be garbage: infinities are slow.
+    // Images beyond the run's must not be garbage: infinities are slow.
     const std::span<float> images =
         Floats(which, executable_->graph().input(), executable_->programs_[which].batch());
     std::ranges::fill(images.subspan(input(batch).size()), 0.0f);

@@ -22,7 +22,7 @@
 
 namespace zood::engine {
 
-// What values and weights are computed in. What is not float32 is not there yet.
+// What values and weights are computed in. Only kFloat32 is implemented.
 enum class Precision {
   kFloat32,      // exact: products and sums of float32
   kFastFloat32,  // float32 by algorithms that round more
@@ -40,7 +40,7 @@ struct CompileOptions {
   Precision precision = Precision::kFloat32;
 };
 
-// What the profile of one step says; see Execution::Profile().
+// The profile of one step; see Execution::Profile().
 struct StepTime {
   std::string name;            // of the node
   std::string operation;       // "Conv + Relu"
@@ -93,8 +93,8 @@ class Execution {
 
   // Computes. The results of the run before are gone.
   absl::Status Run(int batch) { return Run(batch, {}); }
-  // The same, but Cancelled, with no results, once `stop` says so, which is asked before each step.
-  // Empty: nobody stops it.
+  // The same, but Cancelled, with no results, once `stop`, called before each step, returns true.
+  // May be empty.
   virtual absl::Status Run(int batch, const std::function<bool()>& stop) = 0;
 
   // [batch, classes], of the last run.

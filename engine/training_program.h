@@ -34,7 +34,7 @@ struct TrainingOptions {
   int batch = 1;  // up to kMaxTrainingBatch
   // Which variables may change, by VariableId; one flag for each variable of the graph.
   // A trainable variable that may change gets a gradient. A batch norm one of whose moving
-  // statistics may change normalises with the batch's statistics and moves the moving ones that
+  // statistics may change normalizes with the batch's statistics and moves the moving ones that
   // may change; one whose moving statistics may not change uses them, as at inference.
   std::vector<bool> updated;
   // Instead of every dropout's own; 1 switches dropout off.
@@ -43,7 +43,7 @@ struct TrainingOptions {
   std::optional<float> batch_norm_decay;
   // Compute threads of one step; 0 means one for each core.
   int threads = 0;
-  // value() tells what Forward() computed; no memory is used twice within a step, which takes a
+  // value() returns what Forward() computed; no memory is used twice within a step, which takes a
   // lot.
   bool keep_values = false;
 };

@@ -104,7 +104,7 @@ std::optional<NodeId> FrozenCut(const Graph& graph, const std::vector<bool>& upd
     }
   }
   std::optional<NodeId> cut;
-  NodeId read_until = -1;  // by whom any value before i is still read
+  NodeId read_until = -1;  // the last node that reads a value before i
   for (NodeId i = 0; i < static_cast<NodeId>(graph.nodes().size()); ++i) {
     if (!needed[Index(i)]) continue;
     if (read_until <= i && frozen[Index(i)] && i != graph.input()) cut = i;

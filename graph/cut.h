@@ -15,7 +15,7 @@ namespace zood::graph {
 // The deepest node whose value depends on no variable that may change (`updated`, by VariableId)
 // and on no dropout, and through which alone the logits, those of an auxiliary head included, see
 // the images. nullopt where that is the input itself, or where `updated` is not one flag for each
-// variable. Every dropout counts, whatever share it keeps: a training program may be told another.
+// variable. Every dropout counts, whatever share it keeps: a training program may set another.
 std::optional<NodeId> FrozenCut(const Graph& graph, const std::vector<bool>& updated);
 
 // The part of `graph` that computes node `cut`: the same input, the logits are the cut's value.

@@ -6,6 +6,8 @@
 #include <cmath>
 #include <numbers>
 
+#include "base/seed.h"
+
 namespace zood::graph {
 namespace {
 
@@ -80,19 +82,9 @@ ActivationPtr MakeEltwise(std::string name, Eltwise::Kind kind, float alpha = 0,
   return std::make_shared<EltwiseActivation>(std::move(name), Eltwise{kind, alpha, beta});
 }
 
-// Random numbers by counter, so that the i-th value depends on nothing but the seed and i
-// (splitmix64; Steele, Lea and Flood, 2014).
-class CounterRandom {
+class Random : public SplitMix {
  public:
-  explicit CounterRandom(std::uint64_t seed) : state_(seed) {}
-
-  // In [0, 1), 53 bits.
-  double Uniform() {
-    std::uint64_t z = (state_ += 0x9e3779b97f4a7c15ull);
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
-    return static_cast<double>((z ^ (z >> 31)) >> 11) * 0x1p-53;
-  }
+  using SplitMix::SplitMix;
 
   // Box and Muller, 1958; one of the pair.
   double Normal() {
@@ -105,9 +97,6 @@ class CounterRandom {
     while (std::abs(value) > 2) value = Normal();
     return value;
   }
-
- private:
-  std::uint64_t state_;
 };
 
 struct Fans {
@@ -124,14 +113,14 @@ Fans FansOf(const Shape& shape) {
           .out = field * static_cast<double>(shape.back())};
 }
 
-// An initialiser whose value i comes from `draw`, given the shape and a source of numbers.
+// An initializer whose value i comes from `draw`, given the shape and a source of numbers.
 template <typename Draw>
 class DrawnInitializer : public Initializer {
  public:
   DrawnInitializer(std::string name, Draw draw) : name_(std::move(name)), draw_(draw) {}
   std::string name() const override { return name_; }
   void Fill(const Shape& shape, std::uint64_t seed, std::span<float> values) const override {
-    CounterRandom random(seed);
+    Random random(seed);
     const Fans fans = FansOf(shape);
     for (float& value : values) value = static_cast<float>(draw_(fans, random));
   }
@@ -195,32 +184,32 @@ ActivationPtr Linear(float scale, float shift) {
 
 InitializerPtr Constant(float value) {
   return MakeInitializer(fmt::format("constant({})", value),
-                         [value](const Fans&, CounterRandom&) { return value; });
+                         [value](const Fans&, Random&) { return value; });
 }
 
 InitializerPtr RandomUniform(float low, float high) {
   return MakeInitializer(fmt::format("uniform({},{})", low, high),
-                         [low, high](const Fans&, CounterRandom& random) {
+                         [low, high](const Fans&, Random& random) {
                            return low + (static_cast<double>(high) - low) * random.Uniform();
                          });
 }
 
 InitializerPtr TruncatedNormal(float stddev, float mean) {
   return MakeInitializer(fmt::format("truncated_normal({},{})", mean, stddev),
-                         [stddev, mean](const Fans&, CounterRandom& random) {
+                         [stddev, mean](const Fans&, Random& random) {
                            return mean + stddev * random.TruncatedNormal();
                          });
 }
 
 InitializerPtr Xavier() {
-  return MakeInitializer("xavier", [](const Fans& fans, CounterRandom& random) {
+  return MakeInitializer("xavier", [](const Fans& fans, Random& random) {
     return std::sqrt(6 / (fans.in + fans.out)) * (2 * random.Uniform() - 1);
   });
 }
 
 InitializerPtr VarianceScaling(float factor) {
   return MakeInitializer(fmt::format("variance_scaling({})", factor),
-                         [factor](const Fans& fans, CounterRandom& random) {
+                         [factor](const Fans& fans, Random& random) {
                            return std::sqrt(1.3 * factor / fans.in) * random.TruncatedNormal();
                          });
 }

@@ -1,4 +1,4 @@
-// The objects that a layer is parameterised with: activations, initialisers, regularisers.
+// The objects that a layer is parameterized with: activations, initializers, regularizers.
 //
 // Each is an interface that a program of its own may implement: an activation that zood does not
 // have is written there, handed to a layer, trained and served, without an edit to zood. All are

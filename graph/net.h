@@ -139,7 +139,7 @@ struct CollectArgs {
   bool poolings = true;
 };
 
-// Batch normalisation after a layer, with net.Defaults(BatchNormArgs) under `args`.
+// Batch normalization after a layer, with net.Defaults(BatchNormArgs) under `args`.
 NormalizerPtr BatchNorm(BatchNormArgs args = {});
 
 class Net {
@@ -225,7 +225,7 @@ class Net {
   // The same elements under [?, dims...].
   Value Reshape(Value x, const std::vector<std::int64_t>& dims);
 
-  // `layer` n times in a row, in scope `scope`, told the name "<scope>_<i>" (from 1) each time.
+  // `layer` n times in a row, in scope `scope`, given the name "<scope>_<i>" (from 1) each time.
   using Layer = std::function<Value(Value x, const std::string& name)>;
   Value Repeat(Value x, int n, const std::string& scope, const Layer& layer);
   // The same with a different argument each time: net.Stack(x, "fc", {32, 64}, layer).
@@ -264,13 +264,13 @@ class Net {
                          InitializerPtr initializer, RegularizerPtr regularizer);
   std::string Unique(const std::string& given, const char* fallback);
   Value Pool(Value x, PoolOp::Kind kind, Size2d kernel, const Pool2dArgs& args);
-  // Biases or normaliser, then activation.
+  // Biases or normalizer, then activation.
   Value Finish(Value x, const std::optional<NormalizerPtr>& normalizer,
                const std::optional<ActivationPtr>& activation);
   Value Collect(Value x, bool pooling = false);
   template <typename Args>
   Guard PushDefaults(Args DefaultArgs::* layer, const Args& args);
-  // None where a normaliser stands in for them, or none are wanted.
+  // None where a normalizer stands in for them, or none are wanted.
   std::optional<VariableId> AddBiases(int length, const NormalizerPtr& normalizer,
                                       const InitializerPtr& initializer,
                                       const RegularizerPtr& regularizer);

@@ -5,8 +5,8 @@
 
 namespace zood::graph {
 
-// What a step costs that is no multiplication of weights: a comparison of a pooling, a function of
-// an element. Its loop reads memory for each, where a product's reuses what it has read.
+// What a step costs that is not a multiplication of weights: a comparison of a pooling, a function
+// of an element. Its loop reads memory for each, where a product's reuses what it has read.
 inline constexpr double kStepCost = 50;
 
 // Multiplications with an addition, and kStepCost for each other step of one element, for one

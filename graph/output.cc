@@ -206,7 +206,8 @@ absl::StatusOr<Output> ClassScores(Net& net, Value x) {
     }
   } else if (x.channels() == 1) {
     return InvalidArgument(
-        "a single number that is no probability; where it is the logit of one, let the network end "
+        "a single number that is not a probability; where it is the logit of one, let the network "
+        "end "
         "in a sigmoid");
   }
   if (output.value.shape().rank() == 4) output.value = net.Squeeze(output.value);

@@ -1,4 +1,4 @@
-// What the numbers that a network answers are, so that each becomes a probability exactly once.
+// What a network's outputs are, logits or probabilities, so that softmax is applied exactly once.
 //
 // Networks of the zoo answer logits. A network from a file may end in a softmax, in a sigmoid, in
 // the mean of several softmaxes, with layers behind that change nothing: its nodes say which.
@@ -37,7 +37,7 @@ struct Output {
 // The class scores that `x`, a value of `net`, answers. Where a softmax or sigmoid made it, alone
 // or with layers behind that change no probability (dropout, reshapes, ReLU, a pooling of one
 // pixel), the output is what went into that; anything else that is made of probabilities only is
-// told by its range. One walk over the nodes.
+// recognized by its range. One walk over the nodes.
 //
 // InvalidArgument, without the name of `x`, for a feature map; for a single number that is no
 // probability, of which a softmax would make 1 whatever it is; and for what is made of

@@ -1,4 +1,4 @@
-// Visits of operations that the compiler knows to be complete.
+// Visits of operations that the compiler checks to be complete.
 //
 // A visit names every operation, alone or in a group; none has a function for "any other". An
 // operation that is added to Op then does not compile until each visit says what becomes of it.

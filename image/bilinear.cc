@@ -9,7 +9,7 @@
 namespace zood::image {
 namespace {
 
-// The two neighbours of one sampling position and the weight of the second.
+// The two neighbors of one sampling position and the weight of the second.
 struct Sample {
   int low = 0;
   int high = 0;
@@ -61,12 +61,12 @@ void InterpolateRow(const float* row, int channels, const std::vector<Sample>& c
   }
 }
 
-// The horizontally interpolated source rows that neighbouring result rows share: two at a time.
+// The horizontally interpolated source rows that neighboring result rows share: two at a time.
 class RowCache {
  public:
   RowCache(const RowReader& read_row, std::vector<Sample> columns, int channels)
       : read_row_(read_row), columns_(std::move(columns)), channels_(channels) {
-    // Positions grow from left to right, so that the ends bound the columns that are looked at.
+    // Positions grow from left to right, so that the ends bound the columns that are read.
     first_column_ = columns_.front().low;
     column_count_ = columns_.back().high - first_column_ + 1;
     for (Sample& column : columns_) {

@@ -29,7 +29,7 @@ struct Chunk {
 
 // One chunk after the other; nothing after the last one, or where the file is cut off.
 //
-// PNG: length (big-endian), type, data, checksum; from byte 8 on. The checksums are not looked at.
+// PNG: length (big-endian), type, data, checksum; from byte 8 on. The checksums are not checked.
 class PngChunks {
  public:
   explicit PngChunks(std::span<const std::byte> bytes) : bytes_(bytes) {}

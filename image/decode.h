@@ -4,7 +4,7 @@
 // first frame counts. Color profiles and gamma are ignored, as TensorFlow, Pillow and Caffe ignore
 // them, and so are orientation tags unless DecodeOptions::upright is set.
 //
-// Nothing here trusts the bytes: what a header claims is held against the limits before anything
+// The bytes are untrusted: a header's claims are checked against the limits before anything
 // is reserved, and whatever does not touch the pixels (profiles, texts, comments) can neither fail
 // a decode nor cost memory. No exception leaves this room.
 #pragma once
@@ -62,7 +62,7 @@ struct DecodeOptions {
 
 // What decoding an image may cost.
 struct DecodeLimits {
-  // Held against the file's header before memory is reserved.
+  // Compared with the file's header before memory is reserved.
   std::uint64_t max_bytes = std::uint64_t{64} << 20;   // of the encoded image
   std::uint64_t max_pixels = std::uint64_t{64} << 20;  // height x width
   std::uint64_t max_memory = std::uint64_t{1} << 30;   // of all that Decode() holds at once
@@ -70,9 +70,9 @@ struct DecodeLimits {
 
   // CPU time of the decoding thread, so that a busy machine refuses nothing.
   std::chrono::nanoseconds max_cpu_time = std::chrono::seconds(20);
-  // Asked again and again while rows and passes are decoded. An error ends the decoding and is what
-  // Decode() returns: that the caller has gone, or that a deadline has passed. Must be quick and
-  // not throw. Empty means always wanted.
+  // Called repeatedly while rows and passes are decoded. An error ends the decoding and is what
+  // Decode() returns: that the caller disconnected, or that a deadline has passed. Must be quick
+  // and not throw. Empty means always wanted.
   std::function<absl::Status()> still_wanted;
 };
 
@@ -99,9 +99,9 @@ absl::StatusOr<ImageHeader> ReadHeader(std::span<const std::byte> bytes,
 // A damaged file is an error where TensorFlow's decoders return one: wrong structure, missing data,
 // a wrong checksum. What libjpeg only warns of (a corrupt entropy-coded segment, for one) decodes.
 //
-// Errors: InvalidArgument, naming the format and what is wrong in it, for bytes that are no image
-// of a known format, damaged or cut off; ResourceExhausted over a limit, and where memory runs out;
-// what limits.still_wanted returns.
+// Errors: InvalidArgument, naming the format and what is wrong in it, for bytes that are not an
+// image of a known format, damaged or cut off; ResourceExhausted over a limit, and where memory
+// runs out; what limits.still_wanted returns.
 absl::StatusOr<Image> Decode(std::span<const std::byte> bytes, const DecodeOptions& options,
                              const DecodeLimits& limits = {});
 

@@ -121,7 +121,7 @@ class JpegReader {
   }
 
   // Level -1 is a warning about damaged data. Only the end of the data is as bad as an error, since
-  // libjpeg would make up the rest of the picture.
+  // libjpeg would make up the rest of the image.
   static void OnMessage(j_common_ptr decoder, int level) {
     if (level == -1 && decoder->err->msg_code == JWRN_JPEG_EOF) OnError(decoder);
   }

@@ -121,7 +121,7 @@ class WebpDecoder final : public Decoder {
                                                "not enough memory",
                                                "wrong parameter",
                                                "its data contradict themselves",
-                                               "it has a feature that libwebp does not know",
+                                               "it has a feature that libwebp does not support",
                                                "it ends early",
                                                "stopped",
                                                "it ends early"};

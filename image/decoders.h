@@ -14,7 +14,7 @@
 
 namespace zood::image {
 
-// Ends a decoding that takes too long or that nobody wants any more.
+// Ends a decoding that takes too long or whose result is no longer needed.
 class Watch {
  public:
   // `limits` outlives the watch. The time begins now, on this thread.

@@ -83,7 +83,7 @@ std::string MediaFile(std::string_view text) {
   return found.empty() ? "a video (MP4 or QuickTime)" : found;
 }
 
-// Texts begin with what is no letter: a byte-order mark, spaces, line ends.
+// Texts begin with what is not a letter: a byte-order mark, spaces, line ends.
 std::string TextFile(std::string_view text) {
   if (text.starts_with("\xef\xbb\xbf")) text.remove_prefix(3);
   while (!text.empty() && std::isspace(static_cast<unsigned char>(text.front()))) {

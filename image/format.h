@@ -1,4 +1,4 @@
-// Which format a file of an image has, told by its content, never by its name.
+// Which format a file of an image has, recognized by its content, never by its name.
 #pragma once
 
 #include <cstddef>

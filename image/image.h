@@ -1,4 +1,4 @@
-// Pictures in memory.
+// Images in memory.
 #pragma once
 
 #include <cstddef>
@@ -14,7 +14,7 @@ struct Size {
   friend bool operator==(const Size&, const Size&) = default;
 };
 
-// A rectangle inside a picture; it never reaches over the edge.
+// A rectangle inside an image; it never reaches over the edge.
 struct Window {
   int top = 0;
   int left = 0;
@@ -51,7 +51,7 @@ struct BasicImage {
 using Image = BasicImage<std::uint8_t>;
 using FloatImage = BasicImage<float>;
 
-// An RGB picture as gray, by the luma 0.299 R + 0.587 G + 0.114 B, as decoding makes it.
+// An RGB image as gray, by the luma 0.299 R + 0.587 G + 0.114 B, as decoding makes it.
 Image ToGray(const Image& rgb);
 
 }  // namespace zood::image

@@ -15,7 +15,7 @@ namespace zood::image {
 // (1 or 3): one rule for what is classified and what is trained on. Gray is replicated, color
 // becomes gray by the luma 0.299 R + 0.587 G + 0.114 B.
 //
-// Errors: InvalidArgument for any other shape (what two or four channels mean, nobody has said) and
+// Errors: InvalidArgument for any other shape (two or four channels have no defined meaning) and
 // for bytes that do not fit it; ResourceExhausted over limits.max_pixels, over kMaxSide, and where
 // memory runs out. Thread-safe.
 absl::StatusOr<Image> FromPixels(std::span<const std::byte> bytes, const Shape& shape, int channels,

@@ -54,9 +54,9 @@ struct RowOperation {
   }
 };
 
-// The picture on its way through the steps: a view of 8-bit or of float pixels, either the caller's
-// or our own, and the arithmetic that is still to be applied to it. Colours stay in the order RGB
-// until the end; the values of operations are turned round instead.
+// The image on its way through the steps: a view of 8-bit or of float pixels, either the caller's
+// or our own, and the arithmetic that is still to be applied to it. Colors stay in the order RGB
+// until the end; the values of operations are reordered instead.
 class Runner {
  public:
   Runner(const Image& image, ChannelOrder order)
@@ -255,12 +255,12 @@ absl::Status CheckImage(const Image& image, int channels) {
                      image.pixels.size() == image.row_length() * image.height;
   if (!sound) {
     return InvalidArgument(
-        "the picture says {} x {} x {} (height, width, channels) and holds {} "
+        "the image is declared as {} x {} x {} (height, width, channels) and holds {} "
         "values; sides must be 1 to {}",
         image.height, image.width, image.channels, image.pixels.size(), kMaxSide);
   }
   if (image.channels != channels) {
-    return InvalidArgument("the picture has {} channels, the preprocessing expects {}",
+    return InvalidArgument("the image has {} channels, the preprocessing expects {}",
                            image.channels, channels);
   }
   return absl::OkStatus();
@@ -290,8 +290,8 @@ absl::Status RunArithmetic(const PreprocessSpec& spec, const FloatImage& image,
   if (found != shape || image.pixels.size() != out.size() ||
       out.size() != static_cast<std::size_t>(shape.num_elements())) {
     return InvalidArgument(
-        "the picture is {} with {} values, the buffer has room for {}; expected {}",
-        found.ToString(), image.pixels.size(), out.size(), shape.ToString());
+        "the image is {} with {} values, the buffer has room for {}; expected {}", found.ToString(),
+        image.pixels.size(), out.size(), shape.ToString());
   }
   Runner runner(image, spec.channel_order);
   for (std::size_t i = 0; i < spec.steps.size(); ++i) {

@@ -1,6 +1,6 @@
 // From bytes to a network's input, as a value.
 //
-// A PreprocessSpec says everything about the way: how the file is decoded, the order of colours,
+// A PreprocessSpec says everything about the way: how the file is decoded, the order of colors,
 // and a sequence of steps, each one operation of the framework that the checkpoint was trained
 // with. It is stored with each version of a model, as JSON. image/presets.h has those of published
 // networks.
@@ -21,6 +21,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "base/fields.h"
 #include "base/shape.h"
 #include "image/decode.h"
 #include "image/image.h"
@@ -65,12 +66,7 @@ struct ResizeShorterSide {
   int size = 0;
   ResizeFilter filter = ResizeFilter::kTfBilinear;
   SideRounding rounding = SideRounding::kNearestEven;
-  template <typename Visitor, typename Self>
-  static void VisitFields(Visitor& visit, Self& self) {
-    visit("size", self.size);
-    visit("filter", self.filter);
-    visit("rounding", self.rounding);
-  }
+  ZOOD_VISIT_FIELDS(size, filter, rounding)
   friend bool operator==(const ResizeShorterSide&, const ResizeShorterSide&) = default;
 };
 
@@ -79,12 +75,7 @@ struct Resize {
   int height = 0;
   int width = 0;
   ResizeFilter filter = ResizeFilter::kTfBilinear;
-  template <typename Visitor, typename Self>
-  static void VisitFields(Visitor& visit, Self& self) {
-    visit("height", self.height);
-    visit("width", self.width);
-    visit("filter", self.filter);
-  }
+  ZOOD_VISIT_FIELDS(height, width, filter)
   friend bool operator==(const Resize&, const Resize&) = default;
 };
 
@@ -93,22 +84,14 @@ struct CentralCrop {
   int height = 0;
   int width = 0;
   CropRounding rounding = CropRounding::kFloor;
-  template <typename Visitor, typename Self>
-  static void VisitFields(Visitor& visit, Self& self) {
-    visit("height", self.height);
-    visit("width", self.width);
-    visit("rounding", self.rounding);
-  }
+  ZOOD_VISIT_FIELDS(height, width, rounding)
   friend bool operator==(const CentralCrop&, const CentralCrop&) = default;
 };
 
 // tf.image.central_crop: int((side - side * fraction) / 2), in double, cut off at either end.
 struct CentralCropFraction {
   double fraction = 1.0;  // in (0, 1]
-  template <typename Visitor, typename Self>
-  static void VisitFields(Visitor& visit, Self& self) {
-    visit("fraction", self.fraction);
-  }
+  ZOOD_VISIT_FIELDS(fraction)
   friend bool operator==(const CentralCropFraction&, const CentralCropFraction&) = default;
 };
 
@@ -117,10 +100,7 @@ struct CentralCropFraction {
 // longer.
 struct CentralSquare {
   double fraction = 1.0;  // in (0, 1]
-  template <typename Visitor, typename Self>
-  static void VisitFields(Visitor& visit, Self& self) {
-    visit("fraction", self.fraction);
-  }
+  ZOOD_VISIT_FIELDS(fraction)
   friend bool operator==(const CentralSquare&, const CentralSquare&) = default;
 };
 
@@ -129,12 +109,7 @@ struct CropOrPad {
   int height = 0;
   int width = 0;
   float padding = 0;
-  template <typename Visitor, typename Self>
-  static void VisitFields(Visitor& visit, Self& self) {
-    visit("height", self.height);
-    visit("width", self.width);
-    visit("padding", self.padding);
-  }
+  ZOOD_VISIT_FIELDS(height, width, padding)
   friend bool operator==(const CropOrPad&, const CropOrPad&) = default;
 };
 
@@ -142,34 +117,24 @@ struct CropOrPad {
 // order of `channel_order`.
 struct Subtract {
   std::vector<float> values;
-  template <typename Visitor, typename Self>
-  static void VisitFields(Visitor& visit, Self& self) {
-    visit("values", self.values);
-  }
+  ZOOD_VISIT_FIELDS(values)
   friend bool operator==(const Subtract&, const Subtract&) = default;
 };
 struct Multiply {
   std::vector<float> values;
-  template <typename Visitor, typename Self>
-  static void VisitFields(Visitor& visit, Self& self) {
-    visit("values", self.values);
-  }
+  ZOOD_VISIT_FIELDS(values)
   friend bool operator==(const Multiply&, const Multiply&) = default;
 };
 struct Divide {
   std::vector<float> values;
-  template <typename Visitor, typename Self>
-  static void VisitFields(Visitor& visit, Self& self) {
-    visit("values", self.values);
-  }
+  ZOOD_VISIT_FIELDS(values)
   friend bool operator==(const Divide&, const Divide&) = default;
 };
 
 // tf.image.per_image_standardization: (x - mean) / max(standard deviation, 1 / sqrt(N)) over all N
 // values of the image; moments in double.
 struct Standardize {
-  template <typename Visitor, typename Self>
-  static void VisitFields(Visitor&, Self&) {}
+  ZOOD_VISIT_FIELDS()
   friend bool operator==(const Standardize&, const Standardize&) = default;
 };
 
@@ -199,7 +164,7 @@ struct PreprocessSpec {
 // and the field otherwise, ResourceExhausted a step that would make too large an image.
 absl::StatusOr<Shape> OutputShape(const PreprocessSpec& spec);
 
-// Applies the steps to an RGB or gray picture (the number of channels must be that of the spec) and
+// Applies the steps to an RGB or gray image (the number of channels must be that of the spec) and
 // writes OutputShape(spec)'s floats, HWC. Thread-safe. What is in `out` after an error is
 // unspecified. Errors: InvalidArgument for an unsound spec, an image that a crop does not fit
 // into, or an `out` of the wrong length; ResourceExhausted for a step that would make an image of
@@ -207,8 +172,8 @@ absl::StatusOr<Shape> OutputShape(const PreprocessSpec& spec);
 absl::Status Preprocess(const PreprocessSpec& spec, const Image& image, std::span<float> out);
 
 // Applies the arithmetic steps alone (Subtract, Multiply, Divide, Standardize), in their order, to
-// a picture of the result's size with values of 0 to 255, and writes it in the spec's order of
-// channels: for pictures that were resized and cropped in another way, as training does. Errors are
+// an image of the result's size with values of 0 to 255, and writes it in the spec's order of
+// channels: for images that were resized and cropped in another way, as training does. Errors are
 // those of Preprocess.
 absl::Status Normalize(const PreprocessSpec& spec, const FloatImage& image, std::span<float> out);
 

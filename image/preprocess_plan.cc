@@ -28,7 +28,7 @@ absl::StatusOr<Size> ResizedSize(const ResizeShorterSide& step, Size in) {
   const double width = resized(in.width);
   if (std::max(height, width) > kMaxResizedSide) {
     return ResourceExhausted(
-        "a picture of {} x {} pixels (width x height) with its shorter side at {} would be {} x {}",
+        "an image of {} x {} pixels (width x height) with its shorter side at {} would be {} x {}",
         in.width, in.height, step.size, width, height);
   }
   return Size{static_cast<int>(height), static_cast<int>(width)};
@@ -51,7 +51,7 @@ std::pair<int, int> RoundedSpan(int in, double side) {
   return last > first ? std::pair(first, last - first) : std::pair(std::min(first, in - 1), 1);
 }
 
-// Checks one step after the other without a picture.
+// Checks one step after the other without an image.
 class Checker {
  public:
   explicit Checker(int channels) : channels_(channels) {}
@@ -129,7 +129,7 @@ class Checker {
       return InvalidArgument("fraction is {}, expected more than 0 and at most 1", fraction);
     }
     if (!size_) {
-      // Each edge is rounded by itself: a pixel more or less.
+      // Each edge is rounded on its own: a pixel more or less.
       shorter_side_ = static_cast<int>(shorter_side_ * fraction) + 2;
       return absl::OkStatus();
     }

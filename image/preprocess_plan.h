@@ -13,7 +13,7 @@
 
 namespace zood::image {
 
-// No step may make a picture of more pixels.
+// No step may make an image of more pixels.
 inline constexpr std::int64_t kMaxStepPixels = std::int64_t{1} << 26;
 
 // "steps[2] (central_crop)"
@@ -26,7 +26,7 @@ BilinearGrid TfGrid(ResizeFilter filter);
 // True where a step that pads can stay with 8-bit pixels.
 bool IsByte(float value);
 
-// What a resizing step asks for, whichever of the two it is.
+// The size of a resizing step, whichever of the two it is.
 struct ResizeTarget {
   Size size;
   ResizeFilter filter = ResizeFilter::kTfBilinear;

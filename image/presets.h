@@ -21,7 +21,7 @@ PreprocessSpec InceptionEval(int size, double central_fraction = 0.875);
 // slim's cifarnet_preprocessing: crop or pad, then per-image standardization.
 PreprocessSpec CifarnetEval(int size);
 
-// slim's lenet_preprocessing: crop or pad, (x - 128) / 128; gray unless told otherwise.
+// slim's lenet_preprocessing: crop or pad, (x - 128) / 128; gray unless set otherwise.
 PreprocessSpec LenetEval(int size, int channels = 1);
 
 // Caffe's ImageNet networks: resized to a square of 256 / 224 x size whatever the aspect (Pillow's

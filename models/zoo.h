@@ -1,4 +1,4 @@
-// The zoo: every network that zood knows by name, and how to make its graph.
+// The zoo: every network that zood builds by name, and how to make its graph.
 #pragma once
 
 #include <functional>

@@ -34,7 +34,8 @@ absl::StatusOr<std::string> FormatOf(std::string_view file, const std::string& w
   const auto found = std::ranges::find_if(
       kFormats, [&](const DescriptionFormat& format) { return format.matches(file); });
   if (found != std::end(kFormats)) return std::string(found->name);
-  return InvalidArgument("{} is no description of a network that zood reads: {}", where, Titles());
+  return InvalidArgument("{} is not a description of a network that zood reads: {}", where,
+                         Titles());
 }
 
 absl::StatusOr<NetworkPtr> BuildNetwork(const NetworkSpec& spec, const models::Zoo& zoo,
@@ -42,7 +43,7 @@ absl::StatusOr<NetworkPtr> BuildNetwork(const NetworkSpec& spec, const models::Z
   if (spec.format == kZooFormat) return BuildZooDefinition(spec, zoo);
   const auto found = std::ranges::find(kFormats, spec.format, &DescriptionFormat::name);
   if (found != std::end(kFormats)) return found->build(spec, where);
-  return Unimplemented("{} is described in the format '{}', which this build of zood does not know",
+  return Unimplemented("{} is described in the format '{}', which this build of zood does not read",
                        where, Printable(spec.format));
 }
 

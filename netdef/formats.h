@@ -25,8 +25,8 @@ struct DescriptionFormat {
 };
 std::span<const DescriptionFormat> DescriptionFormats();
 
-// The name of the format of a file, told by its content. InvalidArgument, listing the formats,
-// for a file of none.
+// The name of the format of a file, recognized by its content. InvalidArgument, listing the
+// formats, for a file of none.
 absl::StatusOr<std::string> FormatOf(std::string_view file, const std::string& where);
 
 // The network that `spec` says; members of its arguments that are 0 take the defaults, also in the
@@ -35,7 +35,7 @@ absl::StatusOr<std::string> FormatOf(std::string_view file, const std::string& w
 // NotFound for an architecture that `zoo` does not have; InvalidArgument, naming the layer, for
 // arguments or a description from which no network can be built, and for outputs among which one
 // must be chosen; Unimplemented, naming all of them, for layers that zood does not have, and for a
-// format that this build does not know.
+// format that this build does not read.
 absl::StatusOr<NetworkPtr> BuildNetwork(const NetworkSpec& spec, const models::Zoo& zoo,
                                         const std::string& where = "the network");
 // The same of the stored form.

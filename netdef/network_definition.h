@@ -1,6 +1,6 @@
 // A network, of the zoo or from a file: its graph, and everything else that is known of it.
 //
-// Built once from a NetworkSpec (formats.h); who needs another number of classes builds another
+// Built once from a NetworkSpec (formats.h); another number of classes is another definition, built
 // one. Immutable and thread-safe.
 #pragma once
 
@@ -48,9 +48,9 @@ class NetworkDefinition {
   virtual absl::StatusOr<models::MappedWeights> MapWeights(
       const models::WeightFile& file, const models::MapOptions& options) const = 0;
 
-  // Evaluation preprocessing, to be used where nobody gives another. `mean`, an image [channels,
-  // height, width] to be subtracted, comes from a file beside the network's; null for none.
-  // InvalidArgument for a mean that does not fit, or for a network that takes none.
+  // Evaluation preprocessing, to be used where the import gives no other. `mean`, an image
+  // [channels, height, width] to be subtracted, comes from a file beside the network's; null for
+  // none. InvalidArgument for a mean that does not fit, or for a network that takes none.
   virtual absl::StatusOr<NetworkPreprocessing> Preprocessing(const Tensor* mean) const = 0;
 
   // As many as classes, or none where they are not known.

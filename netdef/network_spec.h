@@ -36,7 +36,7 @@ NetworkSpec CaffeSpec(std::string prototxt);
 
 std::string ToJson(const NetworkSpec& spec);
 // InvalidArgument when `json` is not what ToJson() writes; the format may be one that only another
-// build knows.
+// build reads.
 absl::StatusOr<NetworkSpec> NetworkSpecFromJson(const std::string& json);
 
 }  // namespace zood::netdef

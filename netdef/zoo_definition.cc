@@ -38,7 +38,7 @@ class ZooDefinition final : public NetworkDefinition {
   absl::StatusOr<NetworkPreprocessing> Preprocessing(const Tensor* mean) const override {
     if (mean != nullptr) {
       return InvalidArgument(
-          "a mean file is for networks from a file; {} knows what to subtract, and preprocessing "
+          "a mean file is for networks from a file; {} has its own means, and preprocessing "
           "of your own can say otherwise",
           architecture_.name);
     }

@@ -21,7 +21,7 @@ struct Scalar {
 };
 
 // Not thread-safe. A writer never touches files that are there: each one writes a file of its own,
-// so that a run that goes on after a restart adds one, and TensorBoard joins them by step.
+// so that a run that continues after a restart adds one, and TensorBoard joins them by step.
 class EventFileWriter {
  public:
   // Creates "<directory>/events.out.tfevents.<seconds>.<host>.<number>", and the directory.

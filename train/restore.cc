@@ -34,7 +34,7 @@ absl::StatusOr<Value> Take(const graph::Variable& variable, const Tensor& tensor
       return InvalidArgument("{}: expected shape {}, found {}{}", where(),
                              variable.shape.ToString(), tensor.shape().ToString(),
                              equal_counts ? "; as many elements, so it may be allowed to reshape"
-                                          : "; exclude it to begin with its initialiser");
+                                          : "; exclude it to begin with its initializer");
     }
     value = value->Reshaped(variable.shape);
     if (!value.ok()) return Annotate(value.status(), where());
@@ -86,10 +86,10 @@ absl::StatusOr<std::vector<Restorer::Wanted>> Restorer::Select(
                         NamePatterns::Create(source.label + ": exclude", source.exclude));
   ZOOD_ASSIGN_OR_RETURN(const NameRenamings renamings,
                         NameRenamings::Create(source.label + ": renaming", source.renamings));
-  if (const auto misspelt = include.FirstWithoutMatch(names_)) {
+  if (const auto misspelled = include.FirstWithoutMatch(names_)) {
     return InvalidArgument(
         "{}: include: '{}' matches none of the network's {} variables; the nearest are {}",
-        source.label, *misspelt, names_.size(), NearestNames(*misspelt, names_));
+        source.label, *misspelled, names_.size(), NearestNames(*misspelled, names_));
   }
   for (const auto& [variable, name] : source.names) {
     ZOOD_RETURN_IF_ERROR(CheckIsVariable(source.label + ": names", variable));
@@ -165,7 +165,7 @@ absl::Status Restorer::Add(const ValueSource& source) {
 
 absl::StatusOr<Value> Initialize(const graph::Variable& variable, std::uint64_t seed) {
   if (!variable.initializer) {
-    return InvalidArgument("variable '{}' has no initialiser, and no source has its value",
+    return InvalidArgument("variable '{}' has no initializer, and no source has its value",
                            variable.name);
   }
   std::vector<float> values(static_cast<std::size_t>(variable.shape.num_elements()));
@@ -197,7 +197,7 @@ absl::StatusOr<Restored> Restorer::Finish(std::uint64_t seed) {
 
 std::string Describe(const RestoredVariable& restored) {
   if (restored.origin == Origin::kInitializer) {
-    return fmt::format("{}: initialised by {}", restored.variable, restored.source);
+    return fmt::format("{}: initialized by {}", restored.variable, restored.source);
   }
   std::string text = fmt::format("{}: from {}", restored.variable, restored.source);
   if (restored.name != restored.variable) text += fmt::format(", '{}' there", restored.name);

@@ -2,7 +2,7 @@
 //
 // TensorFlow documents four ways, and a plan combines them: a checkpoint as it is; variables that
 // have other names in the checkpoint; only a part of them; values that a program computed. What no
-// source has is drawn from its own initialiser. docs/training.md has an example of each.
+// source has is drawn from its own initializer. docs/training.md has an example of each.
 #pragma once
 
 #include <cstdint>
@@ -54,7 +54,7 @@ using RestoreSource = std::variant<CheckpointSource, ValueSource>;
 struct RestorePlan {
   // A variable gets its value from the first of these that has it.
   std::vector<RestoreSource> sources;
-  // For the initialisers of all other variables. What a variable gets is a function of this seed,
+  // For the initializers of all other variables. What a variable gets is a function of this seed,
   // its name and its shape alone.
   std::uint64_t seed = 0;
 };
@@ -64,28 +64,28 @@ struct RestoredVariable {
   std::string variable;
   enum class Origin { kCheckpoint, kValue, kInitializer };
   Origin origin = Origin::kInitializer;
-  std::string source;  // the source's label; of an initialiser, its name
-  std::string name;    // what the source calls it; empty for an initialiser
+  std::string source;  // the source's label; of an initializer, its name
+  std::string name;    // what the source calls it; empty for an initializer
   Shape source_shape;  // the shape there
   bool reshaped = false;
 };
-// "InceptionV3/Logits/Conv2d_1c_1x1/biases: initialised by constant(0)"
+// "InceptionV3/Logits/Conv2d_1c_1x1/biases: initialized by constant(0)"
 std::string Describe(const RestoredVariable& restored);
 
 struct Restored {
   TensorMap weights;                     // every variable of the graph, float32 and in its shape
   std::vector<RestoredVariable> report;  // in the graph's order
-  std::int64_t restored = 0;             // of these, not from an initialiser
+  std::int64_t restored = 0;             // of these, not from an initializer
   std::int64_t initialized = 0;
 };
 
 // Carries the plan out. Tensors that need no conversion share their memory with the source's.
 //
 // Errors: InvalidArgument for an unsound pattern, for a source that matches no variable of the
-// network or has none of those it is asked for (the nearest names are told), for a name or a value
-// that belongs to no variable, for another shape or a type that holds no real numbers; NotFound
-// where variables are missing from a checkpoint that may not lack any (up to five are named). A
-// message names the source, the variable, what was expected and what was found.
+// network or has none of those it is asked for (the nearest names are listed), for a name or a
+// value that belongs to no variable, for another shape or a type that holds no real numbers;
+// NotFound where variables are missing from a checkpoint that may not lack any (up to five are
+// named). A message names the source, the variable, what was expected and what was found.
 absl::StatusOr<Restored> Restore(const graph::Graph& graph, const RestorePlan& plan);
 
 }  // namespace zood::train

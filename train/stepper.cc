@@ -188,7 +188,7 @@ void Stepper::Accumulate(int micro_batch) {
 absl::Status Stepper::Regularize(StepReport& report) {
   std::vector<double> losses(variables_.size(), 0);
   const auto count = static_cast<std::ptrdiff_t>(variables_.size());
-  // By whole variables: a regulariser may relate its elements.
+  // By whole variables: a regularizer may relate its elements.
 #pragma omp parallel for schedule(dynamic) if (count > 2)
   for (std::ptrdiff_t i = 0; i < count; ++i) {
     Variable& variable = variables_[static_cast<std::size_t>(i)];
@@ -269,7 +269,7 @@ void Stepper::UpdateVariables(float learning_rate) {
   state_.optimizer.FinishStep();
 }
 
-// Moving statistics come after what is trained, and are looked at here.
+// Moving statistics come after what is trained, and are checked here.
 void Stepper::UpdateAverages() {
   const std::size_t first = moving_average_ ? 0 : trained_pieces_;
   ForEachPiece(std::span(pieces_).subspan(first), [&](const Piece& piece, std::size_t index) {

@@ -28,7 +28,7 @@ class Stepper {
                                                          engine::TrainingProgram& program,
                                                          TrainingState& state);
 
-  // The regularisation of what never changes, to be added to each report.
+  // The regularization of what never changes, to be added to each report.
   void SetFrozenRegularization(double loss) { frozen_regularization_ = loss; }
 
   // See Trainer::Step(). StepReport::seconds is left to the caller.
@@ -38,7 +38,7 @@ class Stepper {
   std::vector<VariableNorm> gradient_norms() const;
 
   // Not OK once an update made something that is not finite: the error of that step. From then on
-  // the variables are no state of a training run, and Run() gives the same error.
+  // the variables are not the state of a training run, and Run() gives the same error.
   const absl::Status& failure() const { return failure_; }
   // All of the state was replaced by a sound one.
   void ForgetFailure() { failure_ = absl::OkStatus(); }

@@ -87,7 +87,7 @@ class TrainerImpl final : public Trainer {
     std::unique_ptr<BatchSource> batches;
   };
   absl::StatusOr<Input> MakeInput(const TensorMap& weights) const;
-  // Drops from weights_ what program_ has by now, and sums up the regularisation of the rest.
+  // Drops from weights_ what program_ has by now, and sums up the regularization of the rest.
   void KeepFrozen();
   // The features of a split where they fit beside those that are kept already; else null.
   absl::StatusOr<FeatureCache*> FeaturesOf(dataset::Split split, const EvaluationOptions& options);
@@ -275,7 +275,7 @@ absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(
     std::shared_ptr<const dataset::Dataset> dataset, image::PreprocessSpec spec,
     TrainerOptions options) {
   ZOOD_RETURN_IF_ERROR(graph->CheckWeights(weights));
-  std::erase_if(weights, [&](const auto& entry) {  // what is no variable is not ours to keep
+  std::erase_if(weights, [&](const auto& entry) {  // what is not a variable is not ours to keep
     return std::ranges::find(graph->variables(), entry.first, &graph::Variable::name) ==
            graph->variables().end();
   });

@@ -5,7 +5,7 @@
 // epoch after the first costs next to nothing. The rest is a training program.
 //
 // Everything random is a function of the seed, the step (or epoch and item) and a name, so that the
-// whole state of a training run is what Save() gives: a trainer that Restore()s it goes on to the
+// whole state of a training run is what Save() gives: a trainer that Restore()s it continues to the
 // same bits, on the same number of threads, as one that was never interrupted.
 #pragma once
 
@@ -33,7 +33,7 @@ namespace zood::train {
 struct TrainerOptions {
   // Which variables may change, moving statistics included: patterns that match at the start of a
   // name (base/name_pattern.h), as slim's --trainable_scopes. None: all. Unlike slim's, a scope
-  // that is not named keeps its moving statistics too, and its batch norms normalise with them.
+  // that is not named keeps its moving statistics too, and its batch norms normalize with them.
   std::vector<std::string> update;
 
   OptimizerPtr optimizer;     // required
@@ -45,7 +45,7 @@ struct TrainerOptions {
   // Keeps "<variable>/ExponentialMovingAverage" of every variable, with the step as num_updates.
   std::optional<double> moving_average_decay;
 
-  // Instead of the network's own regularisers: an L2 term of this scale wherever it has one; 0
+  // Instead of the network's own regularizers: an L2 term of this scale wherever it has one; 0
   // switches them off.
   std::optional<float> weight_decay;
   // Instead of every dropout's and every batch norm's own.
@@ -93,7 +93,7 @@ class Trainer {
   // Uses the items of Split::kTrain. Keeps `dataset` alive.
   //
   // InvalidArgument: weights, spec, labels or options do not fit the graph or each other; a pattern
-  // of `update` or of a gradient multiplier matches no variable (the nearest names are told), or
+  // of `update` or of a gradient multiplier matches no variable (the nearest names are listed), or
   // nothing trainable is left to change; no item to train on; two pieces of state of one name.
   // ResourceExhausted: no memory.
   static absl::StatusOr<std::unique_ptr<Trainer>> Create(

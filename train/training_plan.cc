@@ -28,7 +28,7 @@ absl::Status CheckTrainerOptions(const TrainerOptions& options) {
   for (std::size_t i = 0; i < options.gradient_rules.size(); ++i) {
     if (!options.gradient_rules[i]) return InvalidArgument("trainer: gradient rule {} is null", i);
   }
-  // More pictures to a step are what `accumulate` is for.
+  // More images to a step are what `accumulate` is for.
   ZOOD_RETURN_IF_ERROR(CheckOption("trainer", "batch_size", options.batch_size,
                                    {.low = 1, .high = engine::kMaxTrainingBatch}));
   ZOOD_RETURN_IF_ERROR(
@@ -59,10 +59,10 @@ absl::Status ResolveUpdated(const std::vector<std::string>& patterns, TrainingPl
   std::vector<std::string> names;
   for (const graph::Variable& variable : plan.graph->variables()) names.push_back(variable.name);
   ZOOD_ASSIGN_OR_RETURN(const NamePatterns update, NamePatterns::Create("update", patterns));
-  if (const auto misspelt = update.FirstWithoutMatch(names)) {
+  if (const auto misspelled = update.FirstWithoutMatch(names)) {
     return InvalidArgument(
-        "update: '{}' matches none of the network's {} variables; the nearest are {}", *misspelt,
-        names.size(), NearestNames(*misspelt, names));
+        "update: '{}' matches none of the network's {} variables; the nearest are {}", *misspelled,
+        names.size(), NearestNames(*misspelled, names));
   }
   bool trainable = false;
   for (const graph::Variable& variable : plan.graph->variables()) {
@@ -89,7 +89,7 @@ absl::Status ResolveRegularizers(std::optional<float> weight_decay, TrainingPlan
   }
   if (!instead || any) return absl::OkStatus();
   return InvalidArgument(
-      "weight_decay is {}, but the network regularises none of its variables: nothing would decay",
+      "weight_decay is {}, but the network regularizes none of its variables: nothing would decay",
       *weight_decay);
 }
 
@@ -176,7 +176,7 @@ absl::StatusOr<TrainingPlan> TrainingPlan::Make(std::shared_ptr<const graph::Gra
 absl::StatusOr<std::uint64_t> EstimateTrainerBytes(const graph::Graph& graph,
                                                    std::int64_t training_items,
                                                    const TrainerOptions& options) {
-  // Shared with nobody: the plan is gone before the graph is.
+  // Not shared: the plan ends before the graph does.
   const std::shared_ptr<const graph::Graph> shared(std::shared_ptr<void>(), &graph);
   ZOOD_ASSIGN_OR_RETURN(const TrainingPlan plan,
                         TrainingPlan::Make(shared, training_items, options));

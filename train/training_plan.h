@@ -22,7 +22,7 @@ struct TrainingPlan {
 
   std::vector<bool> updated;               // what may change, by VariableId of `graph`
   std::vector<std::string> updated_names;  // the same, in order
-  // By VariableId of `graph`: what regularises each variable, options.weight_decay heeded.
+  // By VariableId of `graph`: what regularizes each variable, options.weight_decay heeded.
   std::vector<graph::RegularizerPtr> regularizers;
 
   engine::TrainingOptions training;  // for `trained`

@@ -12,7 +12,7 @@ namespace {
 absl::StatusOr<std::int64_t> SavedStep(const TensorMap& state) {
   const auto found = state.find(kGlobalStep);
   if (found == state.end()) {
-    return NotFound("'{}' is missing: this is no saved state of a training run", kGlobalStep);
+    return NotFound("'{}' is missing: this is not a saved state of a training run", kGlobalStep);
   }
   const Tensor& tensor = found->second;
   if (tensor.dtype() != DType::kInt64 || tensor.num_elements() != 1) {

@@ -60,7 +60,7 @@ std::string GroupIn(const Hierarchy& hierarchy, const std::string& root) {
   return "/";
 }
 
-// "max" and what is no number are no limit.
+// "max" and what is not a number are no limit.
 std::uint64_t LimitIn(const std::string& path) {
   std::ifstream file(path);
   std::uint64_t limit = 0;

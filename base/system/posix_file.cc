@@ -25,7 +25,7 @@ class MappedFile : public FileContents {
 // A mapping costs a page, and Linux gives a process 65,530 of them: too few for a folder of icons.
 constexpr std::size_t kLargestRead = 64 << 10;
 
-// Aligned as a mapped file's would be for whoever looks for elements in it.
+// Aligned as a mapped file's would be for readers that look for elements in it.
 class ReadFile : public FileContents {
  public:
   explicit ReadFile(std::size_t size)

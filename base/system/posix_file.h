@@ -1,4 +1,4 @@
-// What is shared by those who open files themselves: the file systems of this room, train/.
+// Shared by the code that opens files itself: the file systems of this room, train/.
 #pragma once
 
 #include <unistd.h>

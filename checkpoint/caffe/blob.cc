@@ -104,7 +104,8 @@ absl::StatusOr<DType> RawType(const Contents& contents, std::int64_t count) {
   if (contents.raw_type) {
     if (*contents.raw_type < kTypes.size()) return kTypes[*contents.raw_type];
     return Unimplemented(
-        "raw_data has elements of type {}, which are no floating-point numbers; store the model in "
+        "raw_data has elements of type {}, which are not floating-point numbers; store the model "
+        "in "
         "single precision",
         *contents.raw_type);
   }

@@ -33,15 +33,11 @@ class BlobCollector {
       : limits_(limits), budget_(limits.max_metadata_bytes) {}
 
   absl::Status AddNet(std::span<const std::byte> net) {
-    WireReader reader(net);
-    while (const auto field = reader.Next()) {
-      for (const LayerForm& form : {kLayer, kV1Layer}) {
-        if (field->tag == BytesTag(form.field)) {
-          ZOOD_RETURN_IF_ERROR(AddLayer(field->bytes, form));
-        }
-      }
-    }
-    return reader.status();
+    const auto add = [this](const LayerForm& form) {
+      return Field(BytesTag(form.field),
+                   [this, &form](const WireField& layer) { return AddLayer(layer.bytes, form); });
+    };
+    return ReadFields(net, add(kLayer), add(kV1Layer));
   }
 
   // Sorted by name.
@@ -54,19 +50,13 @@ class BlobCollector {
   // The name may stand behind the blobs, so the layer is walked twice.
   absl::Status AddLayer(std::span<const std::byte> layer, const LayerForm& form) {
     std::string_view name;
-    WireReader names(layer);
-    while (const auto field = names.Next()) {
-      if (field->tag == BytesTag(form.name)) name = field->AsString();
-      if (field->tag == BytesTag(form.v0)) return RefuseCaffeV0();
-    }
-    ZOOD_RETURN_IF_ERROR(names.status());
+    ZOOD_RETURN_IF_ERROR(
+        ReadFields(layer, Field(BytesTag(form.name), name),
+                   Field(BytesTag(form.v0), [](const WireField&) { return RefuseCaffeV0(); })));
     int index = 0;
-    WireReader blobs(layer);
-    while (const auto field = blobs.Next()) {
-      if (field->tag != BytesTag(form.blobs)) continue;
-      ZOOD_RETURN_IF_ERROR(AddBlob(name, index++, field->bytes));
-    }
-    return absl::OkStatus();
+    return ReadFields(layer, Field(BytesTag(form.blobs), [&](const WireField& blob) {
+                        return AddBlob(name, index++, blob.bytes);
+                      }));
   }
 
   absl::Status AddBlob(std::string_view layer, int index, std::span<const std::byte> message) {
@@ -147,7 +137,7 @@ bool LooksLikeCaffe(std::span<const std::byte> bytes) {
     if (!IsNetField(field->tag)) return false;
     if (field->tag == BytesTag(kLayer.field) || field->tag == BytesTag(kV1Layer.field)) return true;
   }
-  // A layer that the file's end cuts off still tells what the file was to be.
+  // A layer that the file's end cuts off still shows what the file was to be.
   std::span<const std::byte> rest = reader.rest();
   const auto tag = TakeVarint(rest);
   return tag && (*tag == BytesTag(kLayer.field) || *tag == BytesTag(kV1Layer.field));

@@ -29,7 +29,7 @@ absl::StatusOr<std::unique_ptr<Reader>> OpenCaffe(NamedFile file, const Limits& 
 absl::StatusOr<Tensor> ReadCaffeMean(std::span<const std::byte> binaryproto,
                                      const std::string& where, const Limits& limits = {});
 
-// Unimplemented: what is said of files whose layers have Caffe's first form, V0.
+// Unimplemented, for files whose layers have Caffe's first form, V0.
 absl::Status RefuseCaffeV0();
 
 }  // namespace zood::checkpoint

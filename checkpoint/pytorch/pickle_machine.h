@@ -1,7 +1,7 @@
 // Python pickles, read as data. In Python a pickle is a program that may call anything; here it can
 // call nothing: where Python would import a name or call a function, the machine only notes which.
 // What a call would have made is for the reader of the document to understand; an object of an
-// unknown class stays a note that nobody looks into. Names that run programs (os.system,
+// unknown class stays a note that is not evaluated. Names that run programs (os.system,
 // builtins.eval) are refused all the same: a weight file that holds one was made to do harm.
 // Format: https://docs.python.org/3/library/pickletools.html (protocols 2 to 5)
 #pragma once
@@ -19,7 +19,8 @@
 namespace zood::checkpoint {
 
 // An index into PickleDocument::values. Values refer to each other as Python objects do: one may
-// be reached by several ways, even from itself, so whoever walks a document bounds depth and steps.
+// be reached by several ways, even from itself, so code that walks a document bounds depth and
+// steps.
 using PickleRef = std::uint32_t;
 
 struct PickleValue {
@@ -28,7 +29,7 @@ struct PickleValue {
     kBool,          // integer: 0 or 1
     kInteger,       // integer
     kLong,          // text: the little-endian two's complement of an integer beyond 64 bits
-    kReal,          // its value is not kept; no weight file needs one
+    kReal,          // integer: the bytes of the number, which no weight file needs
     kText,          // text: a string or bytes
     kTuple,         // items
     kList,          // items

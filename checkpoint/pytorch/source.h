@@ -1,4 +1,4 @@
-// The two containers in which torch.save puts a pickle and the storages it speaks of.
+// The two containers in which torch.save puts a pickle and the storages it refers to.
 #pragma once
 
 #include <memory>

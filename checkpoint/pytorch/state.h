@@ -5,8 +5,8 @@
 // keys are written in decimal, and so are places in a list or tuple that is the whole object. So
 // {"state_dict": {"module.conv.weight": ...}, "epoch": 90} has the variable
 // "state_dict.module.conv.weight"; which of them are a network's is not for a reader to say
-// (models/weights/name_map.h). What is no tensor is listed, not looked into: numbers and texts of
-// the outermost dictionary, and objects of unknown classes wherever they are.
+// (models/weights/name_map.h). What is not a tensor is listed, not looked into: numbers and texts
+// of the outermost dictionary, and objects of unknown classes wherever they are.
 #pragma once
 
 #include <cstdint>

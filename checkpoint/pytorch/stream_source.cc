@@ -72,13 +72,14 @@ absl::StatusOr<std::vector<std::span<const std::byte>>> LocateStorages(
     std::span<const std::byte> rest) {
   std::map<std::string_view, std::size_t> index_of;
   for (std::size_t i = 0; i < storages.size(); ++i) index_of.emplace(storages[i].key, i);
-  if (keys[keys.root].kind != Kind::kList) return DataLoss("the keys of the storages are no list");
+  if (keys[keys.root].kind != Kind::kList)
+    return DataLoss("the keys of the storages are not a list");
   std::vector<std::span<const std::byte>> spans(storages.size());
   for (const PickleRef ref : keys[keys.root].items) {
     const auto at = index_of.find(keys[ref].text);
     if (at == index_of.end()) {
       return DataLoss(
-          "storage '{}' follows the pickle, which does not speak of it (or it is there "
+          "storage '{}' follows the pickle, which does not refer to it (or it is there "
           "twice)",
           Printable(keys[ref].text));
     }

@@ -57,7 +57,7 @@ absl::Status TorchTensors::AddStorage(PickleRef persistent, const PickleValue& i
   const TorchName& type = TorchNameAt(part(1).integer);
   const auto elements = Number(id.items[4]);
   if (type.role != TorchRole::kStorage) {
-    return Unimplemented("storage '{}' is a {}, of which zood does not know",
+    return Unimplemented("storage '{}' is a {}, of which zood does not support",
                          Printable(part(2).text), document_.NameOf(id.items[1]));
   }
   if (!elements || *elements < 0 || *elements > std::numeric_limits<std::int64_t>::max() / 16) {
@@ -114,7 +114,7 @@ absl::StatusOr<std::vector<std::int64_t>> TorchTensors::Numbers(PickleRef ref) c
     if (arguments.items.size() == 1) value = &document_[arguments.items[0]];
   }
   if (value->kind != Kind::kTuple && value->kind != Kind::kList) {
-    return DataLoss("a tensor's extents or strides are no tuple");
+    return DataLoss("a tensor's extents or strides are not a tuple");
   }
   if (value->items.size() > kHighestRank) {
     return DataLoss("a tensor of rank {}", value->items.size());
@@ -122,7 +122,7 @@ absl::StatusOr<std::vector<std::int64_t>> TorchTensors::Numbers(PickleRef ref) c
   std::vector<std::int64_t> numbers;
   for (const PickleRef item : value->items) {
     const auto number = Number(item);
-    if (!number || *number < 0) return DataLoss("an extent or stride that is no natural number");
+    if (!number || *number < 0) return DataLoss("an extent or stride that is not a natural number");
     numbers.push_back(*number);
   }
   return numbers;

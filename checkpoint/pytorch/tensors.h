@@ -23,19 +23,19 @@ TorchRole RoleOf(const PickleDocument& document, PickleRef ref);
 // Whether the value is a call by which torch pickles a tensor.
 bool IsTensor(const PickleDocument& document, PickleRef ref);
 
-// Reads the storages that a document speaks of, and then tensors on them. Not thread-safe.
+// Reads the storages that a document refers to, and then tensors on them. Not thread-safe.
 class TorchTensors {
  public:
   // Both outlive this. `document` comes from Unpickle() with TorchNames().
   TorchTensors(const PickleDocument& document, Budget& budget)
       : document_(document), budget_(budget) {}
 
-  // Before anything else. DataLoss or Unimplemented for a persistent id that is no storage of a
+  // Before anything else. DataLoss or Unimplemented for a persistent id that is not a storage of a
   // known type and a sound size.
   absl::Status CollectStorages();
 
   // The tensor that the call at `ref` makes, for which IsTensor() holds. DataLoss when it does not
-  // fit its storage; Unimplemented when it is no plain array.
+  // fit its storage; Unimplemented when it is not a plain array.
   absl::StatusOr<TorchTensor> Read(const std::string& name, PickleRef ref) const;
 
   std::vector<TorchStorage> TakeStorages() { return std::move(storages_); }
@@ -45,7 +45,7 @@ class TorchTensors {
   struct StoragePlace {
     std::size_t storage = 0;
     std::int64_t offset = 0;
-    bool typed = true;  // otherwise its elements are bytes, and the tensor knows its own dtype
+    bool typed = true;  // otherwise its elements are bytes, and the tensor names its own dtype
   };
   // A tensor in its pickled form.
   struct Pieces {

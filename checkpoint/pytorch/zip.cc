@@ -216,7 +216,7 @@ class Inflater {
       const std::size_t out = std::min(to.size(), kMost);
       stream_.next_in = const_cast<Bytef*>(reinterpret_cast<const Bytef*>(from.data()));
       stream_.avail_in = static_cast<uInt>(in);
-      std::byte none{};  // zlib wants a place to write to, even if nothing is left to write
+      std::byte none{};  // zlib requires a place to write to, even if nothing is left to write
       stream_.next_out = reinterpret_cast<Bytef*>(to.empty() ? &none : to.data());
       stream_.avail_out = static_cast<uInt>(out);
       result = inflate(&stream_, Z_NO_FLUSH);  // Z_BUF_ERROR when it can do nothing more

@@ -1,4 +1,4 @@
-// Zip archives, as far as torch.save and those who repack its files use them: stored and deflated
+// Zip archives, as far as torch.save and tools that repack its files use them: stored and deflated
 // entries, ZIP64, no encryption, one volume.
 // Format: https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT
 #pragma once
@@ -26,7 +26,7 @@ struct ZipEntry {
   std::span<const std::byte> contents;  // as it lies in the archive
 };
 
-// Bytes, and who keeps them alive (nobody, when they lie in the archive itself).
+// Bytes, and their owner (none, when they lie in the archive itself).
 struct ZipBytes {
   std::span<const std::byte> bytes;
   std::shared_ptr<const void> owner;
@@ -38,8 +38,9 @@ class ZipArchive {
   using Entries = std::map<std::string, ZipEntry, std::less<>>;
 
   // `bytes` must outlive the archive. Memory for the directory is taken from `budget`.
-  // InvalidArgument when it is no archive or lacks its end; DataLoss when its directory is damaged
-  // or entries overlap; Unimplemented for encryption, other compression methods, several volumes.
+  // InvalidArgument when it is not an archive or lacks its end; DataLoss when its directory is
+  // damaged or entries overlap; Unimplemented for encryption, other compression methods, several
+  // volumes.
   static absl::StatusOr<ZipArchive> Open(std::span<const std::byte> bytes, Budget& budget);
 
   const Entries& entries() const { return entries_; }

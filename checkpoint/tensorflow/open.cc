@@ -71,7 +71,7 @@ absl::StatusOr<std::unique_ptr<Reader>> OpenShards(FileSystem& files, const Shar
   return OpenTensorFlowV1(std::move(shards), limits);
 }
 
-// A table is a V1 file or a V2 index, as its first entry tells: SavedTensorSlices begins with a
+// A table is a V1 file or a V2 index, as its first entry shows: SavedTensorSlices begins with a
 // message, BundleHeaderProto with the number of shards.
 absl::StatusOr<bool> IsV2Index(const NamedFile& file, const Limits& limits) {
   ZOOD_ASSIGN_OR_RETURN(const auto table, Table::Open(file, limits));

@@ -56,7 +56,7 @@ absl::Status CheckVersion(std::span<const std::byte> version_def) {
     const bool bad = field->tag == VarintTag(3) && field->AsInt32() == kVersion;
     if (too_new || bad) {
       return Unimplemented(
-          "the checkpoint asks for a reader of version {}{}; zood reads version "
+          "the checkpoint requires a reader of version {}{}; zood reads version "
           "{}",
           too_new ? "" : "other than ", field->AsInt32(), kVersion);
     }
@@ -64,30 +64,17 @@ absl::Status CheckVersion(std::span<const std::byte> version_def) {
   return reader.status();
 }
 
-absl::StatusOr<std::int64_t> ParseDim(std::span<const std::byte> message) {
-  std::int64_t size = 0;
-  WireReader reader(message);
-  while (const auto field = reader.Next()) {
-    if (field->tag == VarintTag(1)) size = field->AsInt64();
-  }
-  ZOOD_RETURN_IF_ERROR(reader.status());
-  return size;
-}
-
 absl::StatusOr<Shape> ParseShape(std::span<const std::byte> message, Budget& budget) {
   std::vector<std::int64_t> dims;
-  WireReader reader(message);
-  while (const auto field = reader.Next()) {
-    if (field->tag == BytesTag(2)) {
-      if (dims.size() == kMaxRank) return DataLoss("a shape has more than {} axes", kMaxRank);
-      ZOOD_RETURN_IF_ERROR(budget.Take(sizeof(std::int64_t), "shapes"));
-      ZOOD_ASSIGN_OR_RETURN(const std::int64_t size, ParseDim(field->bytes));
-      dims.push_back(size);
-    } else if (field->tag == VarintTag(3) && field->AsBool()) {
-      return DataLoss("a shape is of unknown rank");
-    }
-  }
-  ZOOD_RETURN_IF_ERROR(reader.status());
+  const auto add_dim = [&](const WireField& dim) -> absl::Status {
+    if (dims.size() == kMaxRank) return DataLoss("a shape has more than {} axes", kMaxRank);
+    ZOOD_RETURN_IF_ERROR(budget.Take(sizeof(std::int64_t), "shapes"));
+    return ReadFields(dim.bytes, Field(VarintTag(1), dims.emplace_back()));
+  };
+  bool unknown_rank = false;
+  ZOOD_RETURN_IF_ERROR(
+      ReadFields(message, Field(BytesTag(2), add_dim), Field(VarintTag(3), unknown_rank)));
+  if (unknown_rank) return DataLoss("a shape is of unknown rank");
   Shape shape(std::move(dims));
   if (!HasSoundExtents(shape)) return DataLoss("the shape {} is impossible", shape.ToString());
   return shape;
@@ -96,15 +83,13 @@ absl::StatusOr<Shape> ParseShape(std::span<const std::byte> message, Budget& bud
 absl::StatusOr<Extent> ParseExtent(std::span<const std::byte> message) {
   Extent extent;
   bool has_length = false;
-  WireReader reader(message);
-  while (const auto field = reader.Next()) {
-    if (field->tag == VarintTag(1)) extent.start = field->AsInt64();
-    if (field->tag == VarintTag(2)) {
-      extent.length = field->AsInt64();
-      has_length = true;
-    }
-  }
-  ZOOD_RETURN_IF_ERROR(reader.status());
+  const auto set_length = [&](const WireField& length) {
+    extent.length = length.AsInt64();
+    has_length = true;
+    return absl::OkStatus();
+  };
+  ZOOD_RETURN_IF_ERROR(
+      ReadFields(message, Field(VarintTag(1), extent.start), Field(VarintTag(2), set_length)));
   if (!has_length) return Extent{};  // a start without a length means nothing
   if (extent.length < 0) return DataLoss("a slice has the length {}", extent.length);
   return extent;
@@ -113,16 +98,29 @@ absl::StatusOr<Extent> ParseExtent(std::span<const std::byte> message) {
 absl::StatusOr<Slice> ParseSlice(std::span<const std::byte> message, Budget& budget) {
   ZOOD_RETURN_IF_ERROR(budget.Take(sizeof(Slice), "slices"));
   Slice slice;
-  WireReader reader(message);
-  while (const auto field = reader.Next()) {
-    if (field->tag != BytesTag(1)) continue;
+  const auto add_extent = [&](const WireField& field) -> absl::Status {
     if (slice.size() == kMaxRank) return DataLoss("a slice has more than {} axes", kMaxRank);
     ZOOD_RETURN_IF_ERROR(budget.Take(sizeof(Extent), "slices"));
-    ZOOD_ASSIGN_OR_RETURN(const Extent extent, ParseExtent(field->bytes));
+    ZOOD_ASSIGN_OR_RETURN(const Extent extent, ParseExtent(field.bytes));
     slice.push_back(extent);
-  }
-  ZOOD_RETURN_IF_ERROR(reader.status());
+    return absl::OkStatus();
+  };
+  ZOOD_RETURN_IF_ERROR(ReadFields(message, Field(BytesTag(1), add_extent)));
   return slice;
+}
+
+// For Field(): assigns to, or appends to, what the parser makes of the bytes.
+auto ShapeInto(Shape& shape, Budget& budget) {
+  return [&](const WireField& field) -> absl::Status {
+    ZOOD_ASSIGN_OR_RETURN(shape, ParseShape(field.bytes, budget));
+    return absl::OkStatus();
+  };
+}
+auto SlicesInto(std::vector<Slice>& slices, Budget& budget) {
+  return [&](const WireField& field) -> absl::Status {
+    ZOOD_ASSIGN_OR_RETURN(slices.emplace_back(), ParseSlice(field.bytes, budget));
+    return absl::OkStatus();
+  };
 }
 
 absl::StatusOr<SavedSliceMeta> ParseSavedSliceMeta(std::span<const std::byte> message,
@@ -130,30 +128,14 @@ absl::StatusOr<SavedSliceMeta> ParseSavedSliceMeta(std::span<const std::byte> me
   ZOOD_RETURN_IF_ERROR(budget.Take(sizeof(SavedSliceMeta), "variables"));
   SavedSliceMeta meta;
   std::uint64_t data_type = 0;
-  WireReader reader(message);
-  while (const auto field = reader.Next()) {
-    switch (field->tag) {
-      case BytesTag(1):
-        ZOOD_RETURN_IF_ERROR(budget.Take(field->bytes.size(), "names of variables"));
-        meta.name = field->AsString();
-        break;
-      case BytesTag(2): {
-        ZOOD_ASSIGN_OR_RETURN(meta.shape, ParseShape(field->bytes, budget));
-        break;
-      }
-      case VarintTag(3):
-        data_type = field->value;
-        break;
-      case BytesTag(4): {
-        ZOOD_ASSIGN_OR_RETURN(Slice slice, ParseSlice(field->bytes, budget));
-        meta.slices.push_back(std::move(slice));
-        break;
-      }
-      default:
-        break;
-    }
-  }
-  ZOOD_RETURN_IF_ERROR(reader.status());
+  const auto set_name = [&](const WireField& field) -> absl::Status {
+    ZOOD_RETURN_IF_ERROR(budget.Take(field.bytes.size(), "names of variables"));
+    meta.name = field.AsString();
+    return absl::OkStatus();
+  };
+  ZOOD_RETURN_IF_ERROR(ReadFields(
+      message, Field(BytesTag(1), set_name), Field(BytesTag(2), ShapeInto(meta.shape, budget)),
+      Field(VarintTag(3), data_type), Field(BytesTag(4), SlicesInto(meta.slices, budget))));
   auto dtype = DTypeFromTensorFlow(data_type);
   if (!dtype.ok()) {
     return Annotate(dtype.status(), fmt::format("variable '{}'", Printable(meta.name)));
@@ -167,7 +149,7 @@ absl::StatusOr<SavedSliceMeta> ParseSavedSliceMeta(std::span<const std::byte> me
 absl::StatusOr<DType> DTypeFromTensorFlow(std::uint64_t data_type) {
   if (data_type > kReferenceOffset) data_type -= kReferenceOffset;
   if (data_type >= kTypes.size()) {
-    return Unimplemented("its type has the number {}, which zood does not know", data_type);
+    return Unimplemented("its type has the number {}, which zood does not support", data_type);
   }
   const TypeName& type = kTypes[data_type];
   if (!type.dtype) return Unimplemented("its type {} is not one of plain elements", type.name);
@@ -184,27 +166,13 @@ int TensorFlowDataType(DType dtype) {
 
 absl::StatusOr<BundleHeader> ParseBundleHeader(std::span<const std::byte> message) {
   BundleHeader header;
-  WireReader reader(message);
-  while (const auto field = reader.Next()) {
-    switch (field->tag) {
-      case VarintTag(1):
-        header.num_shards = field->AsInt32();
-        break;
-      case VarintTag(2):
-        if (field->value != 0) {
-          return Unimplemented(
-              "the checkpoint is big-endian; save it again on a little-endian "
-              "machine");
-        }
-        break;
-      case BytesTag(3):
-        ZOOD_RETURN_IF_ERROR(CheckVersion(field->bytes));
-        break;
-      default:
-        break;
-    }
+  std::uint64_t endianness = 0;
+  ZOOD_RETURN_IF_ERROR(ReadFields(
+      message, Field(VarintTag(1), header.num_shards), Field(VarintTag(2), endianness),
+      Field(BytesTag(3), [](const WireField& version) { return CheckVersion(version.bytes); })));
+  if (endianness != 0) {
+    return Unimplemented("the checkpoint is big-endian; save it again on a little-endian machine");
   }
-  ZOOD_RETURN_IF_ERROR(reader.status());
   if (header.num_shards < 1 || header.num_shards > 99'999) {
     return DataLoss("the header counts {} data files", header.num_shards);
   }
@@ -215,38 +183,11 @@ absl::StatusOr<BundleEntry> ParseBundleEntry(std::span<const std::byte> message,
   ZOOD_RETURN_IF_ERROR(budget.Take(sizeof(BundleEntry), "entries of the index"));
   BundleEntry entry;
   std::uint64_t data_type = 0;
-  WireReader reader(message);
-  while (const auto field = reader.Next()) {
-    switch (field->tag) {
-      case VarintTag(1):
-        data_type = field->value;
-        break;
-      case BytesTag(2): {
-        ZOOD_ASSIGN_OR_RETURN(entry.shape, ParseShape(field->bytes, budget));
-        break;
-      }
-      case VarintTag(3):
-        entry.shard = field->AsInt32();
-        break;
-      case VarintTag(4):
-        entry.offset = field->value;
-        break;
-      case VarintTag(5):
-        entry.size = field->value;
-        break;
-      case Fixed32Tag(6):
-        entry.masked_crc = static_cast<std::uint32_t>(field->value);
-        break;
-      case BytesTag(7): {
-        ZOOD_ASSIGN_OR_RETURN(Slice slice, ParseSlice(field->bytes, budget));
-        entry.slices.push_back(std::move(slice));
-        break;
-      }
-      default:
-        break;
-    }
-  }
-  ZOOD_RETURN_IF_ERROR(reader.status());
+  ZOOD_RETURN_IF_ERROR(ReadFields(
+      message, Field(VarintTag(1), data_type), Field(BytesTag(2), ShapeInto(entry.shape, budget)),
+      Field(VarintTag(3), entry.shard), Field(VarintTag(4), entry.offset),
+      Field(VarintTag(5), entry.size), Field(Fixed32Tag(6), entry.masked_crc),
+      Field(BytesTag(7), SlicesInto(entry.slices, budget))));
   ZOOD_ASSIGN_OR_RETURN(entry.dtype, DTypeFromTensorFlow(data_type));
   return entry;
 }
@@ -254,41 +195,30 @@ absl::StatusOr<BundleEntry> ParseBundleEntry(std::span<const std::byte> message,
 absl::StatusOr<std::vector<SavedSliceMeta>> ParseSavedTensorSlicesMeta(
     std::span<const std::byte> message, const Limits& limits, Budget& budget) {
   std::vector<SavedSliceMeta> variables;
-  WireReader outer(message);
-  while (const auto meta = outer.Next()) {
-    if (meta->tag != BytesTag(1)) continue;
-    WireReader reader(meta->bytes);
-    while (const auto field = reader.Next()) {
-      if (field->tag == BytesTag(1)) {
-        if (variables.size() == limits.max_tensors) {
-          return ResourceExhausted("there are more variables than the limit of {}",
-                                   limits.max_tensors);
-        }
-        ZOOD_ASSIGN_OR_RETURN(SavedSliceMeta variable, ParseSavedSliceMeta(field->bytes, budget));
-        variables.push_back(std::move(variable));
-      } else if (field->tag == BytesTag(2)) {
-        ZOOD_RETURN_IF_ERROR(CheckVersion(field->bytes));
-      }
+  const auto add_variable = [&](const WireField& field) -> absl::Status {
+    if (variables.size() == limits.max_tensors) {
+      return ResourceExhausted("there are more variables than the limit of {}", limits.max_tensors);
     }
-    ZOOD_RETURN_IF_ERROR(reader.status());
-  }
-  ZOOD_RETURN_IF_ERROR(outer.status());
+    ZOOD_ASSIGN_OR_RETURN(SavedSliceMeta variable, ParseSavedSliceMeta(field.bytes, budget));
+    variables.push_back(std::move(variable));
+    return absl::OkStatus();
+  };
+  ZOOD_RETURN_IF_ERROR(ReadFields(message, Field(BytesTag(1), [&](const WireField& meta) {
+                                    return ReadFields(
+                                        meta.bytes, Field(BytesTag(1), add_variable),
+                                        Field(BytesTag(2), [](const WireField& version) {
+                                          return CheckVersion(version.bytes);
+                                        }));
+                                  })));
   return variables;
 }
 
 absl::StatusOr<SavedSlice> ParseSavedSlice(std::span<const std::byte> message) {
   SavedSlice slice;
-  WireReader outer(message);
-  while (const auto data = outer.Next()) {
-    if (data->tag != BytesTag(2)) continue;
-    WireReader reader(data->bytes);
-    while (const auto field = reader.Next()) {
-      if (field->tag == BytesTag(1)) slice.name = field->AsString();
-      if (field->tag == BytesTag(3)) slice.tensor = field->bytes;
-    }
-    ZOOD_RETURN_IF_ERROR(reader.status());
-  }
-  ZOOD_RETURN_IF_ERROR(outer.status());
+  ZOOD_RETURN_IF_ERROR(ReadFields(message, Field(BytesTag(2), [&](const WireField& data) {
+                                    return ReadFields(data.bytes, Field(BytesTag(1), slice.name),
+                                                      Field(BytesTag(3), slice.tensor));
+                                  })));
   return slice;
 }
 

@@ -20,7 +20,7 @@
 namespace zood::checkpoint {
 
 // Quantized types become the integers that they are stored as, references what they refer to.
-// Unimplemented for resources, variants and numbers that TensorFlow does not know.
+// Unimplemented for resources, variants and numbers that TensorFlow does not define.
 absl::StatusOr<DType> DTypeFromTensorFlow(std::uint64_t data_type);
 int TensorFlowDataType(DType dtype);
 
@@ -28,7 +28,7 @@ int TensorFlowDataType(DType dtype);
 struct BundleHeader {
   std::int64_t num_shards = 0;
 };
-// Unimplemented when the file is big-endian or asks for a newer reader.
+// Unimplemented when the file is big-endian or requires a newer reader.
 absl::StatusOr<BundleHeader> ParseBundleHeader(std::span<const std::byte> message);
 
 // Where a V2 checkpoint keeps a tensor, or, when there are slices, which slices it consists of.

@@ -37,7 +37,7 @@ absl::StatusOr<Slice> ResolveSlice(const Shape& shape, const Slice& slice);
 std::string ToString(const Slice& slice);
 
 // The tensor that `slices` cover, each element once; otherwise DataLoss, before anything is read
-// when the numbers of elements tell. read(i, its shape) fetches the elements of slices[i].
+// where the numbers of elements show it. read(i, its shape) fetches the elements of slices[i].
 absl::StatusOr<Tensor> AssembleSlices(
     DType dtype, const Shape& shape, std::span<const Slice> slices,
     const std::function<absl::StatusOr<Tensor>(std::size_t, const Shape&)>& read);

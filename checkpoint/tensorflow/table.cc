@@ -137,7 +137,7 @@ absl::StatusOr<Table::Value> Table::LoadBlock(const Handle& handle,
   if (trailer[0] == kUncompressed) return Value{.bytes = block, .owner = file_.contents};
   if (trailer[0] == kSnappy) return Unpack(block, handle, max_unpacked);
   return Unimplemented(
-      "the table's block at byte {} is compressed by method {}; zood knows 0 "
+      "the table's block at byte {} is compressed by method {}; zood reads 0 "
       "(none) and 1 (snappy)",
       handle.offset, static_cast<int>(trailer[0]));
 }

@@ -155,31 +155,26 @@ absl::StatusOr<Tensor> DecodeStrings(std::span<const std::byte> message, const S
                                      std::uint64_t max_bytes) {
   Budget budget(max_bytes);
   std::uint64_t count = 0;
-  WireReader counter(message);
-  while (const auto field = counter.Next()) {
-    if (field->tag != BytesTag(kStringVal)) continue;
-    ZOOD_RETURN_IF_ERROR(budget.Take(sizeof(std::string) + field->bytes.size(), "strings"));
-    ++count;
-  }
-  ZOOD_RETURN_IF_ERROR(counter.status());
+  ZOOD_RETURN_IF_ERROR(ReadFields(message, Field(BytesTag(kStringVal), [&](const WireField& field) {
+                                    ++count;
+                                    return budget.Take(sizeof(std::string) + field.bytes.size(),
+                                                       "strings");
+                                  })));
   const auto expected = static_cast<std::uint64_t>(shape.num_elements());
   if (count != expected) return WrongCount(count, expected);
   std::vector<std::string> strings;
   strings.reserve(count);
-  WireReader reader(message);
-  while (const auto field = reader.Next()) {
-    if (field->tag == BytesTag(kStringVal)) strings.emplace_back(field->AsString());
-  }
+  ZOOD_RETURN_IF_ERROR(ReadFields(message, Field(BytesTag(kStringVal), [&](const WireField& field) {
+                                    strings.emplace_back(field.AsString());
+                                    return absl::OkStatus();
+                                  })));
   return Tensor::Strings(shape, std::move(strings));
 }
 
 // The raw bytes that a TensorProto may hold instead of its repeated fields; empty when it does not.
 std::span<const std::byte> TensorContent(std::span<const std::byte> message) {
   std::span<const std::byte> content;
-  WireReader reader(message);
-  while (const auto field = reader.Next()) {
-    if (field->tag == BytesTag(kTensorContent)) content = field->bytes;
-  }
+  ReadFields(message, Field(BytesTag(kTensorContent), content)).IgnoreError();
   return content;
 }
 

@@ -16,7 +16,7 @@ using Tag = memory::format_tag;
 constexpr auto kF32 = memory::data_type::f32;
 constexpr auto kInference = dnnl::prop_kind::forward_inference;
 
-// What the primitive is asked for, and what it does beside.
+// The primitive's problem, and its post-operations.
 struct Problem : LayerProblem {
   bool has_biases = false;
   dnnl::primitive_attr attributes;

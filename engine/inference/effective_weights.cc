@@ -66,9 +66,9 @@ Affine ComposeAffine(const Graph& graph, const std::vector<NodeId>& nodes, const
       const double deviation =
           variance.empty() ? 1.0 : std::sqrt(static_cast<double>(variance[c]) + epsilon);
       const double scale = (gamma.empty() ? 1.0 : gamma[c]) / deviation;
-      const double centred = total.shift[c] - (mean.empty() ? 0.0 : mean[c]);
+      const double centered = total.shift[c] - (mean.empty() ? 0.0 : mean[c]);
       total.scale[c] *= scale;
-      total.shift[c] = centred * scale + (beta.empty() ? 0.0 : beta[c]);
+      total.shift[c] = centered * scale + (beta.empty() ? 0.0 : beta[c]);
     }
   }
   return total;

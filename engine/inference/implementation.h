@@ -1,7 +1,7 @@
 // What can compute a step: implementations offer candidates, one is chosen and made a kernel.
 //
 // A program is written in this order:
-//   Lower()          steps as large as any implementation may want them
+//   Lower()          steps as large as any implementation can take them
 //   AddCandidates()  what each implementation can do of a step, nothing made yet
 //   choose           one candidate for each step
 //   finish fusion    what the candidate leaves of the step becomes a step of its own
@@ -26,7 +26,7 @@
 
 namespace zood::engine {
 
-// What an implementation is asked for. All of it outlives the candidates.
+// The request to an implementation. All of it outlives the candidates.
 struct StepRequest {
   const graph::Graph& graph;
   const Step& step;
@@ -52,7 +52,7 @@ struct Candidate {
   bool adds_residual = false;      // it adds what it computes to what the output holds
   std::size_t activations = 0;     // how many of the step's, from the first, it computes
   std::size_t scratch_bytes = 0;   // memory that it needs while it runs
-  // Packs the weights that it wants, or takes them from `packed`. Called once at most.
+  // Packs the weights that it needs, or takes them from `packed`. Called once at most.
   std::function<absl::StatusOr<Kernel>(const TensorMap& weights, PackedWeights& packed)> make;
 };
 

@@ -50,7 +50,7 @@ class Lowering {
         steps.emplace_back(last, std::move(step));
       }
     }
-    // A step runs where its last absorbed node stood: everything it reads comes before that.
+    // A step runs where its last absorbed node was: everything it reads comes before that.
     std::ranges::sort(steps, {}, [](const auto& entry) { return entry.first; });
     ResolveAliases();
     for (auto& [last, step] : steps) lowered_.steps.push_back(std::move(step));

@@ -1,5 +1,5 @@
 // From a graph to the steps that compute it: what is not needed is dropped, what can be computed
-// inside its neighbour is fused into it.
+// inside its neighbor is fused into it.
 //
 // - Batch norm and scale after a convolution or fully connected layer are folded into its weights.
 // - An activation after one becomes its post-operation, and so does a residual sum: the step adds
@@ -37,7 +37,7 @@ struct WeightsRef {
 // One unit of work. `output` is a node whose value exists in memory. `inputs` and `residual` may be
 // other names for such values, in another shape: see LoweredGraph::value_of.
 struct Step {
-  NodeId node = -1;  // whose operation this is; fused neighbours aside
+  NodeId node = -1;  // whose operation this is; fused neighbors aside
   std::vector<NodeId> inputs;
   NodeId output = -1;
 

@@ -1,4 +1,4 @@
-// The weights of an executable in the forms that its kernels want, each made and kept once.
+// The weights of an executable in the forms that its kernels require, each made and kept once.
 #pragma once
 
 #include <compare>
@@ -14,7 +14,7 @@
 
 namespace zood::engine {
 
-// What one implementation made of one layer's weights; the implementation knows its type.
+// What one implementation made of one layer's weights; its type is the implementation's own.
 class PackedForm {
  public:
   virtual ~PackedForm() = default;

@@ -142,7 +142,7 @@ class ProgramWriter {
   }
 
   // A value that only a concatenation reads, and whose producer can write with a stride, is written
-  // where the concatenation wants it.
+  // where the concatenation has its place.
   void PlaceConcatenations() {
     std::vector<bool> strided(graph_.nodes().size(), false);
     for (std::size_t i = 0; i < chosen_.size(); ++i) {

@@ -31,8 +31,8 @@ class Program {
   static absl::StatusOr<Program> Create(const ProgramSource& source, int batch,
                                         const TensorMap& weights, PackedWeights& packed);
 
-  // Bytes of the arena of such a program, told without making it. Of a step that no implementation
-  // computes it counts the values alone.
+  // Bytes of the arena of such a program, computed without building it. Of a step that no
+  // implementation computes it counts the values alone.
   static std::size_t ArenaBytes(const ProgramSource& source, int batch);
 
   int batch() const { return batch_; }

@@ -117,9 +117,9 @@ ZOOD_MULTIVERSION void NormalizeLeakyRow(const float* x, const ChannelAffine& af
 }
 
 // The derivative by z of one element.
-[[gnu::always_inline]] inline float Gated(float centred, float scale, float shift, const Gate& gate,
-                                          float dy) {
-  const float z = centred * scale + shift;
+[[gnu::always_inline]] inline float Gated(float centered, float scale, float shift,
+                                          const Gate& gate, float dy) {
+  const float z = centered * scale + shift;
   return z > gate.low && z < gate.high ? dy : gate.slope * dy;
 }
 
@@ -129,10 +129,10 @@ template <bool kTwo>
                                             float* __restrict sum_gx, std::size_t n) {
   const auto [mean, scale, shift, gate] = affine;
   for (std::size_t i = 0; i < n; ++i) {
-    const float centred = x[i] - mean[i];
-    const float g = Gated(centred, scale[i], shift[i], gate, kTwo ? dy[i] + more[i] : dy[i]);
+    const float centered = x[i] - mean[i];
+    const float g = Gated(centered, scale[i], shift[i], gate, kTwo ? dy[i] + more[i] : dy[i]);
     sum_g[i] += g;
-    sum_gx[i] += g * centred;
+    sum_gx[i] += g * centered;
   }
 }
 
@@ -153,9 +153,9 @@ template <bool kTwo>
                                                 const float* b, float* dx, std::size_t n) {
   const auto [mean, scale, shift, gate] = affine;
   for (std::size_t i = 0; i < n; ++i) {
-    const float centred = x[i] - mean[i];
-    const float g = Gated(centred, scale[i], shift[i], gate, kTwo ? dy[i] + more[i] : dy[i]);
-    dx[i] = scale[i] * (g - a[i] - centred * b[i]);
+    const float centered = x[i] - mean[i];
+    const float g = Gated(centered, scale[i], shift[i], gate, kTwo ? dy[i] + more[i] : dy[i]);
+    dx[i] = scale[i] * (g - a[i] - centered * b[i]);
   }
 }
 

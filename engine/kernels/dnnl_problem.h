@@ -12,11 +12,11 @@ namespace zood::engine {
 dnnl::engine& CpuEngine();
 
 // What every primitive of the engine is made with: float32 products are computed as such, whatever
-// the environment asks for (ONEDNN_DEFAULT_FPMATH_MODE).
+// the environment sets (ONEDNN_DEFAULT_FPMATH_MODE).
 dnnl::primitive_attr ExactAttributes(
     dnnl::scratchpad_mode scratchpad = dnnl::scratchpad_mode::user);
 
-// What a primitive is asked for, whatever the layout of its weights. Feature maps are NHWC.
+// The problem that a primitive solves, whatever the layout of its weights. Feature maps are NHWC.
 struct LayerProblem {
   bool fully_connected = false;
   // `plain_weights` is the row-major variable as oneDNN sees it.

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <variant>
 
+#include "base/seed.h"
 #include "graph/graph.h"
 
 namespace zood::engine {
@@ -12,22 +13,17 @@ namespace zood::engine {
 // Output number `i` (from 0) of the generator splitmix64 with that seed (Steele, Lea and Flood,
 // 2014).
 inline std::uint64_t SplitMix64(std::uint64_t seed, std::uint64_t i) {
-  std::uint64_t z = seed + (i + 1) * 0x9e3779b97f4a7c15u;
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-  return z ^ (z >> 31);
+  return MixSeed(seed + i * kSeedStep);
 }
 
 // A number for the DropoutOp at `id`: FNV-1a-64 of its name, then a step more for each dropout of
 // that name before it.
 inline std::uint64_t DropoutNumber(const graph::Graph& graph, graph::NodeId id) {
-  std::uint64_t hash = 0xcbf29ce484222325u;
-  const auto add = [&hash](std::uint64_t byte) { hash = (hash ^ byte) * 0x100000001b3u; };
-  for (const char c : graph.node(id).name) add(static_cast<unsigned char>(c));
+  std::uint64_t hash = HashName(graph.node(id).name);
   for (graph::NodeId other = 0; other < id; ++other) {
     const graph::Node& node = graph.node(other);
     const bool is_dropout = std::holds_alternative<graph::DropoutOp>(node.op);
-    if (is_dropout && node.name == graph.node(id).name) add(1);
+    if (is_dropout && node.name == graph.node(id).name) hash = HashName("\1", hash);
   }
   return hash;
 }

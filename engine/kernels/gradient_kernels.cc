@@ -12,26 +12,26 @@ namespace {
 
 using graph::Eltwise;
 
-// Row loops over `n` neighbouring floats.
+// Row loops over `n` neighboring floats.
 
 ZOOD_MULTIVERSION void AddRow(const float* a, const float* b, float* y, std::size_t n) {
   for (std::size_t i = 0; i < n; ++i) y[i] = a[i] + b[i];
 }
 
-ZOOD_MULTIVERSION void AddRowInto(const float* x, float* y, std::size_t n) {
+ZOOD_MULTIVERSION void AddInto(const float* x, float* y, std::size_t n) {
   for (std::size_t i = 0; i < n; ++i) y[i] += x[i];
+}
+
+ZOOD_MULTIVERSION void MultiplyInto(const float* x, float* y, std::size_t n) {
+  for (std::size_t i = 0; i < n; ++i) y[i] *= x[i];
+}
+
+ZOOD_MULTIVERSION void ScaleRow(const float* x, float factor, float* y, std::size_t n) {
+  for (std::size_t i = 0; i < n; ++i) y[i] = factor * x[i];
 }
 
 ZOOD_MULTIVERSION void AddQuotientInto(const float* x, float divisor, float* y, std::size_t n) {
   for (std::size_t i = 0; i < n; ++i) y[i] += x[i] / divisor;
-}
-
-ZOOD_MULTIVERSION void MultiplyRow(const float* x, float factor, float* y, std::size_t n) {
-  for (std::size_t i = 0; i < n; ++i) y[i] = factor * x[i];
-}
-
-ZOOD_MULTIVERSION void MultiplyRowInto(const float* x, float* y, std::size_t n) {
-  for (std::size_t i = 0; i < n; ++i) y[i] *= x[i];
 }
 
 ZOOD_MULTIVERSION void ReluGradientRow(const float* y, float slope, float* dx, std::size_t n) {
@@ -117,7 +117,7 @@ void ActivationGradientRow(const Eltwise& activation, const float* y, float* dx,
       LogisticGradientRow(y, dx, n);
       break;
     case Eltwise::Kind::kLinear:
-      MultiplyRow(dx, a, dx, n);
+      ScaleRow(dx, a, dx, n);
       break;
   }
 }
@@ -174,14 +174,14 @@ void Add(std::span<const View> inputs, View y) {
     float* const to = y.Row<float>(at);
     AddRow(inputs[0].Row<float>(at), inputs[1].Row<float>(at), to, y.channels);
     for (const View& more : inputs.subspan(2)) {
-      AddRowInto(more.Row<float>(at), to, y.channels);
+      AddInto(more.Row<float>(at), to, y.channels);
     }
   });
 }
 
 void Multiply(View x, float factor, View y) {
   ForPixels(x.pixels, x.channels, [&](std::size_t at) {
-    MultiplyRow(x.Row<float>(at), factor, y.Row<float>(at), x.channels);
+    ScaleRow(x.Row<float>(at), factor, y.Row<float>(at), x.channels);
   });
 }
 
@@ -236,10 +236,8 @@ void PreluGradient(std::span<const float> slope, View x, View dy, View dx) {
 
 void MaxPoolWithIndex(const graph::PoolOp& op, View x, MapSize x_size, View y, MapSize y_size,
                       std::int32_t* index) {
-  ForPixels(y.pixels, y.channels * 4, [&](std::size_t at) {
-    const Window rows = RowsAt(op, at / y_size.width % y_size.height, x_size.height);
-    const Window columns = ColumnsAt(op, at % y_size.width, x_size.width);
-    const std::size_t image = at / y_size.width / y_size.height;
+  const auto pixel = [&](std::size_t at, std::size_t image, const Window& rows,
+                         const Window& columns) {
     float* const to = y.Row<float>(at);
     std::int32_t* const chosen = index + at * y.channels;
     bool first = true;
@@ -256,7 +254,8 @@ void MaxPoolWithIndex(const graph::PoolOp& op, View x, MapSize x_size, View y, M
         }
       }
     }
-  });
+  };
+  Pool(op, x_size, y_size, y.channels, pixel);
 }
 
 void MaxPoolGradient(const graph::PoolOp& op, const std::int32_t* index, View dy, MapSize y_size,
@@ -332,7 +331,7 @@ void ProductGradient(std::span<const View> inputs, std::size_t which, View dy, V
     float* const to = dx.Row<float>(at);
     std::memmove(to, dy.Row<float>(at), dx.channels * sizeof(float));
     for (std::size_t i = 0; i < inputs.size(); ++i) {
-      if (i != which) MultiplyRowInto(inputs[i].Row<float>(at), to, dx.channels);
+      if (i != which) MultiplyInto(inputs[i].Row<float>(at), to, dx.channels);
     }
   });
 }

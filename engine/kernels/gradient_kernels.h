@@ -16,7 +16,8 @@ void Add(std::span<const View> inputs, View y);
 // y = factor * x.
 void Multiply(View x, float factor, View y);
 
-// Whether the derivative of `activation` can be told from its result, as ActivationGradient() does.
+// Whether the derivative of `activation` can be computed from its result, as ActivationGradient()
+// does.
 bool HasGradientFromResult(const graph::Eltwise& activation);
 
 // dx = the sum of `dy` (one or two maps) times the derivative of `activation`, whose result was y.

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstddef>
 
+#include "engine/kernels/view.h"
 #include "graph/op.h"
 
 // One body, compiled for AVX-512, AVX2 and the baseline; the loader picks. Sanitizers start too
@@ -69,6 +70,20 @@ inline float DivisorOf(const graph::PoolOp& op, const Window& rows, const Window
     return static_cast<float>(rows.padded * columns.padded);
   }
   return static_cast<float>((rows.end - rows.begin) * (columns.end - columns.begin));
+}
+
+// Calls pixel(at, image, rows, columns) for each pixel of a pooling's output and its window.
+template <typename Pixel>
+void Pool(const graph::PoolOp& op, MapSize x_size, MapSize y_size, std::size_t channels,
+          const Pixel& pixel) {
+  ForPixels(y_size.batch * y_size.height * y_size.width, channels * 4, [&](std::size_t at) {
+    const std::size_t column = at % y_size.width;
+    const std::size_t row = at / y_size.width % y_size.height;
+    const std::size_t image = at / y_size.width / y_size.height;
+    const Window rows = RowsAt(op, row, x_size.height);
+    const Window columns = ColumnsAt(op, column, x_size.width);
+    pixel(at, image, rows, columns);
+  });
 }
 
 }  // namespace zood::engine

@@ -12,14 +12,22 @@ namespace {
 using graph::Eltwise;
 using graph::EltwiseOp;
 
-// Row loops. Each handles `n` neighbouring floats, which the compiler turns into vectors.
-
-ZOOD_MULTIVERSION void MaxInto(const float* x, float* y, std::size_t n) {
-  for (std::size_t i = 0; i < n; ++i) y[i] = x[i] > y[i] ? x[i] : y[i];
-}
+// Row loops. Each handles `n` neighboring floats, which the compiler turns into vectors.
 
 ZOOD_MULTIVERSION void AddInto(const float* x, float* y, std::size_t n) {
   for (std::size_t i = 0; i < n; ++i) y[i] += x[i];
+}
+
+ZOOD_MULTIVERSION void MultiplyInto(const float* x, float* y, std::size_t n) {
+  for (std::size_t i = 0; i < n; ++i) y[i] *= x[i];
+}
+
+ZOOD_MULTIVERSION void ScaleRow(const float* x, float factor, float* y, std::size_t n) {
+  for (std::size_t i = 0; i < n; ++i) y[i] = factor * x[i];
+}
+
+ZOOD_MULTIVERSION void MaxInto(const float* x, float* y, std::size_t n) {
+  for (std::size_t i = 0; i < n; ++i) y[i] = x[i] > y[i] ? x[i] : y[i];
 }
 
 ZOOD_MULTIVERSION void DivideBy(float divisor, float* y, std::size_t n) {
@@ -37,14 +45,6 @@ ZOOD_MULTIVERSION void PreluRow(const float* x, const float* slope, float* y, st
 
 ZOOD_MULTIVERSION void AddScaledInto(const float* x, float factor, float* y, std::size_t n) {
   for (std::size_t i = 0; i < n; ++i) y[i] += factor * x[i];
-}
-
-ZOOD_MULTIVERSION void MultiplyInto(const float* x, float* y, std::size_t n) {
-  for (std::size_t i = 0; i < n; ++i) y[i] *= x[i];
-}
-
-ZOOD_MULTIVERSION void ScaleRow(const float* x, float factor, float* y, std::size_t n) {
-  for (std::size_t i = 0; i < n; ++i) y[i] = factor * x[i];
 }
 
 ZOOD_MULTIVERSION void ReluRow(float slope, float* y, std::size_t n) {
@@ -84,19 +84,6 @@ void ActivateRow(const Eltwise& eltwise, float* y, std::size_t n) {
 
 void ActivateRow(std::span<const Eltwise> activations, float* y, std::size_t n) {
   for (const Eltwise& eltwise : activations) ActivateRow(eltwise, y, n);
-}
-
-template <typename Pixel>
-void Pool(const graph::PoolOp& op, MapSize x_size, MapSize y_size, std::size_t channels,
-          const Pixel& pixel) {
-  ForPixels(y_size.batch * y_size.height * y_size.width, channels * 4, [&](std::size_t at) {
-    const std::size_t column = at % y_size.width;
-    const std::size_t row = at / y_size.width % y_size.height;
-    const std::size_t image = at / y_size.width / y_size.height;
-    const Window rows = RowsAt(op, row, x_size.height);
-    const Window columns = ColumnsAt(op, column, x_size.width);
-    pixel(at, image, rows, columns);
-  });
 }
 
 }  // namespace

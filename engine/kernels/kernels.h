@@ -29,7 +29,7 @@ void Copy(View x, View y);
 void PadChannels(View x, std::ptrdiff_t before, View y);
 void Combine(const graph::EltwiseOp& op, std::span<const View> inputs,
              std::span<const graph::Eltwise> activations, View y);
-// y = f(x) for activations that engines know, and for those that only their author does.
+// y = f(x) for the graph's own activations, and for custom functions.
 void Activate(std::span<const graph::Eltwise> activations, View x, View y);
 void Activate(const graph::Activation& activation, View x, View y);
 

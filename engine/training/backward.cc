@@ -8,22 +8,17 @@
 namespace zood::engine {
 
 void TrainingCompiler::ZeroGradientsWithoutSteps() {
-  std::vector<bool> read = graph_.VariablesNeededBy(results_);
-  std::vector<ValueId> idle;
+  const std::vector<bool> read = graph_.VariablesNeededBy(results_);
   for (std::size_t i = 0; i < read.size(); ++i) {
-    if (!read[i] && compiled_.gradients[i] != -1) idle.push_back(compiled_.gradients[i]);
+    const ValueId id = compiled_.gradients[i];
+    if (read[i] || id == -1) continue;
+    AddStep(
+        {.node = graph_.input(), .operation = "Zero"},
+        [size = compiled_.tape.TypeOf(id).elements()](float* gradient) {
+          std::fill_n(gradient, size, 0.0f);
+        },
+        Array<float>{id});
   }
-  if (idle.empty()) return;
-  std::vector<std::size_t> sizes;
-  for (const ValueId id : idle) sizes.push_back(compiled_.tape.TypeOf(id).elements());
-  AddKernel(graph_.input(), "Zero", idle, [=](const Memory& memory) {
-    std::vector<std::span<float>> zeros;
-    for (std::size_t i = 0; i < idle.size(); ++i)
-      zeros.emplace_back(memory.At<float>(idle[i]), sizes[i]);
-    return [=](const StepContext&) {
-      for (const std::span<float> gradient : zeros) std::ranges::fill(gradient, 0.0f);
-    };
-  });
 }
 
 std::vector<std::pair<ValueId, ValueId>> TrainingCompiler::OverOneOf(const std::vector<Place>& read,
@@ -49,15 +44,8 @@ std::vector<Place> TrainingCompiler::GradientOf(NodeId id, std::size_t most) {
     return std::ranges::count(first_two, more.value, &Place::value) > 0;
   });
   if (repeated) first_two.clear();
-  AddKernel(
-      id, "Sum of gradients", Touched(summands, sum),
-      [=](const Memory& memory) {
-        std::vector<View> in;
-        for (const Place& place : summands) in.push_back(memory[place]);
-        const View out = memory[sum];
-        return [=](const StepContext&) { Add(in, out); };
-      },
-      OverOneOf(first_two, sum));
+  AddStep({.node = id, .operation = "Sum of gradients", .in_place = OverOneOf(first_two, sum)}, Add,
+          summands, sum);
   all.resize(most - 1);
   all.push_back(sum);
   return all;
@@ -66,27 +54,19 @@ std::vector<Place> TrainingCompiler::GradientOf(NodeId id, std::size_t most) {
 Place TrainingCompiler::Dense(NodeId id, const Place& place) {
   if (place.is_dense()) return place;
   const Place dense = NewPlaceLike(id);
-  AddKernel(id, "Copy of a gradient", {place.value, dense.value}, [=](const Memory& memory) {
-    const View from = memory[place], to = memory[dense];
-    return [=](const StepContext&) { Copy(from, to); };
-  });
+  AddStep({.node = id, .operation = "Copy of a gradient"}, Copy, place, dense);
   return dense;
 }
 
 Place TrainingCompiler::ActivationGradientStep(NodeId id, const graph::Eltwise& activation,
                                                const Place& y, const std::vector<Place>& dy) {
   const Place dx = NewPlaceLike(id);
-  std::vector<ValueId> touched = Touched(dy, dx);
-  touched.push_back(y.value);
-  AddKernel(
-      id, "Activation, gradient", std::move(touched),
-      [=](const Memory& memory) {
-        std::vector<View> from;
-        for (const Place& place : dy) from.push_back(memory[place]);
-        const View result = memory[y], to = memory[dx];
-        return [=](const StepContext&) { ActivationGradient(activation, result, from, to); };
+  AddStep(
+      {.node = id, .operation = "Activation, gradient", .in_place = OverOneOf(dy, dx)},
+      [activation](View result, std::span<const View> from, View to) {
+        ActivationGradient(activation, result, from, to);
       },
-      OverOneOf(dy, dx));
+      y, dy, dx);
   return dx;
 }
 
@@ -103,115 +83,75 @@ void TrainingCompiler::Backward(NodeId id) {
 
 void TrainingCompiler::Backward(NodeId, const graph::InputOp&) {}
 
-void TrainingCompiler::Backward(NodeId id, const graph::ConvOp& op) {
-  BackwardLayer(id, op.weights, op.biases);
-}
-
-void TrainingCompiler::Backward(NodeId id, const graph::FullyConnectedOp& op) {
-  BackwardLayer(id, op.weights, op.biases);
-}
-
-void TrainingCompiler::BackwardLayer(NodeId id, VariableId weights,
-                                     std::optional<VariableId> biases) {
+void TrainingCompiler::Backward(NodeId id, const Layer auto& op) {
   const Place dy = Dense(id, GradientBeforeActivation(id));
   const Place x = PlaceOf(InputOf(id));
-  if (const ValueId gradient = GradientBuffer(biases); gradient != -1) {
-    const ValueId scratch =
-        compiled_.tape.AddTransient(ValueType::Floats(ChannelScratchFloats(dy.channels)));
-    AddKernel(id, "Biases, gradient", {dy.value, scratch}, [=](const Memory& memory) {
-      const View from = memory[dy];
-      float *const sums = memory.At<float>(scratch), *const to = memory.At<float>(gradient);
-      return [=](const StepContext&) { SumRows(from, sums, to); };
-    });
+  if (const ValueId gradient = GradientBuffer(op.biases); gradient != -1) {
+    AddStep({.node = id, .operation = "Biases, gradient"}, SumRows, dy,
+            Array<float>{AddScratch(ChannelScratchFloats(dy.channels))}, Array<float>{gradient});
   }
   const TrainingLayer layer(graph_, id, options_.batch);
-  if (const ValueId gradient = GradientBuffer(weights); gradient != -1) {
+  if (const ValueId gradient = GradientBuffer(op.weights); gradient != -1) {
     layer.AddWeightsGradient(compiled_.tape, x, dy, gradient);
   }
   if (!Learns(InputOf(id))) return;
   const Place dx = NewPlaceLike(InputOf(id));
-  layer.AddDataGradient(compiled_.tape, dy, VariableBuffer(weights), dx);
+  layer.AddDataGradient(compiled_.tape, dy, VariableBuffer(op.weights), dx);
   Contribute(InputOf(id), dx);
-}
-
-void TrainingCompiler::Backward(NodeId id, const graph::BatchNormOp& op) {
-  BackwardNormalize(id, op.gamma, op.beta);
-}
-
-void TrainingCompiler::Backward(NodeId id, const graph::ScaleOp& op) {
-  BackwardNormalize(id, op.gamma, op.beta);
 }
 
 namespace {
 
-// A normalisation's backward pass with its memory.
-struct NormalizeBackward {
-  View x, dx;
-  std::vector<View> dy;  // one or two
-  ChannelAffine affine;
-  const float* inverse_deviation = nullptr;
-  bool from_batch = false;
-  float* scratch = nullptr;
-  float* totals = nullptr;  // 6 floats a channel: the two sums, then a and b
-  // Null where they are not wanted, as dx.data is.
-  float* gamma_gradient = nullptr;
-  float* beta_gradient = nullptr;
-
-  void Run() const {
-    const std::size_t channels = x.channels;
-    auto* const sum_g = reinterpret_cast<double*>(totals);
-    double* const sum_gx = sum_g + channels;
-    float* const a = totals + 4 * channels;
-    float* const b = a + channels;
-    const bool sums = from_batch || gamma_gradient != nullptr || beta_gradient != nullptr;
-    if (sums) NormalizeSums(x, dy, affine, scratch, sum_g, sum_gx);
-    const auto rows = static_cast<double>(x.pixels);
-    for (std::size_t c = 0; c < channels; ++c) {
-      const double inverse = inverse_deviation[c];
-      if (beta_gradient != nullptr) beta_gradient[c] = static_cast<float>(sum_g[c]);
-      if (gamma_gradient != nullptr) gamma_gradient[c] = static_cast<float>(sum_gx[c] * inverse);
-      a[c] = from_batch ? static_cast<float>(sum_g[c] / rows) : 0.0f;
-      b[c] = from_batch ? static_cast<float>(sum_gx[c] * inverse * inverse / rows) : 0.0f;
-    }
-    if (dx.data != nullptr) NormalizeGradient(x, dy, affine, a, b, dx);
-  }
+// What a normalization's backward pass writes; null where it is not needed, as dx.data is.
+struct NormalizeGradients {
+  View dx;
+  float* gamma = nullptr;
+  float* beta = nullptr;
 };
+
+// `totals` holds 6 floats a channel: the two sums, then a and b.
+void NormalizeBackward(View x, std::span<const View> dy, const ChannelAffine& affine,
+                       const float* inverse_deviation, bool from_batch, float* scratch,
+                       float* totals, const NormalizeGradients& to) {
+  const std::size_t channels = x.channels;
+  auto* const sum_g = reinterpret_cast<double*>(totals);
+  double* const sum_gx = sum_g + channels;
+  float* const a = totals + 4 * channels;
+  float* const b = a + channels;
+  const bool sums = from_batch || to.gamma != nullptr || to.beta != nullptr;
+  if (sums) NormalizeSums(x, dy, affine, scratch, sum_g, sum_gx);
+  const auto rows = static_cast<double>(x.pixels);
+  for (std::size_t c = 0; c < channels; ++c) {
+    const double inverse = inverse_deviation[c];
+    if (to.beta != nullptr) to.beta[c] = static_cast<float>(sum_g[c]);
+    if (to.gamma != nullptr) to.gamma[c] = static_cast<float>(sum_gx[c] * inverse);
+    a[c] = from_batch ? static_cast<float>(sum_g[c] / rows) : 0.0f;
+    b[c] = from_batch ? static_cast<float>(sum_gx[c] * inverse * inverse / rows) : 0.0f;
+  }
+  if (to.dx.data != nullptr) NormalizeGradient(x, dy, affine, a, b, to.dx);
+}
 
 }  // namespace
 
-void TrainingCompiler::BackwardNormalize(NodeId id, std::optional<VariableId> gamma,
-                                         std::optional<VariableId> beta) {
-  const NormalizeArrays arrays = arrays_[Index(id)];
+void TrainingCompiler::Backward(NodeId id, const Normalization auto& op) {
   const NodeId input = InputOf(id);
   const Place x = PlaceOf(input);
   const std::vector<Place> dy = GradientOf(OutputOf(id), 2);
   const Place dx = Learns(input) ? NewPlaceLike(input) : Place();
-  const ValueId scratch =
-      compiled_.tape.AddTransient(ValueType::Floats(ChannelScratchFloats(x.channels)));
-  const ValueId totals = compiled_.tape.AddTransient(ValueType::Floats(6 * x.channels));
-  const ValueId gamma_gradient = GradientBuffer(gamma), beta_gradient = GradientBuffer(beta);
-  std::vector<ValueId> touched = Touched(dy, x);
-  touched.insert(touched.end(), {scratch, totals});
-  if (dx.value != -1) touched.push_back(dx.value);
-  AddKernel(
-      id, std::string(OpName(NodeAt(id).op)) + ", gradient", std::move(touched),
-      [=](const Memory& memory) {
-        const auto address = [&memory](ValueId value) {
-          return value == -1 ? nullptr : memory.At<float>(value);
-        };
-        NormalizeBackward step{.x = memory[x],
-                               .dx = dx.value == -1 ? View() : memory[dx],
-                               .affine = arrays.Affine(memory),
-                               .inverse_deviation = arrays.InverseDeviation(memory),
-                               .from_batch = arrays.from_batch,
-                               .scratch = memory.At<float>(scratch),
-                               .totals = memory.At<float>(totals),
-                               .gamma_gradient = address(gamma_gradient),
-                               .beta_gradient = address(beta_gradient)};
-        for (const Place& place : dy) step.dy.push_back(memory[place]);
-        return [step = std::move(step)](const StepContext&) { step.Run(); };
+  AddStep(
+      {.node = id,
+       .operation = std::string(OpName(NodeAt(id).op)) + ", gradient",
+       .in_place = dx.value == -1 ? TapeStep().in_place : OverOneOf(dy, dx)},
+      [arrays = arrays_[Index(id)]](View in, std::span<const View> from, const float* own,
+                                    float* scratch, float* totals, View to, float* gamma,
+                                    float* beta) {
+        NormalizeBackward(in, from, arrays.Affine(own), arrays.InverseDeviation(own),
+                          arrays.from_batch, scratch, totals, {to, gamma, beta});
       },
-      dx.value == -1 ? std::vector<std::pair<ValueId, ValueId>>() : OverOneOf(dy, dx));
+      x, dy, Array<float>{arrays_[Index(id)].value},
+      Array<float>{AddScratch(ChannelScratchFloats(x.channels))},
+      Array<float>{AddScratch(6 * x.channels)}, dx, Array<float>{GradientBuffer(op.gamma)},
+      Array<float>{GradientBuffer(op.beta)});
   if (dx.value != -1) Contribute(input, dx);
 }
 
@@ -224,12 +164,12 @@ void TrainingCompiler::Backward(NodeId id, const graph::ActivationOp& op) {
     return;
   }
   const Place dy = GradientOf(id), dx = NewPlaceLike(input);
-  const graph::Activation* const function = op.function.get();
-  AddKernel(id, "Activation, gradient", {x.value, y.value, dy.value, dx.value},
-            [=](const Memory& memory) {
-              const View in = memory[x], out = memory[y], from = memory[dy], to = memory[dx];
-              return [=](const StepContext&) { ActivationGradient(*function, in, out, from, to); };
-            });
+  AddStep(
+      {.node = id, .operation = "Activation, gradient"},
+      [function = op.function.get()](View in, View out, View from, View to) {
+        ActivationGradient(*function, in, out, from, to);
+      },
+      x, y, dy, dx);
   Contribute(input, dx);
 }
 
@@ -237,22 +177,17 @@ void TrainingCompiler::Backward(NodeId id, const graph::PreluOp& op) {
   const NodeId input = InputOf(id);
   const Place x = PlaceOf(input), dy = GradientOf(id);
   if (const ValueId gradient = GradientBuffer(op.slope); gradient != -1) {
-    const ValueId scratch =
-        compiled_.tape.AddTransient(ValueType::Floats(ChannelScratchFloats(x.channels)));
-    AddKernel(id, "Prelu, slope gradient", {x.value, dy.value, scratch}, [=](const Memory& memory) {
-      const View in = memory[x], from = memory[dy];
-      float *const sums = memory.At<float>(scratch), *const to = memory.At<float>(gradient);
-      return [=](const StepContext&) { SumNegativeProducts(in, from, sums, to); };
-    });
+    AddStep({.node = id, .operation = "Prelu, slope gradient"}, SumNegativeProducts, x, dy,
+            Array<float>{AddScratch(ChannelScratchFloats(x.channels))}, Array<float>{gradient});
   }
   if (!Learns(input)) return;
   const Place dx = NewPlaceLike(input);
-  const ValueId slope = VariableBuffer(op.slope);
-  AddKernel(id, "Prelu, gradient", {x.value, dy.value, dx.value}, [=](const Memory& memory) {
-    const View in = memory[x], from = memory[dy], to = memory[dx];
-    const std::span<const float> slopes(memory.At<float>(slope), in.channels);
-    return [=](const StepContext&) { PreluGradient(slopes, in, from, to); };
-  });
+  AddStep(
+      {.node = id, .operation = "Prelu, gradient"},
+      [](const float* slope, View in, View from, View to) {
+        PreluGradient(std::span(slope, in.channels), in, from, to);
+      },
+      Array<float>{VariableBuffer(op.slope)}, x, dy, dx);
   Contribute(input, dx);
 }
 
@@ -263,21 +198,18 @@ void TrainingCompiler::Backward(NodeId id, const graph::PoolOp& op) {
   Contribute(input, dx);
   switch (op.kind) {
     case graph::PoolOp::Kind::kAverage:
-      AddKernel(id, "AveragePool, gradient", {dy.value, dx.value}, [=, &op](const Memory& memory) {
-        const View from = memory[dy], to = memory[dx];
-        return [=, &op](const StepContext&) { AveragePoolGradient(op, from, y_size, to, x_size); };
-      });
+      AddStep(
+          {.node = id, .operation = "AveragePool, gradient"},
+          [=, &op](View from, View to) { AveragePoolGradient(op, from, y_size, to, x_size); }, dy,
+          dx);
       break;
     case graph::PoolOp::Kind::kMax:
-      const ValueId index = pool_index_[Index(id)];
-      AddKernel(id, "MaxPool, gradient", {dy.value, dx.value, index},
-                [=, &op](const Memory& memory) {
-                  const View from = memory[dy], to = memory[dx];
-                  const auto* const chosen = memory.At<const std::int32_t>(index);
-                  return [=, &op](const StepContext&) {
-                    MaxPoolGradient(op, chosen, from, y_size, to, x_size);
-                  };
-                });
+      AddStep(
+          {.node = id, .operation = "MaxPool, gradient"},
+          [=, &op](View from, View to, const std::int32_t* chosen) {
+            MaxPoolGradient(op, chosen, from, y_size, to, x_size);
+          },
+          dy, dx, Array<std::int32_t>{pool_index_[Index(id)]});
       break;
   }
 }
@@ -285,14 +217,10 @@ void TrainingCompiler::Backward(NodeId id, const graph::PoolOp& op) {
 void TrainingCompiler::Backward(NodeId id, const graph::LrnOp& op) {
   const NodeId input = InputOf(id);
   const Place x = PlaceOf(input), dy = GradientOf(id), dx = NewPlaceLike(input);
-  const ValueId scratch =
-      compiled_.tape.AddTransient(ValueType::Floats(LrnScratchFloats(x.channels)));
-  AddKernel(id, "Lrn, gradient", {x.value, dy.value, dx.value, scratch},
-            [=, &op](const Memory& memory) {
-              const View in = memory[x], from = memory[dy], to = memory[dx];
-              float* const terms = memory.At<float>(scratch);
-              return [=, &op](const StepContext&) { LrnGradient(op, in, from, terms, to); };
-            });
+  AddStep(
+      {.node = id, .operation = "Lrn, gradient"},
+      [&op](View in, View from, float* terms, View to) { LrnGradient(op, in, from, terms, to); }, x,
+      dy, Array<float>{AddScratch(LrnScratchFloats(x.channels))}, dx);
   Contribute(input, dx);
 }
 
@@ -318,26 +246,19 @@ void TrainingCompiler::Backward(NodeId id, const graph::EltwiseOp& op) {
 Place TrainingCompiler::SummandGradient(NodeId id, float coefficient, const Place& dy) {
   if (coefficient == 1) return dy;
   const Place dx = NewPlaceLike(id);
-  AddKernel(id, "Eltwise, gradient", {dy.value, dx.value}, [=](const Memory& memory) {
-    const View from = memory[dy], to = memory[dx];
-    return [=](const StepContext&) { Multiply(from, coefficient, to); };
-  });
+  AddStep(
+      {.node = id, .operation = "Eltwise, gradient"},
+      [coefficient](View from, View to) { Multiply(from, coefficient, to); }, dy, dx);
   return dx;
 }
 
 Place TrainingCompiler::SelectedGradient(NodeId id, InputGradient gradient, std::size_t which,
                                          const Place& dy) {
   const Place dx = NewPlaceLike(id);
-  std::vector<Place> inputs;
-  for (NodeId input : NodeAt(id).inputs) inputs.push_back(PlaceOf(input));
-  std::vector<ValueId> touched = Touched(inputs, dx);
-  touched.push_back(dy.value);
-  AddKernel(id, "Eltwise, gradient", std::move(touched), [=](const Memory& memory) {
-    std::vector<View> in;
-    for (const Place& place : inputs) in.push_back(memory[place]);
-    const View from = memory[dy], to = memory[dx];
-    return [=](const StepContext&) { gradient(in, which, from, to); };
-  });
+  AddStep(
+      {.node = id, .operation = "Eltwise, gradient"},
+      [=](std::span<const View> in, View from, View to) { gradient(in, which, from, to); },
+      InputPlaces(id), dy, dx);
   return dx;
 }
 
@@ -353,11 +274,9 @@ void TrainingCompiler::Backward(NodeId id, const graph::ConcatOp&) {
 void TrainingCompiler::Backward(NodeId id, const graph::ChannelPadOp& op) {
   if (op.before < 0 || op.after < 0) {  // nothing flows into the channels that were taken away
     const Place dy = GradientOf(id), dx = NewPlaceLike(InputOf(id));
-    const int before = -op.before;
-    AddKernel(id, "ChannelPad, gradient", {dy.value, dx.value}, [=](const Memory& memory) {
-      const View from = memory[dy], to = memory[dx];
-      return [=](const StepContext&) { PadChannels(from, before, to); };
-    });
+    AddStep(
+        {.node = id, .operation = "ChannelPad, gradient"},
+        [before = -op.before](View from, View to) { PadChannels(from, before, to); }, dy, dx);
     return Contribute(InputOf(id), dx);
   }
   Contribute(InputOf(id), GradientOf(id).Channels(Index(op.before), ChannelsOf(InputOf(id))));
@@ -379,10 +298,7 @@ void TrainingCompiler::Backward(NodeId id, const graph::ReshapeOp&) {
 
 void TrainingCompiler::Backward(NodeId id, const graph::SoftmaxOp&) {
   const Place y = PlaceOf(id), dy = GradientOf(id), dx = NewPlaceLike(id);
-  AddKernel(id, "Softmax, gradient", {y.value, dy.value, dx.value}, [=](const Memory& memory) {
-    const View result = memory[y], from = memory[dy], to = memory[dx];
-    return [=](const StepContext&) { SoftmaxGradient(result, from, to); };
-  });
+  AddStep({.node = id, .operation = "Softmax, gradient"}, SoftmaxGradient, y, dy, dx);
   Contribute(InputOf(id), dx);
 }
 

@@ -11,6 +11,9 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <tuple>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -18,11 +21,17 @@
 #include "engine/tape/tape.h"
 #include "engine/training_program.h"
 #include "graph/graph.h"
+#include "graph/visit.h"
 
 namespace zood::engine {
 
 using graph::NodeId;
 using graph::VariableId;
+
+template <typename Op>
+concept Layer = graph::OneOf<Op, graph::ConvOp, graph::FullyConnectedOp>;
+template <typename Op>
+concept Normalization = graph::OneOf<Op, graph::BatchNormOp, graph::ScaleOp>;
 
 // What UpdateMovingStatistics() does for one batch norm.
 struct MovingUpdate {
@@ -67,8 +76,7 @@ class TrainingCompiler {
   Place PlaceFor(NodeId id);
   void Forward(NodeId id);
   void Forward(NodeId id, const graph::InputOp& op);
-  void Forward(NodeId id, const graph::ConvOp& op);
-  void Forward(NodeId id, const graph::FullyConnectedOp& op);
+  void Forward(NodeId id, const Layer auto& op);
   void Forward(NodeId id, const graph::BatchNormOp& op);
   void Forward(NodeId id, const graph::ScaleOp& op);
   void Forward(NodeId id, const graph::ActivationOp& op);
@@ -81,7 +89,6 @@ class TrainingCompiler {
   void Forward(NodeId id, const graph::DropoutOp& op);
   void Forward(NodeId id, const graph::ReshapeOp& op);
   void Forward(NodeId id, const graph::SoftmaxOp& op);
-  void ForwardLayer(NodeId id, VariableId weights, std::optional<VariableId> biases);
   void AddDropout(NodeId id, const graph::DropoutOp& op, const Place& x, const Place& y);
   void KeepResults();
 
@@ -89,10 +96,8 @@ class TrainingCompiler {
   // of its inputs and of its variables.
   void Backward(NodeId id);
   void Backward(NodeId id, const graph::InputOp& op);
-  void Backward(NodeId id, const graph::ConvOp& op);
-  void Backward(NodeId id, const graph::FullyConnectedOp& op);
-  void Backward(NodeId id, const graph::BatchNormOp& op);
-  void Backward(NodeId id, const graph::ScaleOp& op);
+  void Backward(NodeId id, const Layer auto& op);
+  void Backward(NodeId id, const Normalization auto& op);
   void Backward(NodeId id, const graph::ActivationOp& op);
   void Backward(NodeId id, const graph::PreluOp& op);
   void Backward(NodeId id, const graph::PoolOp& op);
@@ -103,9 +108,6 @@ class TrainingCompiler {
   void Backward(NodeId id, const graph::DropoutOp& op);
   void Backward(NodeId id, const graph::ReshapeOp& op);
   void Backward(NodeId id, const graph::SoftmaxOp& op);
-  void BackwardLayer(NodeId id, VariableId weights, std::optional<VariableId> biases);
-  void BackwardNormalize(NodeId id, std::optional<VariableId> gamma,
-                         std::optional<VariableId> beta);
   void ZeroGradientsWithoutSteps();
 
   // The gradient of the value at `id`: at most `most` contributions, the rest added up.
@@ -126,12 +128,17 @@ class TrainingCompiler {
   static std::vector<std::pair<ValueId, ValueId>> OverOneOf(const std::vector<Place>& read,
                                                             const Place& written);
 
-  // A step of the engine's own: `make(memory)` gives a function of StepContext.
-  template <typename Make>
-  void AddKernel(NodeId id, const std::string& operation, std::vector<ValueId> touched, Make make,
-                 std::vector<std::pair<ValueId, ValueId>> in_place = {});
+  // Memory of a step that is no place: its kernel gets a T*, null for the value -1.
+  template <typename T>
+  struct Array {
+    ValueId value = -1;
+  };
+  // Adds a step of the engine's own: kernel(operands...), with a View for each Place, a
+  // std::vector<View> for several, and the StepContext in front where the kernel takes it.
+  template <typename Kernel, typename... Operands>
+  void AddStep(TapeStep step, Kernel kernel, const Operands&... operands);
 
-  // What a batch norm or scale normalises with, one element a channel, in one value: mean,
+  // What a batch norm or scale normalizes with, one element a channel, in one value: mean,
   // variance, 1 / deviation, scale, shift.
   struct NormalizeArrays {
     static constexpr std::size_t kCount = 5;
@@ -140,12 +147,9 @@ class TrainingCompiler {
     bool from_batch = false;  // mean and variance are the batch's
     Gate gate;
 
-    const float* Array(const Memory& memory, std::size_t index) const {
-      return memory.At<float>(value) + index * channels;
-    }
-    const float* InverseDeviation(const Memory& memory) const { return Array(memory, 2); }
-    ChannelAffine Affine(const Memory& memory) const {
-      return {Array(memory, 0), Array(memory, 3), Array(memory, 4), gate};
+    const float* InverseDeviation(const float* own) const { return own + 2 * channels; }
+    ChannelAffine Affine(const float* own) const {
+      return {own, own + 3 * channels, own + 4 * channels, gate};
     }
   };
   // The variables of a batch norm, or of a scale, which has neither mean nor variance; -1: none.
@@ -157,7 +161,10 @@ class TrainingCompiler {
     double epsilon = 0;
   };
   void AddNormalize(NodeId id, const NormalizeVariables& variables);
-  static std::vector<ValueId> Touched(const std::vector<Place>& places, const Place& one);
+  std::vector<Place> InputPlaces(NodeId id) const;
+  ValueId AddScratch(std::size_t floats) {
+    return compiled_.tape.AddTransient(ValueType::Floats(floats));
+  }
 
   static std::size_t Index(int id) { return static_cast<std::size_t>(id); }
   const graph::Node& NodeAt(NodeId id) const { return graph_.node(id); }
@@ -205,27 +212,44 @@ class TrainingCompiler {
   std::vector<std::vector<Place>> contributions_;
 };
 
-inline std::vector<ValueId> TrainingCompiler::Touched(const std::vector<Place>& places,
-                                                      const Place& one) {
-  std::vector<ValueId> touched = {one.value};
-  for (const Place& place : places) touched.push_back(place.value);
-  return touched;
-}
-
-template <typename Make>
-void TrainingCompiler::AddKernel(NodeId id, const std::string& operation,
-                                 std::vector<ValueId> touched, Make make,
-                                 std::vector<std::pair<ValueId, ValueId>> in_place) {
-  compiled_.tape.Add({.node = id,
-                      .operation = operation,
-                      .touched = std::move(touched),
-                      .in_place = std::move(in_place),
-                      .bind = [make = std::move(make)](const Memory& memory) -> BoundStep {
-                        return [run = make(memory)](const StepContext& context) {
-                          run(context);
-                          return absl::OkStatus();
-                        };
-                      }});
+template <typename Kernel, typename... Operands>
+void TrainingCompiler::AddStep(TapeStep step, Kernel kernel, const Operands&... operands) {
+  const graph::Overloaded touch{[&](const Place& place) {
+                                  if (place.value != -1) step.touched.push_back(place.value);
+                                },
+                                [&](const std::vector<Place>& places) {
+                                  for (const Place& place : places)
+                                    step.touched.push_back(place.value);
+                                },
+                                [&]<typename T>(const Array<T>& array) {
+                                  if (array.value != -1) step.touched.push_back(array.value);
+                                }};
+  (touch(operands), ...);
+  step.bind = [kernel = std::move(kernel), operands...](const Memory& memory) -> BoundStep {
+    const graph::Overloaded bind{
+        [&](const Place& place) { return place.value == -1 ? View() : memory[place]; },
+        [&](const std::vector<Place>& places) {
+          std::vector<View> views;
+          for (const Place& place : places) views.push_back(memory[place]);
+          return views;
+        },
+        [&]<typename T>(const Array<T>& array) -> T* {
+          return array.value == -1 ? nullptr : memory.At<T>(array.value);
+        }};
+    return [kernel, bound = std::tuple(bind(operands)...)](const StepContext& context) {
+      std::apply(
+          [&](const auto&... arguments) {
+            if constexpr (std::is_invocable_v<Kernel, const StepContext&, decltype(arguments)...>) {
+              kernel(context, arguments...);
+            } else {
+              kernel(arguments...);
+            }
+          },
+          bound);
+      return absl::OkStatus();
+    };
+  };
+  compiled_.tape.Add(std::move(step));
 }
 
 }  // namespace zood::engine

@@ -15,14 +15,20 @@ namespace {
 
 using graph::Node;
 
-bool IsLayer(const Node& node) {
-  return std::holds_alternative<graph::ConvOp>(node.op) ||
-         std::holds_alternative<graph::FullyConnectedOp>(node.op);
-}
-
-bool IsNormalize(const Node& node) {
-  return std::holds_alternative<graph::BatchNormOp>(node.op) ||
-         std::holds_alternative<graph::ScaleOp>(node.op);
+// Whether backward, when `activation` is fused into a node of the operation, its derivative can be
+// computed: from its result, after a norm from the norm's input.
+bool CanFuse(const graph::Op& op, const graph::Eltwise& activation) {
+  return std::visit(
+      graph::Overloaded{
+          [&](const Layer auto&) { return HasGradientFromResult(activation); },
+          [&](const graph::EltwiseOp&) { return HasGradientFromResult(activation); },
+          [&](const Normalization auto&) { return Gate::Of(activation).has_value(); },
+          [](const graph::OneOf<graph::InputOp, graph::ActivationOp, graph::PreluOp, graph::PoolOp,
+                                graph::LrnOp, graph::ConcatOp, graph::ChannelPadOp,
+                                graph::DropoutOp, graph::ReshapeOp, graph::SoftmaxOp> auto&) {
+            return false;
+          }},
+      op);
 }
 
 }  // namespace
@@ -129,12 +135,7 @@ void TrainingCompiler::FuseActivations() {
     const auto* activation = std::get_if<graph::ActivationOp>(&NodeAt(user).op);
     if (activation == nullptr) continue;
     const auto kernel = activation->function->kernel();
-    if (!kernel) continue;
-    // Backward the activation is told from its result, a norm's from its input.
-    const bool is_eltwise = std::holds_alternative<graph::EltwiseOp>(node.op);
-    const bool fits = IsLayer(node) || is_eltwise ? HasGradientFromResult(*kernel)
-                                                  : IsNormalize(node) && Gate::Of(*kernel);
-    if (!fits) continue;
+    if (!kernel || !CanFuse(node.op, *kernel)) continue;
     activation_[i] = kernel;
     output_[i] = user;
     fused_[Index(user)] = true;
@@ -192,6 +193,12 @@ std::size_t TrainingCompiler::RowsOf(NodeId id) const {
   return TypeOf(id).elements() / ChannelsOf(id);
 }
 
+std::vector<Place> TrainingCompiler::InputPlaces(NodeId id) const {
+  std::vector<Place> places;
+  for (NodeId input : NodeAt(id).inputs) places.push_back(PlaceOf(input));
+  return places;
+}
+
 MapSize TrainingCompiler::SizeOfMap(NodeId id) const {
   const Shape& shape = NodeAt(id).shape;
   return {.batch = Index(options_.batch),
@@ -205,20 +212,11 @@ void TrainingCompiler::Forward(NodeId id) {
 
 void TrainingCompiler::Forward(NodeId id, const graph::InputOp&) { PlaceFor(id); }
 
-void TrainingCompiler::Forward(NodeId id, const graph::ConvOp& op) {
-  ForwardLayer(id, op.weights, op.biases);
-}
-
-void TrainingCompiler::Forward(NodeId id, const graph::FullyConnectedOp& op) {
-  ForwardLayer(id, op.weights, op.biases);
-}
-
-void TrainingCompiler::ForwardLayer(NodeId id, VariableId weights,
-                                    std::optional<VariableId> biases) {
+void TrainingCompiler::Forward(NodeId id, const Layer auto& op) {
   const Place x = PlaceOf(InputOf(id));
   const Place y = PlaceFor(OutputOf(id));
   TrainingLayer(graph_, id, options_.batch)
-      .AddForward(compiled_.tape, x, VariableBuffer(weights), VariableBuffer(biases), y,
+      .AddForward(compiled_.tape, x, VariableBuffer(op.weights), VariableBuffer(op.biases), y,
                   activation_[Index(id)]);
 }
 
@@ -273,61 +271,42 @@ void TrainingCompiler::AddNormalize(NodeId id, const NormalizeVariables& variabl
   arrays.value =
       compiled_.tape.AddPersistent(ValueType::Floats(NormalizeArrays::kCount * arrays.channels));
   if (activation_[Index(id)]) arrays.gate = *Gate::Of(*activation_[Index(id)]);
-  const Place x = PlaceOf(InputOf(id));
-  const Place y = PlaceFor(OutputOf(id));
-  std::vector<ValueId> touched = {x.value, y.value};
-  ValueId scratch = -1;
-  if (arrays.from_batch) {
-    scratch = compiled_.tape.AddTransient(ValueType::Floats(ChannelScratchFloats(x.channels)));
-    touched.push_back(scratch);
-  }
-  const auto address = [](const Memory& memory, ValueId value) {
-    return value == -1 ? nullptr : memory.At<float>(value);
-  };
+  const ValueId scratch =
+      arrays.from_batch ? AddScratch(ChannelScratchFloats(arrays.channels)) : -1;
   const std::string name =
       std::string(OpName(NodeAt(id).op)) + (activation_[Index(id)] ? " + Activation" : "");
-  AddKernel(id, name, std::move(touched), [=](const Memory& memory) {
-    const View in = memory[x], out = memory[y];
-    float* const own = memory.At<float>(arrays.value);
-    float* const sums = address(memory, scratch);
-    const float* const mean = address(memory, variables.mean);
-    const float* const variance = address(memory, variables.variance);
-    const float* const gamma = address(memory, variables.gamma);
-    const float* const beta = address(memory, variables.beta);
-    const ChannelAffine affine = arrays.Affine(memory);
-    return [=, channels = arrays.channels, epsilon = variables.epsilon](const StepContext&) {
-      if (sums != nullptr) {
-        Moments(in, sums, own, own + channels);
-      } else if (mean != nullptr) {
-        std::copy_n(mean, channels, own);
-        std::copy_n(variance, channels, own + channels);
-      }
-      PrepareArrays(own, channels, gamma, beta, epsilon, mean != nullptr);
-      Normalize(in, affine, out);
-    };
-  });
+  const auto normalize = [arrays, epsilon = variables.epsilon](
+                             View x, View y, float* own, float* sums, const float* mean,
+                             const float* variance, const float* gamma, const float* beta) {
+    if (sums != nullptr) {
+      Moments(x, sums, own, own + arrays.channels);
+    } else if (mean != nullptr) {
+      std::copy_n(mean, arrays.channels, own);
+      std::copy_n(variance, arrays.channels, own + arrays.channels);
+    }
+    PrepareArrays(own, arrays.channels, gamma, beta, epsilon, mean != nullptr);
+    Normalize(x, arrays.Affine(own), y);
+  };
+  AddStep({.node = id, .operation = name}, normalize, PlaceOf(InputOf(id)), PlaceFor(OutputOf(id)),
+          Array<float>{arrays.value}, Array<float>{scratch}, Array<float>{variables.mean},
+          Array<float>{variables.variance}, Array<float>{variables.gamma},
+          Array<float>{variables.beta});
 }
 
 void TrainingCompiler::Forward(NodeId id, const graph::ActivationOp& op) {
-  const Place x = PlaceOf(InputOf(id)), y = PlaceFor(id);
-  const auto kernel = op.function->kernel();
-  const graph::Activation* const function = op.function.get();
-  AddKernel(id, "Activation", {x.value, y.value}, [=](const Memory& memory) {
-    const View in = memory[x], out = memory[y];
-    return [=](const StepContext&) {
-      kernel ? Activate(std::span(&*kernel, 1), in, out) : Activate(*function, in, out);
-    };
-  });
+  AddStep(
+      {.node = id, .operation = "Activation"},
+      [kernel = op.function->kernel(), function = op.function.get()](View x, View y) {
+        kernel ? Activate(std::span(&*kernel, 1), x, y) : Activate(*function, x, y);
+      },
+      PlaceOf(InputOf(id)), PlaceFor(id));
 }
 
 void TrainingCompiler::Forward(NodeId id, const graph::PreluOp& op) {
-  const Place x = PlaceOf(InputOf(id)), y = PlaceFor(id);
-  const ValueId slope = VariableBuffer(op.slope);
-  AddKernel(id, "Prelu", {x.value, y.value}, [=](const Memory& memory) {
-    const View in = memory[x], out = memory[y];
-    const std::span<const float> slopes(memory.At<float>(slope), in.channels);
-    return [=](const StepContext&) { Prelu(slopes, in, out); };
-  });
+  AddStep(
+      {.node = id, .operation = "Prelu"},
+      [](View x, const float* slope, View y) { Prelu(std::span(slope, x.channels), x, y); },
+      PlaceOf(InputOf(id)), Array<float>{VariableBuffer(op.slope)}, PlaceFor(id));
 }
 
 void TrainingCompiler::Forward(NodeId id, const graph::PoolOp& op) {
@@ -335,71 +314,57 @@ void TrainingCompiler::Forward(NodeId id, const graph::PoolOp& op) {
   const MapSize x_size = SizeOfMap(InputOf(id)), y_size = SizeOfMap(id);
   switch (op.kind) {
     case graph::PoolOp::Kind::kAverage:
-      AddKernel(id, "AveragePool", {x.value, y.value}, [=, &op](const Memory& memory) {
-        const View in = memory[x], out = memory[y];
-        return [=, &op](const StepContext&) { AveragePool(op, in, x_size, out, y_size); };
-      });
+      AddStep(
+          {.node = id, .operation = "AveragePool"},
+          [=, &op](View in, View out) { AveragePool(op, in, x_size, out, y_size); }, x, y);
       break;
     case graph::PoolOp::Kind::kMax:
       const ValueId index =
           compiled_.tape.AddTransient({.shape = TypeOf(id).shape, .dtype = DType::kInt32});
       pool_index_[Index(id)] = index;
-      AddKernel(id, "MaxPool", {x.value, y.value, index}, [=, &op](const Memory& memory) {
-        const View in = memory[x], out = memory[y];
-        auto* const chosen = memory.At<std::int32_t>(index);
-        return
-            [=, &op](const StepContext&) { MaxPoolWithIndex(op, in, x_size, out, y_size, chosen); };
-      });
+      AddStep(
+          {.node = id, .operation = "MaxPool"},
+          [=, &op](View in, View out, std::int32_t* chosen) {
+            MaxPoolWithIndex(op, in, x_size, out, y_size, chosen);
+          },
+          x, y, Array<std::int32_t>{index});
       break;
   }
 }
 
 void TrainingCompiler::Forward(NodeId id, const graph::LrnOp& op) {
-  const Place x = PlaceOf(InputOf(id)), y = PlaceFor(id);
-  AddKernel(id, "Lrn", {x.value, y.value}, [=, &op](const Memory& memory) {
-    const View in = memory[x], out = memory[y];
-    return [=, &op](const StepContext&) { Lrn(op, in, out); };
-  });
+  AddStep(
+      {.node = id, .operation = "Lrn"}, [&op](View x, View y) { Lrn(op, x, y); },
+      PlaceOf(InputOf(id)), PlaceFor(id));
 }
 
 void TrainingCompiler::Forward(NodeId id, const graph::EltwiseOp& op) {
-  std::vector<Place> inputs;
-  for (NodeId input : NodeAt(id).inputs) inputs.push_back(PlaceOf(input));
-  const Place y = PlaceFor(OutputOf(id));
   std::vector<graph::Eltwise> activations;
   if (activation_[Index(id)]) activations.push_back(*activation_[Index(id)]);
-  const std::string name = activations.empty() ? "Eltwise" : "Eltwise + Activation";
-  AddKernel(id, name, Touched(inputs, y), [=, &op](const Memory& memory) {
-    std::vector<View> in;
-    for (const Place& input : inputs) in.push_back(memory[input]);
-    const View out = memory[y];
-    return [=, &op](const StepContext&) { Combine(op, in, activations, out); };
-  });
+  const char* const name = activations.empty() ? "Eltwise" : "Eltwise + Activation";
+  AddStep(
+      {.node = id, .operation = name},
+      [&op, activations](std::span<const View> x, View y) { Combine(op, x, activations, y); },
+      InputPlaces(id), PlaceFor(OutputOf(id)));
 }
 
 void TrainingCompiler::Forward(NodeId id, const graph::ConcatOp&) {
   const Place y = PlaceFor(id);
   std::size_t first = 0;
   for (NodeId input : NodeAt(id).inputs) {
-    const Place part = y.Channels(first, ChannelsOf(input));
-    first += ChannelsOf(input);
     if (inside_[Index(input)].concat == -1) {
-      const Place x = PlaceOf(input);
-      AddKernel(id, "Concat", {x.value, part.value}, [=](const Memory& memory) {
-        const View from = memory[x], to = memory[part];
-        return [=](const StepContext&) { Copy(from, to); };
-      });
+      AddStep({.node = id, .operation = "Concat"}, Copy, PlaceOf(input),
+              y.Channels(first, ChannelsOf(input)));
     }
+    first += ChannelsOf(input);
   }
 }
 
 void TrainingCompiler::Forward(NodeId id, const graph::ChannelPadOp& op) {
-  const Place x = PlaceOf(InputOf(id)), y = PlaceFor(id);
-  const int before = op.before;
-  AddKernel(id, "ChannelPad", {x.value, y.value}, [=](const Memory& memory) {
-    const View in = memory[x], out = memory[y];
-    return [=](const StepContext&) { PadChannels(in, before, out); };
-  });
+  AddStep(
+      {.node = id, .operation = "ChannelPad"},
+      [before = op.before](View x, View y) { PadChannels(x, before, y); }, PlaceOf(InputOf(id)),
+      PlaceFor(id));
 }
 
 void TrainingCompiler::Forward(NodeId id, const graph::DropoutOp& op) {
@@ -412,14 +377,13 @@ void TrainingCompiler::Forward(NodeId id, const graph::DropoutOp& op) {
 
 void TrainingCompiler::AddDropout(NodeId id, const graph::DropoutOp& op, const Place& x,
                                   const Place& y) {
-  const std::uint64_t number = DropoutNumber(graph_, id);
-  const float keep = KeepProbability(op);
-  AddKernel(id, "Dropout", {x.value, y.value}, [=](const Memory& memory) {
-    const View in = memory[x], out = memory[y];
-    return [=](const StepContext& context) {
-      Dropout(in, DropoutKey(context.dropout_seed, number), keep, out);
-    };
-  });
+  AddStep(
+      {.node = id, .operation = "Dropout"},
+      [number = DropoutNumber(graph_, id), keep = KeepProbability(op)](const StepContext& context,
+                                                                       View in, View out) {
+        Dropout(in, DropoutKey(context.dropout_seed, number), keep, out);
+      },
+      x, y);
 }
 
 void TrainingCompiler::Forward(NodeId id, const graph::ReshapeOp&) {
@@ -428,11 +392,7 @@ void TrainingCompiler::Forward(NodeId id, const graph::ReshapeOp&) {
 }
 
 void TrainingCompiler::Forward(NodeId id, const graph::SoftmaxOp&) {
-  const Place x = PlaceOf(InputOf(id)), y = PlaceFor(id);
-  AddKernel(id, "Softmax", {x.value, y.value}, [=](const Memory& memory) {
-    const View in = memory[x], out = memory[y];
-    return [=](const StepContext&) { Softmax(in, out); };
-  });
+  AddStep({.node = id, .operation = "Softmax"}, Softmax, PlaceOf(InputOf(id)), PlaceFor(id));
 }
 
 absl::StatusOr<CompiledTraining> CompileTraining(const graph::Graph& graph,

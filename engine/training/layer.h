@@ -12,8 +12,8 @@
 
 namespace zood::engine {
 
-// Weights are variables, row-major as in checkpoints. Where a primitive wants another layout they
-// are reordered right before it, into memory that only that step uses: they change with every
+// Weights are variables, row-major as in checkpoints. Where a primitive requires another layout
+// they are reordered right before it, into memory that only that step uses: they change with every
 // step, and the cache is still warm. Gradients of weights come back the same way.
 //
 // Throws dnnl::error where oneDNN does not take a layer; the tape's writer catches it.

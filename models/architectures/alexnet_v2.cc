@@ -1,5 +1,5 @@
 // AlexNet v2: Krizhevsky, "One weird trick for parallelizing convolutional neural networks", 2014,
-// without its local response normalisation, as slim has it.
+// without its local response normalization, as slim has it.
 #include "models/architectures/families.h"
 #include "models/architectures/layers.h"
 #include "models/architectures/preprocessing.h"
@@ -35,7 +35,7 @@ std::vector<Architecture> AlexNetFamily() {
   return {{
       .name = "alexnet_v2",
       .family = "AlexNet",
-      .description = "AlexNet in one column, without normalisation (2014). Small maps, fast "
+      .description = "AlexNet in one column, without normalization (2014). Small maps, fast "
                      "layers, most of its weights in fc6.",
       .scope = "alexnet_v2",
       .defaults = {.num_classes = 1000, .height = 224, .width = 224},

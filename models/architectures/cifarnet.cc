@@ -47,7 +47,7 @@ std::vector<Architecture> CifarNetFamily() {
   return {{
       .name = "cifarnet",
       .family = "CifarNet",
-      .description = "Two convolutions with local response normalisation, for CIFAR-10. Quick to "
+      .description = "Two convolutions with local response normalization, for CIFAR-10. Quick to "
                      "train from scratch; made for one image size.",
       .scope = "CifarNet",
       .defaults = {.num_classes = 10, .height = 32, .width = 32},

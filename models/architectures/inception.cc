@@ -16,7 +16,7 @@ std::vector<Architecture> InceptionFamily() {
   };
   return {
       entry({.name = "inception_v1",
-             .description = "Inception v1, known as GoogLeNet (2014), with batch normalisation. "
+             .description = "Inception v1, known as GoogLeNet (2014), with batch normalization. "
                             "Small and fast.",
              .scope = "InceptionV1",
              .defaults = {.num_classes = 1001, .height = 224, .width = 224},
@@ -24,7 +24,7 @@ std::vector<Architecture> InceptionFamily() {
              .head_scopes = {"InceptionV1/Logits"},
              .build = inception::InceptionV1}),
       entry({.name = "inception_v2",
-             .description = "Inception v2 (2015), the network that introduced batch normalisation. "
+             .description = "Inception v2 (2015), the network that introduced batch normalization. "
                             "Small and fast.",
              .scope = "InceptionV2",
              .defaults = {.num_classes = 1001, .height = 224, .width = 224},
@@ -32,7 +32,7 @@ std::vector<Architecture> InceptionFamily() {
              .head_scopes = {"InceptionV2/Logits"},
              .build = inception::InceptionV2}),
       entry({.name = "inception_v3",
-             .description = "Inception v3 (2015), of factorised convolutions. Accurate for its "
+             .description = "Inception v3 (2015), of factorized convolutions. Accurate for its "
                             "size; much used as a base for fine-tuning.",
              .scope = "InceptionV3",
              .defaults = {.num_classes = 1001, .height = 299, .width = 299},

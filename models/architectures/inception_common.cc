@@ -116,4 +116,19 @@ Value Classify(Net& net, Value logits) {
   return logits;
 }
 
+Value StemOfV3(Net& net, Value x) {
+  const auto conv_defaults = net.Defaults(Conv2dArgs{.padding = kValid});
+  const auto pool_defaults = net.Defaults(Pool2dArgs{.stride = kStride2, .padding = kValid});
+  return Stem(net, x,
+              {
+                  Conv(32, {3, 3}, "Conv2d_1a_3x3", {.stride = kStride2}),
+                  Conv(32, {3, 3}, "Conv2d_2a_3x3"),
+                  Conv(64, {3, 3}, "Conv2d_2b_3x3", {.padding = kSame}),
+                  MaxPool({3, 3}, "MaxPool_3a_3x3"),
+                  Conv(80, {1, 1}, "Conv2d_3b_1x1"),
+                  Conv(192, {3, 3}, "Conv2d_4a_3x3"),
+                  MaxPool({3, 3}, "MaxPool_5a_3x3"),
+              });
+}
+
 }  // namespace zood::models::inception

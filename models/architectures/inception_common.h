@@ -14,7 +14,7 @@
 // Any image classifies that the layers before the head can take. slim's heads pool with a window of
 // the map's size at the network's own image size; a smaller map shrinks the window. Where slim
 // would answer a map of logits, or fail, because the map is larger, these heads take the mean over
-// all of it, which is what slim does when told global_pool=True. Without classes the network ends
+// all of it, which is what slim does with global_pool=True. Without classes the network ends
 // with what the head pools, [?, C].
 #pragma once
 
@@ -50,6 +50,17 @@ using Branch = std::vector<Layer>;  // one layer after the other
 Value Branches(Net& net, Value x, const std::vector<Branch>& branches);
 // The same in the scope `name`, and an end point.
 Value Mixed(Net& net, Value x, const std::string& name, const std::vector<Branch>& branches);
+
+// The stem of v3 and Inception-ResNet-v2.
+Value StemOfV3(Net& net, Value x);
+
+// Outputs of a block's convolutions in v1 and v2, by branch.
+struct Widths {
+  int branch_0;
+  int branch_1_reduce, branch_1;
+  int branch_2_reduce, branch_2;
+  int branch_3;
+};
 
 // slim's inception_arg_scope, and pooling with stride 1 and padding kSame.
 [[nodiscard]] std::array<Net::Guard, 3> ArgScope(Net& net);

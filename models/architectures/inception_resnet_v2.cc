@@ -12,20 +12,6 @@
 namespace zood::models::inception {
 namespace {
 
-Value InputStem(Net& net, Value x) {
-  const auto conv_defaults = net.Defaults(Conv2dArgs{.padding = kValid});
-  const auto pool_defaults = net.Defaults(Pool2dArgs{.stride = kStride2, .padding = kValid});
-  return Stem(net, x, {
-      Conv(32, {3, 3}, "Conv2d_1a_3x3", {.stride = kStride2}),
-      Conv(32, {3, 3}, "Conv2d_2a_3x3"),
-      Conv(64, {3, 3}, "Conv2d_2b_3x3", {.padding = kSame}),
-      MaxPool({3, 3}, "MaxPool_3a_3x3"),
-      Conv(80, {1, 1}, "Conv2d_3b_1x1"),
-      Conv(192, {3, 3}, "Conv2d_4a_3x3"),
-      MaxPool({3, 3}, "MaxPool_5a_3x3"),
-  });
-}
-
 // x + scale * up, where `up` brings the concatenated branches to the channels of x.
 Value Residual(Net& net, Value x, float scale, const graph::ActivationPtr& activation,
                const std::vector<Branch>& branches) {
@@ -117,13 +103,13 @@ Value Repeat(Net& net, Value x, int n, const std::string& scope_name, const std:
 Architecture::Outputs InceptionResnetV2(Net& net, const NetworkArgs& args) {
   const auto scope = net.Scope("InceptionResnetV2");
   const auto arg_scope = ArgScope(net);
-  // This network alone starts from Glorot's distribution and regularises its biases.
+  // This network alone starts from Glorot's distribution and regularizes its biases.
   const graph::RegularizerPtr l2 = L2(0.00004f);
   const auto conv_defaults = net.Defaults(Conv2dArgs{
       .weights_initializer = graph::Xavier(), .biases_regularizer = l2});
   const auto fc_defaults = net.Defaults(FullyConnectedArgs{.biases_regularizer = l2});
 
-  Value x = Mixed5b(net, InputStem(net, net.input()));
+  Value x = Mixed5b(net, StemOfV3(net, net.input()));
   x = Repeat(net, x, 10, "Repeat", "block35", Block35);
   x = Mixed6a(net, x);
   x = Repeat(net, x, 20, "Repeat_1", "block17", Block17);

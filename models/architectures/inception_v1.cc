@@ -1,5 +1,5 @@
 // Inception v1, "GoogLeNet" (Szegedy et al., "Going deeper with convolutions", CVPR 2015), with
-// batch normalisation, 3x3 in place of 5x5 branches, and without auxiliary heads, as published in
+// batch normalization, 3x3 in place of 5x5 branches, and without auxiliary heads, as published in
 // slim.
 #include "models/architectures/inception_common.h"
 
@@ -7,14 +7,6 @@
 // clang-format off
 namespace zood::models::inception {
 namespace {
-
-// Outputs of a block's convolutions, by branch.
-struct Widths {
-  int branch_0;
-  int branch_1_reduce, branch_1;
-  int branch_2_reduce, branch_2;
-  int branch_3;
-};
 
 Value Block(Net& net, Value x, const std::string& name, const Widths& widths,
             const std::string& branch_2_name = "Conv2d_0b_3x3") {

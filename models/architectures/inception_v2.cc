@@ -6,14 +6,6 @@
 namespace zood::models::inception {
 namespace {
 
-// Outputs of a block's convolutions, by branch.
-struct Widths {
-  int branch_0;
-  int branch_1_reduce, branch_1;
-  int branch_2_reduce, branch_2;
-  int branch_3;
-};
-
 // A 1x1 convolution that narrows the input of larger ones.
 Layer Reduce(int channels) {
   return Conv(channels, {1, 1}, "Conv2d_0a_1x1", {.weights_initializer = TruncatedNormal(0.09f)});
@@ -43,7 +35,7 @@ Value Reduction(Net& net, Value x, const std::string& name, int branch_0, int br
 }
 
 Value Body(Net& net, Value x) {
-  // The one layer with biases, without batch normalisation and without regulariser: slim's argument
+  // The one layer with biases, without batch normalization and without regularizer: slim's argument
   // scope does not reach separable convolutions.
   x = net.SeparableConv2d(x, 64, {7, 7}, 8, {.stride = kStride2,
                                              .weights_initializer = TruncatedNormal(1.0f),

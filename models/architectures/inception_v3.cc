@@ -11,20 +11,6 @@
 namespace zood::models::inception {
 namespace {
 
-Value InputStem(Net& net, Value x) {
-  const auto conv_defaults = net.Defaults(Conv2dArgs{.padding = kValid});
-  const auto pool_defaults = net.Defaults(Pool2dArgs{.stride = kStride2, .padding = kValid});
-  return Stem(net, x, {
-      Conv(32, {3, 3}, "Conv2d_1a_3x3", {.stride = kStride2}),
-      Conv(32, {3, 3}, "Conv2d_2a_3x3"),
-      Conv(64, {3, 3}, "Conv2d_2b_3x3", {.padding = kSame}),
-      MaxPool({3, 3}, "MaxPool_3a_3x3"),
-      Conv(80, {1, 1}, "Conv2d_3b_1x1"),
-      Conv(192, {3, 3}, "Conv2d_4a_3x3"),
-      MaxPool({3, 3}, "MaxPool_5a_3x3"),
-  });
-}
-
 // 35x35 at the network's own image size.
 Value BlockA(Net& net, Value x, const std::string& name, int pool_width,
              const std::string& reduce_name = "Conv2d_0a_1x1",
@@ -107,7 +93,7 @@ Value AuxHead(Net& net, Value x, int num_classes) {
 Architecture::Outputs InceptionV3(Net& net, const NetworkArgs& args) {
   const auto scope = net.Scope("InceptionV3");
   const auto arg_scope = ArgScope(net);
-  Value x = InputStem(net, net.input());
+  Value x = StemOfV3(net, net.input());
   x = BlockA(net, x, "Mixed_5b", 32);
   x = BlockA(net, x, "Mixed_5c", 64, "Conv2d_0b_1x1", "Conv_1_0c_5x5");
   x = BlockA(net, x, "Mixed_5d", 64);

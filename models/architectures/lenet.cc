@@ -9,7 +9,7 @@ namespace {
 
 Architecture::Outputs LeNet(Net& net, const NetworkArgs& args) {
   const auto scope = net.Scope("LeNet");
-  // A weight decay of 0 by default, where training may ask for another.
+  // A weight decay of 0 by default, where training may set another.
   const auto convs = net.Defaults(
       Conv2dArgs{.weights_initializer = TruncatedNormal(0.1f), .weights_regularizer = L2(0)});
   const auto fcs = net.Defaults(FullyConnectedArgs{.weights_initializer = TruncatedNormal(0.1f),

@@ -45,7 +45,7 @@ Value InvertedResidual(Net& net, Value x, int channels, int expansion, int strid
   return x;
 }
 
-// slim's training_scope; depthwise weights are not regularised.
+// slim's training_scope; depthwise weights are not regularized.
 std::array<Net::Guard, 3> ArgScope(Net& net) {
   return {net.Defaults(Conv2dArgs{.activation = Relu6(),
                                   .normalizer = graph::BatchNorm(),

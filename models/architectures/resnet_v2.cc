@@ -1,4 +1,4 @@
-// ResNet v2: He et al., "Identity Mappings in Deep Residual Networks", 2016: normalisation and
+// ResNet v2: He et al., "Identity Mappings in Deep Residual Networks", 2016: normalization and
 // activation before the convolutions, nothing after the addition.
 #include "models/architectures/families.h"
 #include "models/architectures/layers.h"
@@ -11,7 +11,7 @@ namespace {
 using resnet::Block;
 using resnet::Units;
 
-// A convolution that stands alone: biases, no batch normalisation, no activation.
+// A convolution that stands alone: biases, no batch normalization, no activation.
 Conv2dArgs Plain(int stride, const std::string& scope) {
   return {.stride = Size2d{stride, stride},
           .activation = nullptr,

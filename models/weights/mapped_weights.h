@@ -35,7 +35,7 @@ struct MapOptions {
   // Take a variable's moving average where the file has one.
   bool prefer_moving_averages = true;
   // The part of the file that holds the network: "student", "state_dict.module"; "." for the names
-  // that stand outside of everything. Empty: told by what fits.
+  // that stand outside of everything. Empty: found by what fits.
   std::string weights_in;
   // Variables that look like weights of the network's kind but are not its own.
   std::optional<NamePatterns> leave_aside;

@@ -76,7 +76,7 @@ class Mapper {
     });
   }
 
-  bool LeftAsideAsAsked(std::string_view name) const {
+  bool IsLeftAside(std::string_view name) const {
     return options_.leave_aside && options_.leave_aside->Match(name);
   }
 
@@ -97,8 +97,8 @@ class Mapper {
     } else if (name.starts_with(prefix)) {
       return SortOfPart(found);
     } else {
-      account_.Ignore(name,
-                      fmt::format("outside of {}, where the network is", chosen_.part.ForPeople()));
+      account_.Ignore(
+          name, fmt::format("outside of {}, where the network is", chosen_.part.DisplayName()));
     }
     return absl::OkStatus();
   }
@@ -143,7 +143,7 @@ class Mapper {
       account_.Ignore(found.name, fmt::format("state of {}", Printable(of)));
     } else if (IsOfOptimizer(rest)) {
       account_.Ignore(found.name, "of an optimizer");
-    } else if (LeftAsideAsAsked(found.name)) {
+    } else if (IsLeftAside(found.name)) {
       account_.Ignore(found.name, "to be left aside");
     } else if (!rest.starts_with(naming.scope)) {
       account_.Ignore(found.name, fmt::format("outside of the network's scope '{}'", naming.scope));

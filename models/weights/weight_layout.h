@@ -22,7 +22,7 @@ bool HasAxesOf(WeightLayout layout, const Shape& ours);
 Shape ShapeIn(WeightLayout layout, const Shape& ours);
 
 // `tensor`, which is of shape ShapeIn(layout, ours), with its elements in our order and as float32.
-// InvalidArgument for another shape and for what is no number.
+// InvalidArgument for another shape and for what is not a number.
 absl::StatusOr<Tensor> FromLayout(WeightLayout layout, const Tensor& tensor, const Shape& ours);
 
 }  // namespace zood::models

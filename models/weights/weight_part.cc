@@ -16,7 +16,7 @@ namespace zood::models {
 namespace {
 
 constexpr std::size_t kDeepestPrefix = 16;  // components
-// More parts than a file can have reasons for. Beyond these, names are not looked at.
+// More parts than a file can have reasons for. Beyond these, names are skipped.
 constexpr std::size_t kMostCandidates = 1000;
 constexpr std::string_view kSeparators = "./";
 
@@ -77,7 +77,7 @@ class PartFinder {
     const std::vector<const Candidate*> all = Ranked();
     std::vector<const Candidate*> candidates = all;
     const bool asked = !options_.weights_in.empty();
-    if (asked) ZOOD_RETURN_IF_ERROR(KeepAskedFor(candidates));
+    if (asked) ZOOD_RETURN_IF_ERROR(KeepRequested(candidates));
     if (candidates.empty()) return ChosenPart{.part = {.naming = &namings_.front()}};
     std::erase_if(candidates,
                   [&](const Candidate* c) { return c->rank() < candidates.front()->rank(); });
@@ -151,14 +151,14 @@ class PartFinder {
     return ranked;
   }
 
-  absl::Status KeepAskedFor(std::vector<const Candidate*>& candidates) const {
+  absl::Status KeepRequested(std::vector<const Candidate*>& candidates) const {
     std::string_view asked = options_.weights_in;
     if (asked.size() > 1 && kSeparators.find(asked.back()) != std::string_view::npos) {
       asked.remove_suffix(1);
     }
     std::vector<std::string> names;
     for (const Candidate* c : candidates) {
-      if (names.size() < 5) names.push_back(c->part.ForPeople());
+      if (names.size() < 5) names.push_back(c->part.DisplayName());
     }
     std::erase_if(candidates, [&](const Candidate* c) {
       const std::string& prefix = c->part.prefix;
@@ -192,16 +192,16 @@ class PartFinder {
     ZOOD_RETURN_IF_ERROR(KeepEqualValues(equal));
     if (!others.empty()) {
       chosen_.choices.push_back(fmt::format(
-          "{} was taken; {} fits as well. {}", equal.front()->part.ForPeople(), ListOf(others),
-          prefer ? "Moving averages are preferred (--no-moving-averages turns it round)"
-                 : "Moving averages were not wanted"));
+          "{} was taken; {} fits as well. {}", equal.front()->part.DisplayName(), ListOf(others),
+          prefer ? "Moving averages are preferred (--no-moving-averages reverses this)"
+                 : "Moving averages were not requested"));
     }
     return absl::OkStatus();
   }
 
   static std::string ListOf(const std::vector<const Candidate*>& candidates) {
     std::vector<std::string> names;
-    for (const Candidate* c : candidates) names.push_back(c->part.ForPeople());
+    for (const Candidate* c : candidates) names.push_back(c->part.DisplayName());
     return fmt::format("{}", fmt::join(names, " and "));
   }
 
@@ -212,7 +212,7 @@ class PartFinder {
       return InvalidArgument(
           "the file has the network several times, with other values each: {} fit equally well. "
           "Choose one (--weights-in {})",
-          ListOf(equal), equal[i]->part.Asked());
+          ListOf(equal), equal[i]->part.OptionValue());
     }
     if (equal.size() > 1) {
       chosen_.choices.push_back(
@@ -245,7 +245,7 @@ class PartFinder {
       chosen_.choices.push_back(
           fmt::format("{} variables are the moving averages in {}, the others are of {} "
                       "(--no-moving-averages takes all of them from there)",
-                      candidate->fits, candidate->part.ForPeople(), best.part.ForPeople()));
+                      candidate->fits, candidate->part.DisplayName(), best.part.DisplayName()));
       return;
     }
   }
@@ -304,12 +304,12 @@ Placement WeightPart::Place(std::string_view name) const {
   return without.variable.empty() ? place : without;
 }
 
-std::string WeightPart::Asked() const {
+std::string WeightPart::OptionValue() const {
   return prefix.empty() ? "." : Printable(std::string_view(prefix).substr(0, prefix.size() - 1));
 }
 
-std::string WeightPart::ForPeople() const {
-  return prefix.empty() ? "the whole file" : fmt::format("'{}'", Asked());
+std::string WeightPart::DisplayName() const {
+  return prefix.empty() ? "the whole file" : fmt::format("'{}'", OptionValue());
 }
 
 absl::StatusOr<ChosenPart> ChoosePart(const WeightFile& file, const graph::Graph& graph,

@@ -31,8 +31,9 @@ struct WeightPart {
   // What the convention says of `name`, which begins with the prefix.
   Placement Place(std::string_view name) const;
 
-  std::string Asked() const;      // what MapOptions::weights_in calls it: "state_dict.module", "."
-  std::string ForPeople() const;  // "'state_dict.module'", "the whole file"
+  std::string OptionValue()
+      const;  // what MapOptions::weights_in calls it: "state_dict.module", "."
+  std::string DisplayName() const;  // "'state_dict.module'", "the whole file"
 };
 
 struct ChosenPart {

@@ -90,25 +90,24 @@ std::optional<CaffeLayers::Blob> CaffeLayers::Make(const Current& current) {
   constexpr std::string_view kManyBottoms[] = {"Eltwise", "Concat"};
   if (std::ranges::find(kManyBottoms, current.layer.type) == std::end(kManyBottoms) &&
       current.bottoms.size() > 1) {
-    return Unsupported(fmt::format("layer '{}' of type {} with {} bottoms",
-                                   Printable(current.layer.name), Printable(current.layer.type),
-                                   current.bottoms.size()));
+    return Unsupported("layer '{}' of type {} with {} bottoms", Printable(current.layer.name),
+                       Printable(current.layer.type), current.bottoms.size());
   }
   return std::visit([&](const auto& parameters) { return Make(current, parameters); },
                     current.layer.parameters);
 }
 
-std::optional<CaffeLayers::Blob> CaffeLayers::Unsupported(const std::string& what) {
+std::optional<CaffeLayers::Blob> CaffeLayers::NoteUnsupported(std::string what) {
   constexpr std::size_t kMostNamed = 10;
-  if (++num_unsupported_ <= kMostNamed) unsupported_.push_back(what);
+  if (++num_unsupported_ <= kMostNamed) unsupported_.push_back(std::move(what));
   return std::nullopt;
 }
 
 bool CaffeLayers::IsChannels(const Current& current, std::int64_t axis) {
   const int rank = current.bottoms.front().value.shape().rank();
   if (axis == 1 || axis == 1 - rank) return true;
-  Unsupported(fmt::format("layer '{}': axis {} of a blob with {} axes, other than the channels'",
-                          Printable(current.layer.name), axis, rank));
+  Unsupported("layer '{}': axis {} of a blob with {} axes, other than the channels'",
+              Printable(current.layer.name), axis, rank);
   return false;
 }
 

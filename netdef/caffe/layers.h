@@ -3,6 +3,8 @@
 // plain_layers.cc and, those that have weights, in weighted_layers.cc.
 #pragma once
 
+#include <fmt/format.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -52,6 +54,11 @@ struct CaffeWeight {
   std::vector<CaffeSegment> segments;
 };
 
+// The reader bounds every number of a layer by 2^24.
+inline graph::Size2d ToSize(const CaffeSpatial& spatial) {
+  return {static_cast<int>(spatial.height), static_cast<int>(spatial.width)};
+}
+
 // Builds the layers of one definition on one net.
 class CaffeLayers {
  public:
@@ -66,7 +73,7 @@ class CaffeLayers {
   // What the network answers: the blob, or the tops of the layer, of the name `chosen`; where that
   // is empty, what no layer reads, or what the loss of the greatest weight is computed of.
   // Unimplemented, with all layers that zood does not have; InvalidArgument, with the names, where
-  // there are several outputs, or where the output is no class scores.
+  // there are several outputs, or where the output is not class scores.
   absl::StatusOr<graph::Output> Answer(const std::string& chosen);
 
   std::vector<CaffeWeight> TakeWeights() { return std::move(weights_); }
@@ -126,15 +133,20 @@ class CaffeLayers {
   std::optional<Blob> Make(const Current& current, const CaffePower& p);
   std::optional<Blob> Make(const Current& current, const CaffeReshape& p);
   std::optional<Blob> Make(const Current& current, const CaffeClip& p);
-  std::optional<Blob> Make(const Current& current, const CaffeSlice& p);
   std::optional<std::vector<Blob>> Slices(const Current& current, const CaffeSlice& p);
-  std::optional<Blob> Make(const Current& current, const CaffeData& p);
+  // Slices() makes all tops of a slice, and CaffeImageInput takes layers of data.
+  std::optional<Blob> Make(const Current& current, const CaffeSlice&) { return current.bottoms[0]; }
+  std::optional<Blob> Make(const Current& current, const CaffeData&) { return current.bottoms[0]; }
 
   std::optional<Blob> Activate(const Current& current, const graph::ActivationPtr& function);
   std::optional<Blob> AddGammaAndBeta(const Current& current, std::int64_t axis,
                                       std::int64_t num_axes, bool gamma_in_file, bool beta);
   Blob Flatten(const Blob& blob);
-  std::optional<Blob> Unsupported(const std::string& what);
+  template <typename... Args>
+  std::optional<Blob> Unsupported(fmt::format_string<Args...> what, Args&&... args) {
+    return NoteUnsupported(fmt::format(what, std::forward<Args>(args)...));
+  }
+  std::optional<Blob> NoteUnsupported(std::string what);
   // Whether `axis` (negative: from the end) is the one of the channels; a mistake when not.
   bool IsChannels(const Current& current, std::int64_t axis);
   void AddWeight(CaffeWeight weight);

@@ -20,7 +20,7 @@ bool Contains(const google::protobuf::RepeatedPtrField<std::string>& texts,
   return std::ranges::find(texts, text) != texts.end();
 }
 
-// Whether `state`, taken to be in phase TEST, is one that `rule` speaks of.
+// Whether `state`, taken to be in phase TEST, is one that `rule` matches.
 bool Meets(const pb::NetState& state, const pb::NetStateRule& rule) {
   const auto is_there = [&](const std::string& stage) { return Contains(state.stage(), stage); };
   return (!rule.has_phase() || rule.phase() == pb::TEST) &&

@@ -65,7 +65,7 @@ struct CaffeInnerProduct {
   bool transpose = false;
 };
 
-// x (k + alpha / n sum x^2)^-beta over n = local_size neighbouring channels, or, within_channel,
+// x (k + alpha / n sum x^2)^-beta over n = local_size neighboring channels, or, within_channel,
 // over a local_size x local_size window (then n is local_size^2).
 struct CaffeLrn {
   std::int64_t local_size = 5;  // odd
@@ -159,7 +159,7 @@ struct CaffeClip {
   float max = 0;
 };
 
-// What a layer of data does to pictures: (pixel - mean) * scale, after a cut of crop_size x
+// What a layer of data does to images: (pixel - mean) * scale, after a cut of crop_size x
 // crop_size from the middle.
 struct CaffeTransform {
   std::optional<float> scale;
@@ -167,7 +167,7 @@ struct CaffeTransform {
   std::int64_t crop_size = 0;      // 0: none
   std::vector<float> mean_values;  // one for all channels, or one for each
   std::string mean_file;
-  std::int64_t forced_channels = 0;  // 3 or 1 where pictures are made so; 0: as they are stored
+  std::int64_t forced_channels = 0;  // 3 or 1 where images are made so; 0: as they are stored
 
   bool empty() const {
     return !scale && !mirror && crop_size == 0 && mean_values.empty() && mean_file.empty();
@@ -200,7 +200,7 @@ struct CaffeLayer {
 
 struct CaffeInput {
   std::string name;  // of the blob
-  Shape shape;       // as stated: NCHW of an image; the batch is whatever the author tried last
+  Shape shape;       // as stated: NCHW of an image; the batch has no meaning
   CaffeTransform transform;
 };
 
@@ -222,7 +222,7 @@ absl::StatusOr<CaffeNet> ParseCaffeText(std::string_view prototxt, const std::st
                                         const checkpoint::Limits& limits = {});
 
 // The network in the bytes of a .caffemodel. Errors as above, and DataLoss for damaged bytes.
-// Weights are not looked at. A model that was trained carries the layers of training: expect a
+// Weights are not read. A model that was trained carries the layers of training: expect a
 // Split where a blob is used twice, and a loss at the end.
 absl::StatusOr<CaffeNet> ParseCaffeModel(std::span<const std::byte> caffemodel,
                                          const std::string& where,

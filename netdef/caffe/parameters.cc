@@ -1,7 +1,11 @@
 #include "netdef/caffe/parameters.h"
 
-#include <array>
+#include <google/protobuf/descriptor.h>
+#include <google/protobuf/message.h>
+
+#include <algorithm>
 #include <cmath>
+#include <string>
 #include <utility>
 
 #include "base/status.h"
@@ -10,6 +14,7 @@ namespace zood::netdef {
 namespace {
 
 namespace pb = formats::caffe;
+namespace proto = google::protobuf;
 
 constexpr int kHighestRank = 32;  // of a Caffe blob
 
@@ -19,84 +24,107 @@ absl::Status CheckBetween(std::string_view what, std::int64_t value, std::int64_
   return InvalidArgument("{} is {}; it must be between {} and {}", what, value, least, most);
 }
 
-absl::Status CheckAxis(std::int64_t axis, std::string_view what = "axis") {
-  return CheckBetween(what, axis, -kHighestRank, kHighestRank - 1);
-}
+// What a whole number may be, by the name of its field in every kind of parameters.
+struct NumberRange {
+  std::string_view field;
+  std::int64_t least;
+  std::int64_t most;
+};
+constexpr NumberRange kRanges[] = {
+    {"axis", -kHighestRank, kHighestRank - 1},
+    {"end_axis", -kHighestRank, kHighestRank - 1},
+    {"concat_dim", -kHighestRank, kHighestRank - 1},
+    {"slice_dim", -kHighestRank, kHighestRank - 1},
+    {"num_axes", -1, kHighestRank},
+    {"num_output", 1, kLargestCaffeNumber},
+    {"group", 1, kLargestCaffeNumber},
+    {"local_size", 1, kLargestCaffeNumber},
+};
 
 absl::Status CheckFinite(std::string_view what, float value) {
   if (std::isfinite(value)) return absl::OkStatus();
   return InvalidArgument("{} is {}, not a finite number", what, value);
 }
 
-// A number for both axes: x, or x_h and x_w.
-struct SpatialField {
-  std::string_view name;
-  std::span<const std::uint32_t> both;  // none, one for both axes, or height and width
-  bool has_height = false;
-  std::int64_t height = 0;
-  bool has_width = false;
-  std::int64_t width = 0;
-};
-
-// `fallback` stands where nothing is said; -1 when something must be.
-absl::StatusOr<CaffeSpatial> ResolveSpatial(const SpatialField& field, std::int64_t fallback,
-                                            std::int64_t least) {
-  CaffeSpatial result = {fallback, fallback};
-  if (field.has_height || field.has_width) {
-    if (!field.both.empty()) {
-      return InvalidArgument("both {0} and {0}_h or {0}_w are given", field.name);
+// Every number of the message, defaults included: finite, and within its range.
+absl::Status CheckNumbers(const proto::Message& message) {
+  const proto::Reflection& values = *message.GetReflection();
+  for (int i = 0; i < message.GetDescriptor()->field_count(); ++i) {
+    const proto::FieldDescriptor* field = message.GetDescriptor()->field(i);
+    const std::string_view name = field->name();
+    const auto* const range = std::ranges::find(kRanges, name, &NumberRange::field);
+    if (field->cpp_type() == proto::FieldDescriptor::CPPTYPE_FLOAT) {
+      for (int j = 0; field->is_repeated() && j < values.FieldSize(message, field); ++j) {
+        ZOOD_RETURN_IF_ERROR(CheckFinite(name, values.GetRepeatedFloat(message, field, j)));
+      }
+      if (!field->is_repeated()) {
+        ZOOD_RETURN_IF_ERROR(CheckFinite(name, values.GetFloat(message, field)));
+      }
+    } else if (range != std::end(kRanges)) {
+      const std::int64_t value = field->cpp_type() == proto::FieldDescriptor::CPPTYPE_INT32
+                                     ? std::int64_t{values.GetInt32(message, field)}
+                                     : std::int64_t{values.GetUInt32(message, field)};
+      ZOOD_RETURN_IF_ERROR(CheckBetween(name, value, range->least, range->most));
     }
-    if (field.has_height) result.height = field.height;
-    if (field.has_width) result.width = field.width;
-  } else if (field.both.size() > 2) {
-    return InvalidArgument("{} has {} values; images have two axes", field.name, field.both.size());
-  } else if (!field.both.empty()) {
-    result = {field.both.front(), field.both.back()};
   }
-  if (result.height < 0 || result.width < 0) {
-    return InvalidArgument("{} is missing", field.name);
+  return absl::OkStatus();
+}
+
+// A number for both axes: field `name`, which may be repeated, or `stem`_h and `stem`_w. `fallback`
+// where none is set; -1 where one must be.
+absl::StatusOr<CaffeSpatial> ResolveSpatial(const proto::Message& message, const std::string& name,
+                                            const std::string& stem, std::int64_t fallback,
+                                            std::int64_t least) {
+  const proto::Reflection& values = *message.GetReflection();
+  const auto find = [&](const std::string& field) {
+    return message.GetDescriptor()->FindFieldByName(field);
+  };
+  const auto set = [&](const proto::FieldDescriptor* field) {
+    return field != nullptr && values.HasField(message, field);
+  };
+  CaffeSpatial result = {fallback, fallback};
+  const proto::FieldDescriptor* const both = find(name);
+  const int count = both->is_repeated() ? values.FieldSize(message, both) : set(both);
+  const auto* const height = find(stem + "_h");
+  const auto* const width = find(stem + "_w");
+  if (set(height) || set(width)) {
+    if (count > 0) return InvalidArgument("both {0} and {1}_h or {1}_w are given", name, stem);
+    if (set(height)) result.height = values.GetUInt32(message, height);
+    if (set(width)) result.width = values.GetUInt32(message, width);
+  } else if (count > 2) {
+    return InvalidArgument("{} has {} values; images have two axes", name, count);
+  } else if (count > 0 && both->is_repeated()) {
+    result = {values.GetRepeatedUInt32(message, both, 0),
+              values.GetRepeatedUInt32(message, both, count - 1)};
+  } else if (count > 0) {
+    result = {values.GetUInt32(message, both), values.GetUInt32(message, both)};
   }
-  ZOOD_RETURN_IF_ERROR(CheckBetween(field.name, result.height, least));
-  ZOOD_RETURN_IF_ERROR(CheckBetween(field.name, result.width, least));
+  if (result.height < 0 || result.width < 0) return InvalidArgument("{} is missing", name);
+  ZOOD_RETURN_IF_ERROR(CheckBetween(name, result.height, least));
+  ZOOD_RETURN_IF_ERROR(CheckBetween(name, result.width, least));
   return result;
 }
 
 absl::StatusOr<CaffeConvolution> Convolution(const pb::ConvolutionParameter& from) {
   CaffeConvolution to = {
       .num_output = from.num_output(), .bias_term = from.bias_term(), .group = from.group()};
-  ZOOD_RETURN_IF_ERROR(CheckBetween("num_output", to.num_output, 1));
-  ZOOD_RETURN_IF_ERROR(CheckBetween("group", to.group, 1));
   ZOOD_RETURN_IF_ERROR(CheckBetween("axis", from.axis(), 1, 1));
   if (to.num_output % to.group != 0) {
-    return InvalidArgument("num_output {} is no multiple of group {}", to.num_output, to.group);
+    return InvalidArgument("num_output {} is not a multiple of group {}", to.num_output, to.group);
   }
-  ZOOD_ASSIGN_OR_RETURN(
-      to.kernel, ResolveSpatial({"kernel_size", Values(from.kernel_size()), from.has_kernel_h(),
-                                 from.kernel_h(), from.has_kernel_w(), from.kernel_w()},
-                                -1, 1));
-  ZOOD_ASSIGN_OR_RETURN(to.stride,
-                        ResolveSpatial({"stride", Values(from.stride()), from.has_stride_h(),
-                                        from.stride_h(), from.has_stride_w(), from.stride_w()},
-                                       1, 1));
-  ZOOD_ASSIGN_OR_RETURN(to.pad, ResolveSpatial({"pad", Values(from.pad()), from.has_pad_h(),
-                                                from.pad_h(), from.has_pad_w(), from.pad_w()},
-                                               0, 0));
-  ZOOD_ASSIGN_OR_RETURN(
-      to.dilation, ResolveSpatial({.name = "dilation", .both = Values(from.dilation())}, 1, 1));
+  ZOOD_ASSIGN_OR_RETURN(to.kernel, ResolveSpatial(from, "kernel_size", "kernel", -1, 1));
+  ZOOD_ASSIGN_OR_RETURN(to.stride, ResolveSpatial(from, "stride", "stride", 1, 1));
+  ZOOD_ASSIGN_OR_RETURN(to.pad, ResolveSpatial(from, "pad", "pad", 0, 0));
+  ZOOD_ASSIGN_OR_RETURN(to.dilation, ResolveSpatial(from, "dilation", "dilation", 1, 1));
   return to;
 }
 
 // Forks of Caffe compute one filter for each channel faster under types of their own; some files
-// leave the group out there.
+// omit the group.
 absl::StatusOr<CaffeConvolution> Depthwise(const pb::ConvolutionParameter& from) {
   ZOOD_ASSIGN_OR_RETURN(CaffeConvolution to, Convolution(from));
   if (!from.has_group()) to.group = 0;
   return to;
-}
-
-// A field that is not repeated, as ResolveSpatial() wants it.
-std::span<const std::uint32_t> AtMostOne(bool has, const std::uint32_t& value) {
-  return {&value, has ? std::size_t{1} : std::size_t{0}};
 }
 
 absl::StatusOr<CaffePooling> Pooling(const pb::PoolingParameter& from) {
@@ -113,27 +141,15 @@ absl::StatusOr<CaffePooling> Pooling(const pb::PoolingParameter& from) {
       to.method = CaffePooling::Method::kStochastic;
       break;
   }
-  const std::uint32_t kernel = from.kernel_size();
-  const std::uint32_t stride = from.stride();
-  const std::uint32_t pad = from.pad();
-  const SpatialField kernel_field = {"kernel_size",       AtMostOne(from.has_kernel_size(), kernel),
-                                     from.has_kernel_h(), from.kernel_h(),
-                                     from.has_kernel_w(), from.kernel_w()};
   if (to.global) {
     if (from.has_kernel_size() || from.has_kernel_h() || from.has_kernel_w()) {
       return InvalidArgument("global_pooling and a kernel size exclude each other");
     }
   } else {
-    ZOOD_ASSIGN_OR_RETURN(to.kernel, ResolveSpatial(kernel_field, -1, 1));
+    ZOOD_ASSIGN_OR_RETURN(to.kernel, ResolveSpatial(from, "kernel_size", "kernel", -1, 1));
   }
-  ZOOD_ASSIGN_OR_RETURN(to.stride, ResolveSpatial({"stride", AtMostOne(from.has_stride(), stride),
-                                                   from.has_stride_h(), from.stride_h(),
-                                                   from.has_stride_w(), from.stride_w()},
-                                                  1, 1));
-  ZOOD_ASSIGN_OR_RETURN(
-      to.pad, ResolveSpatial({"pad", AtMostOne(from.has_pad(), pad), from.has_pad_h(), from.pad_h(),
-                              from.has_pad_w(), from.pad_w()},
-                             0, 0));
+  ZOOD_ASSIGN_OR_RETURN(to.stride, ResolveSpatial(from, "stride", "stride", 1, 1));
+  ZOOD_ASSIGN_OR_RETURN(to.pad, ResolveSpatial(from, "pad", "pad", 0, 0));
   if (to.global && (to.pad != CaffeSpatial{0, 0} || to.stride != CaffeSpatial{1, 1})) {
     return InvalidArgument("global_pooling needs pad 0 and stride 1");
   }
@@ -144,23 +160,10 @@ absl::StatusOr<CaffePooling> Pooling(const pb::PoolingParameter& from) {
   return to;
 }
 
-absl::StatusOr<CaffeInnerProduct> InnerProduct(const pb::InnerProductParameter& from) {
-  ZOOD_RETURN_IF_ERROR(CheckBetween("num_output", from.num_output(), 1));
-  ZOOD_RETURN_IF_ERROR(CheckAxis(from.axis()));
-  return CaffeInnerProduct{.num_output = from.num_output(),
-                           .bias_term = from.bias_term(),
-                           .axis = from.axis(),
-                           .transpose = from.transpose()};
-}
-
 absl::StatusOr<CaffeLrn> Lrn(const pb::LRNParameter& from) {
-  ZOOD_RETURN_IF_ERROR(CheckBetween("local_size", from.local_size(), 1));
   if (from.local_size() % 2 == 0) {
     return InvalidArgument("local_size is {}; it must be odd", from.local_size());
   }
-  ZOOD_RETURN_IF_ERROR(CheckFinite("alpha", from.alpha()));
-  ZOOD_RETURN_IF_ERROR(CheckFinite("beta", from.beta()));
-  ZOOD_RETURN_IF_ERROR(CheckFinite("k", from.k()));
   return CaffeLrn{.local_size = from.local_size(),
                   .alpha = from.alpha(),
                   .beta = from.beta(),
@@ -168,7 +171,8 @@ absl::StatusOr<CaffeLrn> Lrn(const pb::LRNParameter& from) {
                   .within_channel = from.norm_region() == pb::LRNParameter::WITHIN_CHANNEL};
 }
 
-absl::StatusOr<CaffeEltwise> Eltwise(const pb::EltwiseParameter& from, int bottoms) {
+absl::StatusOr<CaffeEltwise> Eltwise(const pb::EltwiseParameter& from,
+                                     const pb::LayerParameter& layer) {
   CaffeEltwise to;
   switch (from.operation()) {
     case pb::EltwiseParameter::PROD:
@@ -181,16 +185,14 @@ absl::StatusOr<CaffeEltwise> Eltwise(const pb::EltwiseParameter& from, int botto
       to.operation = CaffeEltwise::Operation::kMax;
       break;
   }
-  if (from.coeff_size() > 0 && from.coeff_size() != bottoms) {
-    return InvalidArgument("{} values of coeff for {} bottoms", from.coeff_size(), bottoms);
+  if (from.coeff_size() > 0 && from.coeff_size() != layer.bottom_size()) {
+    return InvalidArgument("{} values of coeff for {} bottoms", from.coeff_size(),
+                           layer.bottom_size());
   }
   if (from.coeff_size() > 0 && to.operation != CaffeEltwise::Operation::kSum) {
     return InvalidArgument("coeff is for sums only");
   }
-  for (const float coefficient : from.coeff()) {
-    ZOOD_RETURN_IF_ERROR(CheckFinite("coeff", coefficient));
-    to.coefficients.push_back(coefficient);
-  }
+  to.coefficients.assign(from.coeff().begin(), from.coeff().end());
   return to;
 }
 
@@ -198,41 +200,14 @@ absl::StatusOr<CaffeConcat> Concat(const pb::ConcatParameter& from) {
   if (from.has_axis() && from.has_concat_dim()) {
     return InvalidArgument("both axis and concat_dim, its old name, are given");
   }
-  const std::int64_t axis = from.has_concat_dim() ? from.concat_dim() : from.axis();
-  ZOOD_RETURN_IF_ERROR(CheckAxis(axis));
-  return CaffeConcat{.axis = axis};
+  return CaffeConcat{.axis = from.has_concat_dim() ? std::int64_t{from.concat_dim()} : from.axis()};
 }
 
 absl::StatusOr<CaffeBatchNorm> BatchNorm(const pb::BatchNormParameter& from) {
-  ZOOD_RETURN_IF_ERROR(CheckFinite("eps", from.eps()));
-  ZOOD_RETURN_IF_ERROR(CheckFinite("moving_average_fraction", from.moving_average_fraction()));
   if (from.eps() < 0) return InvalidArgument("eps is {}; it must not be negative", from.eps());
   return CaffeBatchNorm{.use_global_stats = !from.has_use_global_stats() || from.use_global_stats(),
                         .moving_average_fraction = from.moving_average_fraction(),
                         .eps = from.eps()};
-}
-
-absl::StatusOr<CaffeScale> Scale(const pb::ScaleParameter& from) {
-  ZOOD_RETURN_IF_ERROR(CheckAxis(from.axis()));
-  ZOOD_RETURN_IF_ERROR(CheckBetween("num_axes", from.num_axes(), -1, kHighestRank));
-  return CaffeScale{
-      .axis = from.axis(), .num_axes = from.num_axes(), .bias_term = from.bias_term()};
-}
-
-absl::StatusOr<CaffeBias> Bias(const pb::BiasParameter& from) {
-  ZOOD_RETURN_IF_ERROR(CheckAxis(from.axis()));
-  ZOOD_RETURN_IF_ERROR(CheckBetween("num_axes", from.num_axes(), -1, kHighestRank));
-  return CaffeBias{.axis = from.axis(), .num_axes = from.num_axes()};
-}
-
-absl::StatusOr<CaffeRelu> Relu(const pb::ReLUParameter& from) {
-  ZOOD_RETURN_IF_ERROR(CheckFinite("negative_slope", from.negative_slope()));
-  return CaffeRelu{.negative_slope = from.negative_slope()};
-}
-
-absl::StatusOr<CaffeElu> Elu(const pb::ELUParameter& from) {
-  ZOOD_RETURN_IF_ERROR(CheckFinite("alpha", from.alpha()));
-  return CaffeElu{.alpha = from.alpha()};
 }
 
 absl::StatusOr<CaffeDropout> Dropout(const pb::DropoutParameter& from) {
@@ -241,24 +216,6 @@ absl::StatusOr<CaffeDropout> Dropout(const pb::DropoutParameter& from) {
                            from.dropout_ratio());
   }
   return CaffeDropout{.ratio = from.dropout_ratio()};
-}
-
-absl::StatusOr<CaffeSoftmax> Softmax(const pb::SoftmaxParameter& from) {
-  ZOOD_RETURN_IF_ERROR(CheckAxis(from.axis()));
-  return CaffeSoftmax{.axis = from.axis()};
-}
-
-absl::StatusOr<CaffeFlatten> Flatten(const pb::FlattenParameter& from) {
-  ZOOD_RETURN_IF_ERROR(CheckAxis(from.axis()));
-  ZOOD_RETURN_IF_ERROR(CheckAxis(from.end_axis(), "end_axis"));
-  return CaffeFlatten{.axis = from.axis(), .end_axis = from.end_axis()};
-}
-
-absl::StatusOr<CaffePower> Power(const pb::PowerParameter& from) {
-  ZOOD_RETURN_IF_ERROR(CheckFinite("power", from.power()));
-  ZOOD_RETURN_IF_ERROR(CheckFinite("scale", from.scale()));
-  ZOOD_RETURN_IF_ERROR(CheckFinite("shift", from.shift()));
-  return CaffePower{.power = from.power(), .scale = from.scale(), .shift = from.shift()};
 }
 
 absl::StatusOr<CaffeReshape> Reshape(const pb::ReshapeParameter& from) {
@@ -271,21 +228,19 @@ absl::StatusOr<CaffeReshape> Reshape(const pb::ReshapeParameter& from) {
     if (dim == -1 && inferred) return InvalidArgument("more than one dim is -1");
     inferred = inferred || dim == -1;
   }
-  ZOOD_RETURN_IF_ERROR(CheckAxis(from.axis()));
-  ZOOD_RETURN_IF_ERROR(CheckBetween("num_axes", from.num_axes(), -1, kHighestRank));
   return CaffeReshape{.dims = {from.shape().dim().begin(), from.shape().dim().end()},
                       .axis = from.axis(),
                       .num_axes = from.num_axes()};
 }
 
-absl::StatusOr<CaffeSlice> Slice(const pb::SliceParameter& from, int tops) {
+absl::StatusOr<CaffeSlice> Slice(const pb::SliceParameter& from, const pb::LayerParameter& layer) {
   if (from.has_axis() && from.has_slice_dim()) {
     return InvalidArgument("both axis and slice_dim, its old name, are given");
   }
   CaffeSlice to = {.axis = from.has_slice_dim() ? std::int64_t{from.slice_dim()} : from.axis()};
-  ZOOD_RETURN_IF_ERROR(CheckAxis(to.axis));
-  if (from.slice_point_size() > 0 && from.slice_point_size() != tops - 1) {
-    return InvalidArgument("{} slice points for {} tops", from.slice_point_size(), tops);
+  if (from.slice_point_size() > 0 && from.slice_point_size() != layer.top_size() - 1) {
+    return InvalidArgument("{} slice points for {} tops", from.slice_point_size(),
+                           layer.top_size());
   }
   std::int64_t previous = 0;
   for (const std::uint32_t point : from.slice_point()) {
@@ -298,8 +253,6 @@ absl::StatusOr<CaffeSlice> Slice(const pb::SliceParameter& from, int tops) {
 
 absl::StatusOr<CaffeClip> Clip(const pb::ClipParameter& from) {
   if (!from.has_min() || !from.has_max()) return InvalidArgument("a clip needs min and max");
-  ZOOD_RETURN_IF_ERROR(CheckFinite("min", from.min()));
-  ZOOD_RETURN_IF_ERROR(CheckFinite("max", from.max()));
   if (from.min() > from.max()) {
     return InvalidArgument("min {} is greater than max {}", from.min(), from.max());
   }
@@ -307,44 +260,75 @@ absl::StatusOr<CaffeClip> Clip(const pb::ClipParameter& from) {
 }
 
 using Parameters = decltype(CaffeLayer::parameters);
+using Layer = pb::LayerParameter;
 
-// Moves what a StatusOr of one kind of parameters holds into a StatusOr of all.
 template <typename T>
 absl::StatusOr<Parameters> Any(absl::StatusOr<T> parameters) {
   if (!parameters.ok()) return parameters.status();
   return Parameters(*std::move(parameters));
 }
 
-using Resolver = absl::StatusOr<Parameters> (*)(const pb::LayerParameter& layer);
+template <typename T>
+absl::StatusOr<Parameters> Any(T parameters) {
+  return Parameters(std::move(parameters));
+}
 
+// The layer's message of parameters, its numbers checked, as `Make` resolves it.
+template <auto Get, auto Make>
+absl::StatusOr<Parameters> Resolve(const Layer& layer) {
+  const auto& from = (layer.*Get)();
+  ZOOD_RETURN_IF_ERROR(CheckNumbers(from));
+  if constexpr (requires { Make(from, layer); }) {
+    return Any(Make(from, layer));
+  } else {
+    return Any(Make(from));
+  }
+}
+
+using Resolver = absl::StatusOr<Parameters> (*)(const Layer& layer);
+
+CaffeInnerProduct InnerProduct(const pb::InnerProductParameter& from) {
+  return {.num_output = from.num_output(),
+          .bias_term = from.bias_term(),
+          .axis = from.axis(),
+          .transpose = from.transpose()};
+}
+
+CaffeSoftmax Softmax(const pb::SoftmaxParameter& from) { return {.axis = from.axis()}; }
+
+// clang-format off
 constexpr std::pair<std::string_view, Resolver> kResolvers[] = {
-    {"Convolution", [](const auto& l) { return Any(Convolution(l.convolution_param())); }},
-    {"DepthwiseConvolution", [](const auto& l) { return Any(Depthwise(l.convolution_param())); }},
-    {"ConvolutionDepthwise", [](const auto& l) { return Any(Depthwise(l.convolution_param())); }},
-    {"Deconvolution", [](const auto& l) { return Any(Convolution(l.convolution_param())); }},
-    {"Pooling", [](const auto& l) { return Any(Pooling(l.pooling_param())); }},
-    {"InnerProduct", [](const auto& l) { return Any(InnerProduct(l.inner_product_param())); }},
-    {"LRN", [](const auto& l) { return Any(Lrn(l.lrn_param())); }},
-    {"Eltwise", [](const auto& l) { return Any(Eltwise(l.eltwise_param(), l.bottom_size())); }},
-    {"Concat", [](const auto& l) { return Any(Concat(l.concat_param())); }},
-    {"BatchNorm", [](const auto& l) { return Any(BatchNorm(l.batch_norm_param())); }},
-    {"Scale", [](const auto& l) { return Any(Scale(l.scale_param())); }},
-    {"Bias", [](const auto& l) { return Any(Bias(l.bias_param())); }},
-    {"ReLU", [](const auto& l) { return Any(Relu(l.relu_param())); }},
-    {"PReLU",
-     [](const auto& l) -> absl::StatusOr<Parameters> {
-       return CaffePRelu{.channel_shared = l.prelu_param().channel_shared()};
-     }},
-    {"ELU", [](const auto& l) { return Any(Elu(l.elu_param())); }},
-    {"Dropout", [](const auto& l) { return Any(Dropout(l.dropout_param())); }},
-    {"Softmax", [](const auto& l) { return Any(Softmax(l.softmax_param())); }},
-    {"SoftmaxWithLoss", [](const auto& l) { return Any(Softmax(l.softmax_param())); }},
-    {"Flatten", [](const auto& l) { return Any(Flatten(l.flatten_param())); }},
-    {"Power", [](const auto& l) { return Any(Power(l.power_param())); }},
-    {"Reshape", [](const auto& l) { return Any(Reshape(l.reshape_param())); }},
-    {"Clip", [](const auto& l) { return Any(Clip(l.clip_param())); }},
-    {"Slice", [](const auto& l) { return Any(Slice(l.slice_param(), l.top_size())); }},
+    {"Convolution", Resolve<&Layer::convolution_param, Convolution>},
+    {"DepthwiseConvolution", Resolve<&Layer::convolution_param, Depthwise>},
+    {"ConvolutionDepthwise", Resolve<&Layer::convolution_param, Depthwise>},
+    {"Deconvolution", Resolve<&Layer::convolution_param, Convolution>},
+    {"Pooling", Resolve<&Layer::pooling_param, Pooling>},
+    {"InnerProduct", Resolve<&Layer::inner_product_param, InnerProduct>},
+    {"LRN", Resolve<&Layer::lrn_param, Lrn>},
+    {"Eltwise", Resolve<&Layer::eltwise_param, Eltwise>},
+    {"Concat", Resolve<&Layer::concat_param, Concat>},
+    {"BatchNorm", Resolve<&Layer::batch_norm_param, BatchNorm>},
+    {"Scale", Resolve<&Layer::scale_param,
+        [](const auto& p) { return CaffeScale{p.axis(), p.num_axes(), p.bias_term()}; }>},
+    {"Bias", Resolve<&Layer::bias_param,
+        [](const auto& p) { return CaffeBias{p.axis(), p.num_axes()}; }>},
+    {"ReLU", Resolve<&Layer::relu_param,
+        [](const auto& p) { return CaffeRelu{p.negative_slope()}; }>},
+    {"PReLU", Resolve<&Layer::prelu_param,
+        [](const auto& p) { return CaffePRelu{p.channel_shared()}; }>},
+    {"ELU", Resolve<&Layer::elu_param, [](const auto& p) { return CaffeElu{p.alpha()}; }>},
+    {"Dropout", Resolve<&Layer::dropout_param, Dropout>},
+    {"Softmax", Resolve<&Layer::softmax_param, Softmax>},
+    {"SoftmaxWithLoss", Resolve<&Layer::softmax_param, Softmax>},
+    {"Flatten", Resolve<&Layer::flatten_param,
+        [](const auto& p) { return CaffeFlatten{p.axis(), p.end_axis()}; }>},
+    {"Power", Resolve<&Layer::power_param,
+        [](const auto& p) { return CaffePower{p.power(), p.scale(), p.shift()}; }>},
+    {"Reshape", Resolve<&Layer::reshape_param, Reshape>},
+    {"Clip", Resolve<&Layer::clip_param, Clip>},
+    {"Slice", Resolve<&Layer::slice_param, Slice>},
 };
+// clang-format on
 
 }  // namespace
 

@@ -12,11 +12,6 @@ using graph::Padding2d;
 using graph::Size2d;
 using graph::Value;
 
-// The reader bounds every number of a layer by 2^24.
-Size2d ToSize(const CaffeSpatial& spatial) {
-  return {static_cast<int>(spatial.height), static_cast<int>(spatial.width)};
-}
-
 // The padding after an axis that makes a pooling's output as long as Caffe's is.
 int PaddingAfter(std::int64_t input, std::int64_t kernel, std::int64_t stride, std::int64_t pad,
                  bool round_up) {
@@ -42,8 +37,7 @@ std::optional<CaffeLayers::Blob> CaffeLayers::Make(const Current& current, const
   if (type == "Sigmoid") return Activate(current, graph::Sigmoid());
   if (type == "TanH") return Activate(current, graph::Tanh());
   if (type == "ReLU6") return Activate(current, graph::Relu6());
-  return Unsupported(
-      fmt::format("layer '{}' of type {}", Printable(current.layer.name), Printable(type)));
+  return Unsupported("layer '{}' of type {}", Printable(current.layer.name), Printable(type));
 }
 
 std::optional<CaffeLayers::Blob> CaffeLayers::Make(const Current& current, const CaffePooling& p) {
@@ -51,7 +45,7 @@ std::optional<CaffeLayers::Blob> CaffeLayers::Make(const Current& current, const
   const std::string& name = current.layer.name;
   const Value& x = current.bottoms[0].value;
   if (p.method == Method::kStochastic) {
-    return Unsupported(fmt::format("stochastic pooling in '{}'", Printable(name)));
+    return Unsupported("stochastic pooling in '{}'", Printable(name));
   }
   if (x.shape().rank() != 4) {
     net_.Fail(InvalidArgument("'{}' pools a map, found {}", Printable(name), x.shape().ToString()));
@@ -82,8 +76,7 @@ std::optional<CaffeLayers::Blob> CaffeLayers::Make(const Current& current, const
 
 std::optional<CaffeLayers::Blob> CaffeLayers::Make(const Current& current, const CaffeLrn& p) {
   if (p.within_channel || current.bottoms[0].value.shape().rank() != 4) {
-    return Unsupported(
-        fmt::format("normalisation within a channel in '{}'", Printable(current.layer.name)));
+    return Unsupported("normalization within a channel in '{}'", Printable(current.layer.name));
   }
   const auto scope = net_.Scope(current.layer.name);
   return Blob{.value = net_.Lrn(current.bottoms[0].value,
@@ -108,8 +101,8 @@ std::optional<CaffeLayers::Blob> CaffeLayers::Make(const Current& current, const
         return other.segments != first.segments &&
                !(InOurOrder(other.segments) && InOurOrder(first.segments));
       })) {
-    return Unsupported(fmt::format("'{}', which joins blobs flattened from different maps,",
-                                   Printable(current.layer.name)));
+    return Unsupported("'{}', which joins blobs flattened from different maps,",
+                       Printable(current.layer.name));
   }
   return Blob{.value = net_.Eltwise({.kind = kind, .coefficients = p.coefficients}, inputs),
               .segments = first.segments};
@@ -126,8 +119,8 @@ std::optional<CaffeLayers::Blob> CaffeLayers::Make(const Current& current, const
   }
   constexpr std::size_t kMostSegments = 256;
   if (segments.size() > kMostSegments) {
-    return Unsupported(fmt::format("'{}', which joins more than {} flattened blobs,",
-                                   Printable(current.layer.name), kMostSegments));
+    return Unsupported("'{}', which joins more than {} flattened blobs,",
+                       Printable(current.layer.name), kMostSegments);
   }
   return Blob{.value = net_.Concat(inputs), .segments = std::move(segments)};
 }
@@ -139,8 +132,7 @@ std::optional<CaffeLayers::Blob> CaffeLayers::Make(const Current& current, const
 
 std::optional<CaffeLayers::Blob> CaffeLayers::Make(const Current& current, const CaffeElu& p) {
   if (p.alpha != 1) {
-    return Unsupported(
-        fmt::format("ELU with alpha {} in '{}'", p.alpha, Printable(current.layer.name)));
+    return Unsupported("ELU with alpha {} in '{}'", p.alpha, Printable(current.layer.name));
   }
   return Activate(current, graph::Elu());
 }
@@ -162,8 +154,7 @@ std::optional<CaffeLayers::Blob> CaffeLayers::Make(const Current& current, const
   if (!IsChannels(current, p.axis)) return std::nullopt;
   const int rank = current.bottoms[0].value.shape().rank();
   if (p.end_axis != -1 && p.end_axis != rank - 1) {
-    return Unsupported(
-        fmt::format("'{}', which flattens some axes only,", Printable(current.layer.name)));
+    return Unsupported("'{}', which flattens some axes only,", Printable(current.layer.name));
   }
   const auto scope = net_.Scope(current.layer.name);
   return Flatten(current.bottoms[0]);
@@ -171,8 +162,7 @@ std::optional<CaffeLayers::Blob> CaffeLayers::Make(const Current& current, const
 
 std::optional<CaffeLayers::Blob> CaffeLayers::Make(const Current& current, const CaffePower& p) {
   if (p.power != 1) {
-    return Unsupported(
-        fmt::format("a power of {} in '{}'", p.power, Printable(current.layer.name)));
+    return Unsupported("a power of {} in '{}'", p.power, Printable(current.layer.name));
   }
   return Activate(current, graph::Linear(p.scale, p.shift));
 }
@@ -184,8 +174,7 @@ std::optional<CaffeLayers::Blob> CaffeLayers::Make(const Current& current, const
   const bool flattens = p.axis == 0 && p.num_axes == -1 && p.dims.size() == 2 && p.dims[0] == 0 &&
                         (p.dims[1] == -1 || p.dims[1] == features);
   if (!flattens) {
-    return Unsupported(
-        fmt::format("'{}', a reshape other than to {{0, -1}},", Printable(current.layer.name)));
+    return Unsupported("'{}', a reshape other than to {{0, -1}},", Printable(current.layer.name));
   }
   const auto scope = net_.Scope(current.layer.name);
   return Flatten(x);
@@ -193,16 +182,6 @@ std::optional<CaffeLayers::Blob> CaffeLayers::Make(const Current& current, const
 
 std::optional<CaffeLayers::Blob> CaffeLayers::Make(const Current& current, const CaffeClip& p) {
   return Activate(current, graph::Clip(p.min, p.max));
-}
-
-// Add() leaves layers of data to CaffeImageInput.
-std::optional<CaffeLayers::Blob> CaffeLayers::Make(const Current& current, const CaffeData&) {
-  return current.bottoms[0];
-}
-
-// Slices() makes all tops of one.
-std::optional<CaffeLayers::Blob> CaffeLayers::Make(const Current& current, const CaffeSlice&) {
-  return current.bottoms[0];
 }
 
 std::optional<std::vector<CaffeLayers::Blob>> CaffeLayers::Slices(const Current& current,
@@ -213,7 +192,7 @@ std::optional<std::vector<CaffeLayers::Blob>> CaffeLayers::Slices(const Current&
   const auto parts = static_cast<std::int64_t>(current.layer.tops.size());
   if (!IsChannels(current, p.axis)) return std::nullopt;
   if (!InOurOrder(x.segments)) {
-    Unsupported(fmt::format("'{}', which slices a flattened map,", name));
+    Unsupported("'{}', which slices a flattened map,", name);
     return std::nullopt;
   }
   std::vector<std::int64_t> ends = p.slice_points;

@@ -35,18 +35,18 @@ class Maker {
     made_.spec.channel_order =
         channels == 3 ? image::ChannelOrder::kBgr : image::ChannelOrder::kRgb;
     made_.assumed.push_back(channels == 3 ? "channels in the order blue, green, red"
-                                          : "gray pictures");
+                                          : "gray images");
     AddSize();
     ZOOD_RETURN_IF_ERROR(AddMean());
     AddScale();
     if (input_.transform.mirror) {
-      made_.unused.push_back("mirror: pictures are turned at random in training only");
+      made_.unused.push_back("mirror: images are turned at random in training only");
     }
     return std::move(made_);
   }
 
  private:
-  // The size that pictures had before a part of them was cut out, and the cut.
+  // The size that images had before a part of them was cut out, and the cut.
   void AddSize() {
     const bool of_mean = mean_ != nullptr;
     const std::int64_t whole_height = of_mean ? mean_->shape()[1] : input_.whole_height;
@@ -63,12 +63,12 @@ class Maker {
     if (crops) {
       made_.spec.steps.push_back(
           image::CentralCrop{.height = side(input_.height), .width = side(input_.width)});
-      made_.found.push_back(fmt::format("the size of pictures before the cut, {}x{}, {}",
+      made_.found.push_back(fmt::format("the size of images before the cut, {}x{}, {}",
                                         resize.height, resize.width,
                                         of_mean ? "of the mean image" : "of the layer of data"));
     } else {
       made_.assumed.push_back(fmt::format(
-          "the whole picture resized to {}x{}{}", resize.height, resize.width,
+          "the whole image resized to {}x{}{}", resize.height, resize.width,
           input_.transform.crop_size > 0 ? ", as nothing says how large it is before the cut"
                                          : ""));
     }

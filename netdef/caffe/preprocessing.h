@@ -9,8 +9,8 @@
 namespace zood::netdef {
 
 // BGR (gray where the network takes one channel), 0 to 255, less the mean, times the scale. The
-// whole picture is resized to the size that it had before Caffe's cut, where the mean image or the
-// layer of data says it, and the centre of it taken; otherwise resized to the input's size.
+// whole image is resized to the size that it had before Caffe's cut, where the mean image or the
+// layer of data says it, and the center of it taken; otherwise resized to the input's size.
 //
 // `mean`, [channels, height, width], is subtracted by channel; null: the values of the description.
 // InvalidArgument where either has other channels than the input.

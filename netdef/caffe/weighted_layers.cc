@@ -13,19 +13,13 @@ using graph::Size2d;
 using graph::Value;
 using Kind = CaffeWeight::Kind;
 
-// The reader bounds every number of a layer by 2^24.
-Size2d ToSize(const CaffeSpatial& spatial) {
-  return {static_cast<int>(spatial.height), static_cast<int>(spatial.width)};
-}
-
 }  // namespace
 
 std::optional<CaffeLayers::Blob> CaffeLayers::Make(const Current& current,
                                                    const CaffeConvolution& p) {
   const std::string& name = current.layer.name;
   if (current.layer.type == "Deconvolution") {
-    return Unsupported(
-        fmt::format("layer '{}' of type {}", Printable(name), Printable(current.layer.type)));
+    return Unsupported("layer '{}' of type {}", Printable(name), Printable(current.layer.type));
   }
   const std::int64_t channels = current.bottoms[0].value.channels();
   const bool one_each = p.group == 0 && p.num_output % channels == 0;
@@ -68,8 +62,7 @@ std::optional<CaffeLayers::Blob> CaffeLayers::Make(const Current& current,
                                                    const CaffeBatchNorm& p) {
   const std::string& name = current.layer.name;
   if (!p.use_global_stats) {
-    return Unsupported(
-        fmt::format("'{}', which normalises with the statistics of the batch,", Printable(name)));
+    return Unsupported("'{}', which normalizes with the statistics of the batch,", Printable(name));
   }
   const Blob& x = current.bottoms[0];
   const Value value = net_.BatchNorm(x.value, {.decay = p.moving_average_fraction,
@@ -95,8 +88,7 @@ std::optional<CaffeLayers::Blob> CaffeLayers::AddGammaAndBeta(const Current& cur
   const Blob& x = current.bottoms[0];
   if (!IsChannels(current, axis)) return std::nullopt;
   if (num_axes != 1 && !(num_axes == -1 && x.value.shape().rank() == 2)) {
-    return Unsupported(
-        fmt::format("'{}', which has more than a value for each channel,", Printable(name)));
+    return Unsupported("'{}', which has more than a value for each channel,", Printable(name));
   }
   AddWeight({.variable = name + "/gamma",
              .kind = gamma_in_file ? Kind::kVector : Kind::kOnes,
@@ -124,8 +116,7 @@ std::optional<CaffeLayers::Blob> CaffeLayers::Make(const Current& current, const
   const Blob& x = current.bottoms[0];
   constexpr int kMostShared = 1 << 16;  // one number in a file stands for so many of ours
   if (p.channel_shared && x.value.channels() > kMostShared) {
-    return Unsupported(
-        fmt::format("'{}', a slope shared by {} channels,", Printable(name), x.value.channels()));
+    return Unsupported("'{}', a slope shared by {} channels,", Printable(name), x.value.channels());
   }
   AddWeight({.variable = name + "/slope",
              .kind = p.channel_shared ? Kind::kShared : Kind::kVector,

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/checksum.h"
+#include "tests/support/status_testing.h"
 
 namespace zood {
 namespace {
@@ -25,9 +26,8 @@ TEST(NativeFileSystemTest, WritesReadsAndRemoves) {
   const std::span<const std::byte> pieces[] = {AsBytes("one, "), AsBytes("two")};
   ASSERT_TRUE(files.WriteNew(path, pieces).ok());
   EXPECT_EQ(files.WriteNew(path, pieces).code(), absl::StatusCode::kAlreadyExists);
-  const auto contents = files.Open(path);
-  ASSERT_TRUE(contents.ok());
-  EXPECT_EQ((*contents)->bytes().size(), 8u);
+  ASSERT_OK_AND_ASSIGN(const auto contents, files.Open(path));
+  EXPECT_EQ(contents->bytes().size(), 8u);
   EXPECT_EQ(*files.List(directory), std::vector<std::string>{"file"});
   EXPECT_TRUE(files.SyncDirectory(directory).ok());
   EXPECT_TRUE(files.Remove(path).ok());

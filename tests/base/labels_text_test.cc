@@ -1,4 +1,5 @@
 #include "base/labels_text.h"
+#include "tests/support/status_testing.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -13,9 +14,7 @@ using namespace std::string_view_literals;
 using testing::ElementsAre;
 
 std::vector<std::string> Labels(std::string_view file) {
-  const auto labels = ParseLabels(file, "labels.txt");
-  EXPECT_TRUE(labels.ok()) << labels.status();
-  return labels.value_or(std::vector<std::string>{});
+  return zood::ValueOf(ParseLabels(file, "labels.txt"));
 }
 
 TEST(ParseLabelsTest, TakesANameALine) {

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "base/file.h"
+#include "tests/support/status_testing.h"
 
 namespace zood {
 namespace {
@@ -34,9 +35,7 @@ class MappingTest : public ::testing::Test {
   ~MappingTest() override { std::filesystem::remove(path_); }
 
   std::shared_ptr<const FileContents> Open() {
-    auto contents = FileSystem::Native().Open(path_);
-    EXPECT_TRUE(contents.ok()) << contents.status();
-    return contents.ok() ? *contents : nullptr;
+    return zood::ValueOf(FileSystem::Native().Open(path_));
   }
   static std::ptrdiff_t Count(const FileContents& contents, char byte) {
     return std::ranges::count(contents.bytes(), static_cast<std::byte>(byte));
@@ -55,13 +54,13 @@ TEST_F(MappingTest, LostBytesAreZerosAndAreTold) {
   const MappingWatch watch;
   const auto contents = Open();
   std::filesystem::resize_file(path_, kSize / 4);
-  EXPECT_TRUE(watch.Check().ok());  // nobody has looked yet
+  EXPECT_TRUE(watch.Check().ok());  // nothing has read it yet
   EXPECT_EQ(Count(*contents, 'x'), static_cast<std::ptrdiff_t>(kSize / 4));
   EXPECT_EQ(Count(*contents, '\0'), static_cast<std::ptrdiff_t>(kSize - kSize / 4));
   const absl::Status lost = watch.Check();
   EXPECT_TRUE(absl::IsDataLoss(lost)) << lost;
   EXPECT_THAT(std::string(lost.message()), HasSubstr(path_ + " became shorter"));
-  EXPECT_TRUE(MappingWatch().Check().ok());  // it is over: who begins now is not concerned
+  EXPECT_TRUE(MappingWatch().Check().ok());  // it is over: a watch that begins now is not concerned
 }
 
 TEST_F(MappingTest, ALossIsToldEvenWhenTheMappingIsGone) {

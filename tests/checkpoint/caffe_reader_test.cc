@@ -10,6 +10,8 @@
 #include "base/wire_writer.h"
 #include "tests/checkpoint/support/manifest_fixtures.h"
 #include "tests/checkpoint/support/memory_file_system.h"
+#include "tests/support/outside_file.h"
+#include "tests/support/status_testing.h"
 
 namespace zood::checkpoint {
 namespace {
@@ -19,15 +21,13 @@ class CaffeModelTest : public testing::TestWithParam<std::string> {};
 TEST_P(CaffeModelTest, ReadsEveryBlob) {
   const auto name = GetParam();
   const nlohmann::json expected = ManifestOf("caffe").at(name.substr(std::string("caffe/").size()));
-  const auto reader = Open(FileSystem::Native(), DataPath(name));
-  ASSERT_TRUE(reader.ok()) << reader.status();
-  EXPECT_EQ((*reader)->format(), Format::kCaffe);
-  EXPECT_EQ((*reader)->variables().size(), expected.size());
+  ASSERT_OK_AND_ASSIGN(const auto reader, Open(FileSystem::Native(), DataPath(name)));
+  EXPECT_EQ(reader->format(), Format::kCaffe);
+  EXPECT_EQ(reader->variables().size(), expected.size());
   for (const auto& [variable, description] : expected.items()) {
     SCOPED_TRACE(variable);
-    const auto tensor = (*reader)->Read(variable);
-    ASSERT_TRUE(tensor.ok()) << tensor.status();
-    ExpectTensor(*tensor, description);
+    ASSERT_OK_AND_ASSIGN(const auto tensor, reader->Read(variable));
+    ExpectTensor(tensor, description);
   }
 }
 
@@ -145,9 +145,8 @@ TEST(CaffeReaderTest, StaysWithinItsBudget) {
 TEST(CaffeMeanTest, ReadsTheImage) {
   for (const std::string name : {"caffe/mean.binaryproto", "caffe/mean_unpacked.binaryproto"}) {
     const std::string bytes = ReadWholeFile(DataPath(name));
-    const auto mean = ReadCaffeMean(AsBytes(bytes), name);
-    ASSERT_TRUE(mean.ok()) << mean.status();
-    ExpectTensor(*mean, ManifestOf("caffe").at("mean.binaryproto"));
+    ASSERT_OK_AND_ASSIGN(const auto mean, ReadCaffeMean(AsBytes(bytes), name));
+    ExpectTensor(mean, ManifestOf("caffe").at("mean.binaryproto"));
   }
 }
 
@@ -166,18 +165,16 @@ TEST(CaffeMeanTest, RefusesOtherFiles) {
 
 // Values taken from the file with Python's struct module.
 TEST(PublishedCaffeTest, OpenNsfw) {
-  const auto path = PublishedModel("open_nsfw/resnet_50_1by2_nsfw.caffemodel");
-  if (!path) GTEST_SKIP() << kNoPublishedModels;
-  const auto reader = Open(FileSystem::Native(), *path);
-  ASSERT_TRUE(reader.ok()) << reader.status();
-  EXPECT_EQ((*reader)->variables().size(), 373u);
-  const Tensor conv = *(*reader)->Read("conv_1/0");
+  ZOOD_OUTSIDE_FILE(path, "ZOOD_MODELS_DIR", "open_nsfw/resnet_50_1by2_nsfw.caffemodel");
+  ASSERT_OK_AND_ASSIGN(const auto reader, Open(FileSystem::Native(), path));
+  EXPECT_EQ(reader->variables().size(), 373u);
+  const Tensor conv = *reader->Read("conv_1/0");
   EXPECT_EQ(conv.shape(), Shape({64, 3, 7, 7}));
   EXPECT_EQ(Crc32(conv.bytes()), 0xaa90f6a5u);
-  const Tensor factor = *(*reader)->Read("bn_1/2");
+  const Tensor factor = *reader->Read("bn_1/2");
   EXPECT_EQ(factor.shape(), Shape({1}));
   EXPECT_FLOAT_EQ(factor.values<float>()[0], 999.982361F);
-  const Tensor fc = *(*reader)->Read("fc_nsfw/0");
+  const Tensor fc = *reader->Read("fc_nsfw/0");
   EXPECT_EQ(fc.shape(), Shape({2, 1024}));
   EXPECT_EQ(Crc32(fc.bytes()), 0xd40ef690u);
 }

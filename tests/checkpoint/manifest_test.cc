@@ -5,6 +5,7 @@
 
 #include "checkpoint/reader.h"
 #include "tests/checkpoint/support/fixtures.h"
+#include "tests/support/status_testing.h"
 
 namespace zood::checkpoint {
 namespace {
@@ -14,9 +15,7 @@ class ManifestTest : public testing::TestWithParam<std::string> {
   const nlohmann::json& entry() const { return Manifest().at(GetParam()); }
 
   std::unique_ptr<Reader> OpenIt() const {
-    auto reader = Open(FileSystem::Native(), CheckpointPath(entry().at("returned_path")));
-    EXPECT_TRUE(reader.ok()) << reader.status();
-    return reader.ok() ? *std::move(reader) : nullptr;
+    return zood::ValueOf(Open(FileSystem::Native(), CheckpointPath(entry().at("returned_path"))));
   }
 };
 
@@ -41,8 +40,7 @@ TEST_P(ManifestTest, HoldsWhatTensorFlowWrote) {
   EXPECT_EQ(reader->files().size(), FilesOfCheckpoint(GetParam()).size());
   if (!entry().contains("tensors")) return;  // see ManyTest
   ASSERT_EQ(reader->variables().size(), entry().at("tensors").size());
-  auto all = reader->ReadAll();
-  ASSERT_TRUE(all.ok()) << all.status();
+  ASSERT_OK_AND_ASSIGN(auto all, reader->ReadAll());
   for (const auto& expected : entry().at("tensors")) {
     const std::string name = expected.at("name");
     SCOPED_TRACE(name);
@@ -50,26 +48,24 @@ TEST_P(ManifestTest, HoldsWhatTensorFlowWrote) {
     ASSERT_NE(info, nullptr);
     EXPECT_EQ(Name(info->dtype), expected.at("dtype").get<std::string>());
     EXPECT_EQ(info->shape, Shape(expected.at("shape").get<std::vector<std::int64_t>>()));
-    auto tensor = reader->Read(name);
-    ASSERT_TRUE(tensor.ok()) << tensor.status();
-    EXPECT_EQ(tensor->dtype(), info->dtype);
-    EXPECT_EQ(tensor->shape(), info->shape);
-    ExpectValues(*tensor, expected);
-    EXPECT_TRUE(SameTensor(all->at(name), *tensor));
+    ASSERT_OK_AND_ASSIGN(auto tensor, reader->Read(name));
+    EXPECT_EQ(tensor.dtype(), info->dtype);
+    EXPECT_EQ(tensor.shape(), info->shape);
+    ExpectValues(tensor, expected);
+    EXPECT_TRUE(SameTensor(all.at(name), tensor));
   }
 }
 
 TEST_P(ManifestTest, ReadsFromManyThreads) {
   const auto reader = OpenIt();
   ASSERT_NE(reader, nullptr);
-  const auto expected = reader->ReadAll();
-  ASSERT_TRUE(expected.ok()) << expected.status();
+  ASSERT_OK_AND_ASSIGN(const auto expected, reader->ReadAll());
   std::vector<char> same(4, 0);
   std::vector<std::thread> threads;
   for (std::size_t t = 0; t < same.size(); ++t) {
     threads.emplace_back([&, t] {
       const auto all = reader->ReadAll();
-      same[t] = all.ok() && SameTensors(*all, *expected);
+      same[t] = all.ok() && SameTensors(*all, expected);
     });
   }
   for (std::thread& thread : threads) thread.join();
@@ -99,20 +95,19 @@ std::uint64_t SplitMix64(std::uint64_t seed, std::uint64_t i) {
 // Names that share little, so many that the table has several blocks.
 TEST(ManyTest, FindsEveryNameOfSeveralBlocks) {
   for (const std::string file : {"many_v1.ckpt", "many_v2.ckpt"}) {
-    auto reader = Open(FileSystem::Native(), CheckpointPath(file));
-    ASSERT_TRUE(reader.ok()) << reader.status();
+    ASSERT_OK_AND_ASSIGN(auto reader, Open(FileSystem::Native(), CheckpointPath(file)));
     const int count = Manifest().at(file).at("count");
-    ASSERT_EQ((*reader)->variables().size(), static_cast<std::size_t>(count));
+    ASSERT_EQ(reader->variables().size(), static_cast<std::size_t>(count));
     for (int i = 0; i < count; ++i) {
       const std::uint64_t seed = Fnv1a(fmt::format("many/{}", i));
       const std::string name = fmt::format("m/{:016x}{:016x}{:016x}", SplitMix64(seed, 0),
                                            SplitMix64(seed, 1), SplitMix64(seed, 2));
-      if (i % 40 != 0 && (*reader)->Find(name) != nullptr) continue;  // reading all in this order
-      auto tensor = (*reader)->Read(name);                            // visits a block each time
+      if (i % 40 != 0 && reader->Find(name) != nullptr) continue;  // reading all in this order
+      auto tensor = reader->Read(name);                            // visits a block each time
       ASSERT_TRUE(tensor.ok()) << tensor.status();
       ASSERT_EQ(tensor->ToFloat32()->values<float>()[0], static_cast<float>(i)) << name;
     }
-    EXPECT_TRUE((*reader)->ReadAll().ok());
+    EXPECT_TRUE(reader->ReadAll().ok());
   }
 }
 

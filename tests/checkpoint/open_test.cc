@@ -1,4 +1,4 @@
-// What paths lead to, and what is said when they lead nowhere.
+// What paths lead to, and the errors where they lead nowhere.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -9,6 +9,7 @@
 #include "tests/checkpoint/support/byte_mutation.h"
 #include "tests/checkpoint/support/fixtures.h"
 #include "tests/checkpoint/support/memory_file_system.h"
+#include "tests/support/status_testing.h"
 
 namespace zood::checkpoint {
 namespace {
@@ -38,10 +39,9 @@ TEST(OpenTest, AcceptsEveryFormOfAShardedV1Name) {
   for (const std::string path : {"-????"
                                  "?-of-00003",
                                  "-00000-of-00003", "-00002-of-00003"}) {
-    auto reader = Open(files, "/zoo/sharded_v1.ckpt" + path);
-    ASSERT_TRUE(reader.ok()) << reader.status();
-    EXPECT_EQ((*reader)->variables().size(), 10u);
-    EXPECT_EQ((*reader)->files().size(), 3u);
+    ASSERT_OK_AND_ASSIGN(auto reader, Open(files, "/zoo/sharded_v1.ckpt" + path));
+    EXPECT_EQ(reader->variables().size(), 10u);
+    EXPECT_EQ(reader->files().size(), 3u);
   }
 }
 
@@ -51,25 +51,22 @@ TEST(OpenTest, AcceptsEveryFormOfAV2Name) {
   for (const std::string path : {"", ".index", ".data-00000-of-00003", ".data-00002-of-00003",
                                  ".data-????"
                                  "?-of-00003"}) {
-    auto reader = Open(files, "/zoo/sharded_v2.ckpt" + path);
-    ASSERT_TRUE(reader.ok()) << reader.status();
-    EXPECT_EQ((*reader)->variables().size(), 10u);
-    EXPECT_EQ((*reader)->files().front(), "/zoo/sharded_v2.ckpt.index");
+    ASSERT_OK_AND_ASSIGN(auto reader, Open(files, "/zoo/sharded_v2.ckpt" + path));
+    EXPECT_EQ(reader->variables().size(), 10u);
+    EXPECT_EQ(reader->files().front(), "/zoo/sharded_v2.ckpt.index");
   }
 }
 
 TEST(OpenTest, TellsTheFormatByTheContent) {
   MemoryFileSystem files;
   files.files["/zoo/weights.pth"] = ReadWholeFile(CheckpointPath("dtypes_v1.ckpt"));
-  auto reader = Open(files, "/zoo/weights.pth");
-  ASSERT_TRUE(reader.ok()) << reader.status();
-  EXPECT_EQ((*reader)->format(), Format::kTensorFlowV1);
+  ASSERT_OK_AND_ASSIGN(auto reader, Open(files, "/zoo/weights.pth"));
+  EXPECT_EQ(reader->format(), Format::kTensorFlowV1);
 }
 
 TEST(OpenTest, FollowsTheStateFileOfADirectory) {
-  auto reader = Open(FileSystem::Native(), CheckpointPath(""));
-  ASSERT_TRUE(reader.ok()) << reader.status();
-  EXPECT_EQ((*reader)->files().front(), CheckpointPath("mobilenet_v1_025_v2.ckpt.index"));
+  ASSERT_OK_AND_ASSIGN(auto reader, Open(FileSystem::Native(), CheckpointPath("")));
+  EXPECT_EQ(reader->files().front(), CheckpointPath("mobilenet_v1_025_v2.ckpt.index"));
 
   MemoryFileSystem files;
   AddFixture(files, "trained_adam_v2.ckpt");
@@ -116,10 +113,9 @@ TEST(OpenTest, FollowsAStateFileThatWasMoved) {
       "all_model_checkpoint_paths: \"/home/me/train/trained_adam_v2.ckpt\"\n"
       "all_model_checkpoint_paths: \"/home/me/train/gone.ckpt-10\"\n";
   for (const std::string path : {"/zoo", "/zoo/", "/zoo/checkpoint"}) {
-    const auto reader = Open(files, path);
-    ASSERT_TRUE(reader.ok()) << reader.status();
-    EXPECT_THAT((*reader)->files().front(), HasSubstr("/zoo/trained_adam_v2.ckpt.index"));
-    EXPECT_THAT((*reader)->remark(), HasSubstr("gone.ckpt-10"));
+    ASSERT_OK_AND_ASSIGN(const auto reader, Open(files, path));
+    EXPECT_THAT(reader->files().front(), HasSubstr("/zoo/trained_adam_v2.ckpt.index"));
+    EXPECT_THAT(reader->remark(), HasSubstr("gone.ckpt-10"));
   }
   files.files["/zoo/checkpoint"] = "model_checkpoint_path: \"/tmp/run/lenet12_v2.ckpt\"\n";
   EXPECT_THAT((*Open(files, "/zoo"))->remark(), HasSubstr("/tmp/run/lenet12_v2.ckpt"));
@@ -130,9 +126,8 @@ TEST(OpenTest, FollowsAStateFileThatWasMoved) {
 TEST(OpenTest, ADirectoryWithOneCheckpointNeedsNoStateFile) {
   MemoryFileSystem files;
   AddFixture(files, "lenet12_v2.ckpt");
-  const auto reader = Open(files, "/zoo");
-  ASSERT_TRUE(reader.ok()) << reader.status();
-  EXPECT_THAT((*reader)->remark(), HasSubstr("only checkpoint"));
+  ASSERT_OK_AND_ASSIGN(const auto reader, Open(files, "/zoo"));
+  EXPECT_THAT(reader->remark(), HasSubstr("only checkpoint"));
   AddFixture(files, "trained_adam_v2.ckpt");
   ExpectError(OpenStatus(files, "/zoo"), absl::StatusCode::kNotFound,
               "lenet12_v2.ckpt, trained_adam_v2.ckpt");
@@ -258,10 +253,9 @@ TEST(OpenTest, RefusesWhatItCannotRead) {
   }
   // DT_FLOAT_REF, and the right sizes: only the checksum is wrong then.
   files.files["/zoo/m.index"] = IndexOf(header, "\x08\x65" + float4.substr(2));
-  auto reader = Open(files, "/zoo/m");
-  ASSERT_TRUE(reader.ok()) << reader.status();
-  ExpectError((*reader)->Read("v").status(), absl::StatusCode::kDataLoss, "checksum");
-  ExpectError((*reader)->Read("w").status(), absl::StatusCode::kNotFound, "'w'");
+  ASSERT_OK_AND_ASSIGN(auto reader, Open(files, "/zoo/m"));
+  ExpectError(reader->Read("v").status(), absl::StatusCode::kDataLoss, "checksum");
+  ExpectError(reader->Read("w").status(), absl::StatusCode::kNotFound, "'w'");
 }
 
 TEST(OpenTest, AnEntryThatIsNoArrayDoesNotSpoilTheOthers) {
@@ -280,19 +274,17 @@ TEST(OpenTest, AnEntryThatIsNoArrayDoesNotSpoilTheOthers) {
   table.Add("table", "\x08\x14" + float4.substr(2) + crc);
   table.Add("weights", float4 + crc);
   files.files["/zoo/m.index"] = table.Finish();
-  const auto reader = Open(files, "/zoo/m");
-  ASSERT_TRUE(reader.ok()) << reader.status();
-  ASSERT_EQ((*reader)->variables().size(), 1u);
-  ASSERT_EQ((*reader)->unread().size(), 3u);
-  EXPECT_EQ((*reader)->unread()[1].name, "iterator");
-  EXPECT_EQ((*reader)->Find("iterator"), nullptr);
-  ExpectError((*reader)->Read("future").status(), absl::StatusCode::kUnimplemented, "99");
-  ExpectError((*reader)->Read("iterator").status(), absl::StatusCode::kUnimplemented, "DT_VARIANT");
-  ExpectError((*reader)->Read("table").status(), absl::StatusCode::kUnimplemented, "DT_RESOURCE");
-  ExpectError((*reader)->Read("none").status(), absl::StatusCode::kNotFound, "'none'");
-  const auto all = (*reader)->ReadAll();
-  ASSERT_TRUE(all.ok()) << all.status();
-  EXPECT_EQ(all->size(), 1u);
+  ASSERT_OK_AND_ASSIGN(const auto reader, Open(files, "/zoo/m"));
+  ASSERT_EQ(reader->variables().size(), 1u);
+  ASSERT_EQ(reader->unread().size(), 3u);
+  EXPECT_EQ(reader->unread()[1].name, "iterator");
+  EXPECT_EQ(reader->Find("iterator"), nullptr);
+  ExpectError(reader->Read("future").status(), absl::StatusCode::kUnimplemented, "99");
+  ExpectError(reader->Read("iterator").status(), absl::StatusCode::kUnimplemented, "DT_VARIANT");
+  ExpectError(reader->Read("table").status(), absl::StatusCode::kUnimplemented, "DT_RESOURCE");
+  ExpectError(reader->Read("none").status(), absl::StatusCode::kNotFound, "'none'");
+  ASSERT_OK_AND_ASSIGN(const auto all, reader->ReadAll());
+  EXPECT_EQ(all.size(), 1u);
   ExpectError(Open(files, "/zoo/m", {.max_tensors = 3}).status(),
               absl::StatusCode::kResourceExhausted, "3");
 }
@@ -305,18 +297,17 @@ TEST(OpenTest, KeepsToTheLimits) {
                 absl::StatusCode::kResourceExhausted, "4399");
     ExpectError(Open(files, path, {.max_metadata_bytes = 100'000}).status(),
                 absl::StatusCode::kResourceExhausted, name);
-    auto reader = Open(files, path, {.max_total_bytes = 4400 * 4 - 1});
-    ASSERT_TRUE(reader.ok()) << reader.status();
-    ExpectError((*reader)->ReadAll().status(), absl::StatusCode::kResourceExhausted, name);
+    ASSERT_OK_AND_ASSIGN(auto reader, Open(files, path, {.max_total_bytes = 4400 * 4 - 1}));
+    ExpectError(reader->ReadAll().status(), absl::StatusCode::kResourceExhausted, name);
   }
-  auto reader = Open(files, CheckpointPath("lenet12_v2.ckpt"), {.max_tensor_bytes = 100});
-  ASSERT_TRUE(reader.ok()) << reader.status();
-  EXPECT_TRUE((*reader)->Read("LeNet/fc4/biases").ok());
-  ExpectError((*reader)->Read("LeNet/fc3/weights").status(), absl::StatusCode::kResourceExhausted,
+  ASSERT_OK_AND_ASSIGN(auto reader,
+                       Open(files, CheckpointPath("lenet12_v2.ckpt"), {.max_tensor_bytes = 100}));
+  EXPECT_TRUE(reader->Read("LeNet/fc4/biases").ok());
+  ExpectError(reader->Read("LeNet/fc3/weights").status(), absl::StatusCode::kResourceExhausted,
               "LeNet/fc3/weights");
-  auto strings = Open(files, CheckpointPath("dtypes_v1.ckpt"), {.max_tensor_bytes = 200});
-  ASSERT_TRUE(strings.ok());
-  EXPECT_EQ((*strings)->Read("t/string").status().code(), absl::StatusCode::kResourceExhausted);
+  ASSERT_OK_AND_ASSIGN(auto strings,
+                       Open(files, CheckpointPath("dtypes_v1.ckpt"), {.max_tensor_bytes = 200}));
+  EXPECT_EQ(strings->Read("t/string").status().code(), absl::StatusCode::kResourceExhausted);
 }
 
 }  // namespace

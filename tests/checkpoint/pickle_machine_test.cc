@@ -5,6 +5,7 @@
 #include <array>
 
 #include "base/checksum.h"
+#include "tests/support/status_testing.h"
 
 namespace zood::checkpoint {
 namespace {
@@ -20,45 +21,43 @@ absl::StatusOr<PickleDocument> Read(std::string_view pickle, std::uint64_t memor
 }
 
 TEST(PickleMachineTest, ReadsNumbers) {
-  const auto document =
-      Read("\x80\x02(K\xffM\xff\xffJ\xff\xff\xff\xff\x8a\x00\x8a\x02\x00\x80\x88\x89t."sv);
-  ASSERT_TRUE(document.ok()) << document.status();
-  const PickleValue& tuple = (*document)[document->root];
+  ASSERT_OK_AND_ASSIGN(
+      const auto document,
+      Read("\x80\x02(K\xffM\xff\xffJ\xff\xff\xff\xff\x8a\x00\x8a\x02\x00\x80\x88\x89t."sv));
+  const PickleValue& tuple = document[document.root];
   ASSERT_EQ(tuple.kind, Kind::kTuple);
   std::vector<std::int64_t> numbers;
-  for (const PickleRef item : tuple.items) numbers.push_back((*document)[item].integer);
+  for (const PickleRef item : tuple.items) numbers.push_back(document[item].integer);
   EXPECT_EQ(numbers, (std::vector<std::int64_t>{255, 65535, -1, 0, -32768, 1, 0}));
 }
 
 TEST(PickleMachineTest, KeepsWhatGoesBeyond64BitsAsItIs) {
-  const auto document = Read("\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."sv);
-  ASSERT_TRUE(document.ok()) << document.status();
-  EXPECT_EQ((*document)[document->root].kind, Kind::kLong);
-  EXPECT_EQ((*document)[document->root].text, "\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19");
+  ASSERT_OK_AND_ASSIGN(const auto document,
+                       Read("\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."sv));
+  EXPECT_EQ(document[document.root].kind, Kind::kLong);
+  EXPECT_EQ(document[document.root].text, "\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19");
 }
 
 TEST(PickleMachineTest, StopsAtTheEndOfThePickle) {
-  const auto document = Read("\x80\x02N.and more"sv);
-  ASSERT_TRUE(document.ok()) << document.status();
-  EXPECT_EQ(document->size, 4u);
+  ASSERT_OK_AND_ASSIGN(const auto document, Read("\x80\x02N.and more"sv));
+  EXPECT_EQ(document.size, 4u);
 }
 
 // OrderedDict() with an entry, then its _metadata, which is dropped.
 TEST(PickleMachineTest, NotesCallsAndMakesNone) {
-  const auto document = Read(
-      "\x80\x02"
-      "ccollections\nOrderedDict\n)Rq\x00(U\x01kK\x05u}b."sv);
-  ASSERT_TRUE(document.ok()) << document.status();
-  const PickleValue& call = (*document)[document->root];
+  ASSERT_OK_AND_ASSIGN(const auto document,
+                       Read("\x80\x02"
+                            "ccollections\nOrderedDict\n)Rq\x00(U\x01kK\x05u}b."sv));
+  const PickleValue& call = document[document.root];
   ASSERT_EQ(call.kind, Kind::kCall);
   ASSERT_EQ(call.items.size(), 4u);
-  EXPECT_EQ((*document)[call.items[0]].text, "collections.OrderedDict");
-  EXPECT_EQ((*document)[call.items[1]].kind, Kind::kTuple);
-  EXPECT_EQ((*document)[call.items[2]].text, "k");
-  EXPECT_EQ((*document)[call.items[3]].integer, 5);
+  EXPECT_EQ(document[call.items[0]].text, "collections.OrderedDict");
+  EXPECT_EQ(document[call.items[1]].kind, Kind::kTuple);
+  EXPECT_EQ(document[call.items[2]].text, "k");
+  EXPECT_EQ(document[call.items[3]].integer, 5);
 }
 
-TEST(PickleMachineTest, RefersToWhatIsMemorised) {
+TEST(PickleMachineTest, RefersToTheMemo) {
   const auto document = Read(
       "\x80\x04]\x94h\x00"
       "a."sv);  // a list that holds itself
@@ -105,10 +104,9 @@ TEST(PickleMachineTest, NotesUnknownNames) {
         "\x80\x04\x8c\x07my.code\x8c\x05Thing\x93)R."sv, "\x80\x02(imy.code\nThing\n."sv,
         "\x80\x04"
         "cmy.code\nThing\n)}\x92."sv}) {
-    const auto document = Read(pickle);
-    ASSERT_TRUE(document.ok()) << document.status();
-    EXPECT_EQ((*document)[document->root].kind, Kind::kCall);
-    EXPECT_EQ(document->NameOf(document->root), "my.code.Thing");
+    ASSERT_OK_AND_ASSIGN(const auto document, Read(pickle));
+    EXPECT_EQ(document[document.root].kind, Kind::kCall);
+    EXPECT_EQ(document.NameOf(document.root), "my.code.Thing");
   }
 }
 

@@ -53,7 +53,7 @@ INSTANTIATE_TEST_SUITE_P(All, PyTorchMutationTest,
 
 class HostileMemoryTest : public testing::TestWithParam<std::string> {};
 
-// Files that ask for much get little.
+// Files that claim much memory get little.
 TEST_P(HostileMemoryTest, IsBounded) {
   MemoryFileSystem files;
   files.files["/x.pt"] = ReadWholeFile(DataPath(GetParam()));

@@ -9,6 +9,8 @@
 #include "tests/checkpoint/support/manifest_fixtures.h"
 #include "tests/checkpoint/support/memory_file_system.h"
 #include "tests/checkpoint/support/torch_files.h"
+#include "tests/support/outside_file.h"
+#include "tests/support/status_testing.h"
 
 namespace zood::checkpoint {
 namespace {
@@ -19,18 +21,16 @@ TEST_P(PyTorchFileTest, ReadsAsPyTorchDoes) {
   const auto name = GetParam();
   const nlohmann::json expected =
       ManifestOf("pytorch").at(name.substr(std::string("pytorch/").size()));
-  const auto reader = Open(FileSystem::Native(), DataPath(name));
-  ASSERT_TRUE(reader.ok()) << reader.status();
-  EXPECT_EQ((*reader)->format(), Format::kPyTorch);
-  const auto tensors = (*reader)->ReadAll();
-  ASSERT_TRUE(tensors.ok()) << tensors.status();
-  EXPECT_EQ(tensors->size(), expected.size());
+  ASSERT_OK_AND_ASSIGN(const auto reader, Open(FileSystem::Native(), DataPath(name)));
+  EXPECT_EQ(reader->format(), Format::kPyTorch);
+  ASSERT_OK_AND_ASSIGN(const auto tensors, reader->ReadAll());
+  EXPECT_EQ(tensors.size(), expected.size());
   for (const auto& [variable, description] : expected.items()) {
     SCOPED_TRACE(variable);
-    const auto at = tensors->find(variable);
-    ASSERT_NE(at, tensors->end());
+    const auto at = tensors.find(variable);
+    ASSERT_NE(at, tensors.end());
     ExpectTensor(at->second, description);
-    EXPECT_EQ((*reader)->Find(variable)->shape, at->second.shape());
+    EXPECT_EQ(reader->Find(variable)->shape, at->second.shape());
   }
 }
 
@@ -68,12 +68,11 @@ TEST(PyTorchZipTest, VerifiesChecksums) {
   bytes[at] = static_cast<char>(bytes[at] ^ 1);
   MemoryFileSystem files;
   files.files["x.pt"] = bytes;
-  const auto reader = Open(files, "x.pt");
-  ASSERT_TRUE(reader.ok()) << reader.status();
-  const auto damaged = (*reader)->Read("whole");
+  ASSERT_OK_AND_ASSIGN(const auto reader, Open(files, "x.pt"));
+  const auto damaged = reader->Read("whole");
   EXPECT_EQ(damaged.status().code(), absl::StatusCode::kDataLoss);
   EXPECT_NE(damaged.status().message().find("checksum"), std::string::npos) << damaged.status();
-  EXPECT_TRUE((*reader)->Read("channels_last").ok()) << "of another storage";
+  EXPECT_TRUE(reader->Read("channels_last").ok()) << "of another storage";
 }
 
 TEST(PyTorchZipTest, SaysThatAnArchiveIsCutShort) {
@@ -85,16 +84,16 @@ TEST(PyTorchZipTest, SaysThatAnArchiveIsCutShort) {
   EXPECT_NE(reader.status().message().find("cut short"), std::string::npos) << reader.status();
 }
 
-TEST(PyTorchLimitsTest, AreHonoured) {
+TEST(PyTorchLimitsTest, AreHonored) {
   const std::string path = DataPath("pytorch/deflated_zip.pt");
   const auto few = Open(FileSystem::Native(), path, {.max_tensors = 5});
   EXPECT_EQ(few.status().code(), absl::StatusCode::kResourceExhausted) << few.status();
   const auto little = Open(FileSystem::Native(), path, {.max_metadata_bytes = 2000});
   EXPECT_EQ(little.status().code(), absl::StatusCode::kResourceExhausted) << little.status();
   // What is deflated is inflated only within the limit for all tensors.
-  const auto reader = Open(FileSystem::Native(), path, {.max_total_bytes = 400});
-  ASSERT_TRUE(reader.ok()) << reader.status();
-  const auto tensor = (*reader)->Read("one_of_many");
+  ASSERT_OK_AND_ASSIGN(const auto reader,
+                       Open(FileSystem::Native(), path, {.max_total_bytes = 400}));
+  const auto tensor = reader->Read("one_of_many");
   EXPECT_EQ(tensor.status().code(), absl::StatusCode::kResourceExhausted) << tensor.status();
 }
 
@@ -228,44 +227,36 @@ TEST(PyTorchReaderTest, NamesAreTheWaysToTheTensors) {
 
 // Tensors that lie in a mapped file in one piece are not copied.
 TEST(PyTorchReaderTest, SharesTheFilesMemory) {
-  const auto reader = Open(FileSystem::Native(), DataPath("pytorch/views_zip.pt"));
-  ASSERT_TRUE(reader.ok()) << reader.status();
-  const Tensor whole = *(*reader)->Read("whole");
-  const Tensor slice = *(*reader)->Read("slice");
+  ASSERT_OK_AND_ASSIGN(const auto reader,
+                       Open(FileSystem::Native(), DataPath("pytorch/views_zip.pt")));
+  const Tensor whole = *reader->Read("whole");
+  const Tensor slice = *reader->Read("slice");
   EXPECT_EQ(slice.bytes().data(), whole.bytes().data() + 6 * 5 * sizeof(float));
 }
 
 // Values taken from the files with Python's pickle and struct modules.
 TEST(PublishedPyTorchTest, CifarResNet20) {
-  const auto path = PublishedModel("cifar_resnet/resnet20-12fca82f.th");
-  if (!path) GTEST_SKIP() << kNoPublishedModels;
-  const auto reader = Open(FileSystem::Native(), *path);
-  ASSERT_TRUE(reader.ok()) << reader.status();
-  EXPECT_EQ((*reader)->variables().size(), 97u);
-  const auto conv = (*reader)->Read("state_dict.module.conv1.weight");
-  ASSERT_TRUE(conv.ok()) << conv.status();
-  EXPECT_EQ(conv->shape(), Shape({16, 3, 3, 3}));
-  EXPECT_EQ(Crc32(conv->bytes()), 0x43a08faeu);
-  const auto linear = (*reader)->Read("state_dict.module.linear.weight");
-  ASSERT_TRUE(linear.ok()) << linear.status();
-  EXPECT_EQ(linear->shape(), Shape({10, 64}));
-  EXPECT_EQ(Crc32(linear->bytes()), 0x977bd7f6u);
+  ZOOD_OUTSIDE_FILE(path, "ZOOD_MODELS_DIR", "cifar_resnet/resnet20-12fca82f.th");
+  ASSERT_OK_AND_ASSIGN(const auto reader, Open(FileSystem::Native(), path));
+  EXPECT_EQ(reader->variables().size(), 97u);
+  ASSERT_OK_AND_ASSIGN(const auto conv, reader->Read("state_dict.module.conv1.weight"));
+  EXPECT_EQ(conv.shape(), Shape({16, 3, 3, 3}));
+  EXPECT_EQ(Crc32(conv.bytes()), 0x43a08faeu);
+  ASSERT_OK_AND_ASSIGN(const auto linear, reader->Read("state_dict.module.linear.weight"));
+  EXPECT_EQ(linear.shape(), Shape({10, 64}));
+  EXPECT_EQ(Crc32(linear.bytes()), 0x977bd7f6u);
 }
 
 TEST(PublishedPyTorchTest, EfficientNetLite0) {
-  const auto path = PublishedModel("efficientnet_lite0/efficientnet-lite0-57934424.pth");
-  if (!path) GTEST_SKIP() << kNoPublishedModels;
-  const auto reader = Open(FileSystem::Native(), *path);
-  ASSERT_TRUE(reader.ok()) << reader.status();
-  EXPECT_EQ((*reader)->variables().size(), 296u);
-  const auto fc = (*reader)->Read("_fc.weight");
-  ASSERT_TRUE(fc.ok()) << fc.status();
-  EXPECT_EQ(fc->shape(), Shape({1000, 1280}));
-  EXPECT_EQ(Crc32(fc->bytes()), 0x01530465u);
-  const auto variance = (*reader)->Read("_bn1.running_var");
-  ASSERT_TRUE(variance.ok()) << variance.status();
-  EXPECT_EQ(variance->shape(), Shape({1280}));
-  EXPECT_EQ(Crc32(variance->bytes()), 0x0a7958e4u);
+  ZOOD_OUTSIDE_FILE(path, "ZOOD_MODELS_DIR", "efficientnet_lite0/efficientnet-lite0-57934424.pth");
+  ASSERT_OK_AND_ASSIGN(const auto reader, Open(FileSystem::Native(), path));
+  EXPECT_EQ(reader->variables().size(), 296u);
+  ASSERT_OK_AND_ASSIGN(const auto fc, reader->Read("_fc.weight"));
+  EXPECT_EQ(fc.shape(), Shape({1000, 1280}));
+  EXPECT_EQ(Crc32(fc.bytes()), 0x01530465u);
+  ASSERT_OK_AND_ASSIGN(const auto variance, reader->Read("_bn1.running_var"));
+  EXPECT_EQ(variance.shape(), Shape({1280}));
+  EXPECT_EQ(Crc32(variance.bytes()), 0x0a7958e4u);
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include "base/wire.h"
 #include "tests/checkpoint/support/fixtures.h"
 #include "tests/checkpoint/support/torch_files.h"
+#include "tests/support/status_testing.h"
 
 namespace zood::checkpoint {
 namespace {
@@ -17,7 +18,7 @@ std::string Little(T value) {
   return std::string(reinterpret_cast<const char*>(&value), sizeof(value));
 }
 
-// An archive of one entry, "a", with the numbers that a test wants in its directory.
+// An archive of one entry, "a", with the numbers that a test puts into its directory.
 struct Archive {
   std::string contents = "hello";
   std::uint16_t flags = 0;
@@ -55,14 +56,12 @@ absl::StatusOr<ZipArchive> OpenBytes(const std::string& bytes) {
 
 TEST(ZipArchiveTest, ReadsAStoredEntry) {
   const std::string bytes = Archive{}.Build();
-  const auto archive = OpenBytes(bytes);
-  ASSERT_TRUE(archive.ok()) << archive.status();
-  ASSERT_NE(archive->Find("a"), nullptr);
-  EXPECT_EQ(archive->Find("b"), nullptr);
-  const auto read = ReadZipEntry(*archive->Find("a"), 5);
-  ASSERT_TRUE(read.ok()) << read.status();
-  EXPECT_EQ(AsText(read->bytes), "hello");
-  EXPECT_EQ(ReadZipEntry(*archive->Find("a"), 4).status().code(),
+  ASSERT_OK_AND_ASSIGN(const auto archive, OpenBytes(bytes));
+  ASSERT_NE(archive.Find("a"), nullptr);
+  EXPECT_EQ(archive.Find("b"), nullptr);
+  ASSERT_OK_AND_ASSIGN(const auto read, ReadZipEntry(*archive.Find("a"), 5));
+  EXPECT_EQ(AsText(read.bytes), "hello");
+  EXPECT_EQ(ReadZipEntry(*archive.Find("a"), 4).status().code(),
             absl::StatusCode::kResourceExhausted);
 }
 
@@ -79,9 +78,8 @@ TEST(ZipArchiveTest, TakesLargeNumbersFromZip64) {
                             Little<std::uint64_t>(0);
   const Archive archive = {
       .compressed_size = 0xffffffff, .size = 0xffffffff, .offset = 0xffffffff, .extra = extra};
-  const auto open = OpenBytes(archive.Build());
-  ASSERT_TRUE(open.ok()) << open.status();
-  EXPECT_EQ(open->Find("a")->size, 5u);
+  ASSERT_OK_AND_ASSIGN(const auto open, OpenBytes(archive.Build()));
+  EXPECT_EQ(open.Find("a")->size, 5u);
 }
 
 TEST(ZipArchiveTest, RefusesWhatCannotBe) {

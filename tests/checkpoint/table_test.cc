@@ -9,6 +9,7 @@
 #include "base/checksum.h"
 #include "base/wire_writer.h"
 #include "checkpoint/tensorflow/table_builder.h"
+#include "tests/support/status_testing.h"
 
 namespace zood::checkpoint {
 namespace {
@@ -86,30 +87,26 @@ TEST(TableTest, ReadsWhatTheBuilderWrites) {
   }
   TableBuilder builder;
   for (const auto& [key, value] : written) builder.Add(key, value);
-  const auto table = OpenBytes(builder.Finish());
-  ASSERT_TRUE(table.ok()) << table.status();
-  const auto read = AllEntries(**table);
-  ASSERT_TRUE(read.ok()) << read.status();
-  EXPECT_EQ(*read, written);
+  ASSERT_OK_AND_ASSIGN(const auto table, OpenBytes(builder.Finish()));
+  ASSERT_OK_AND_ASSIGN(const auto read, AllEntries(*table));
+  EXPECT_EQ(read, written);
   for (const auto& [key, value] : written) {
-    const auto found = (*table)->Find(key);
+    const auto found = table->Find(key);
     ASSERT_TRUE(found.ok() && *found) << key;
     EXPECT_EQ(AsText((*found)->bytes), value);
-    EXPECT_FALSE(*(*table)->Find(key + "!")) << key;
+    EXPECT_FALSE(*table->Find(key + "!")) << key;
   }
-  EXPECT_FALSE(*(*table)->Find("zzz"));
+  EXPECT_FALSE(*table->Find("zzz"));
 }
 
 TEST(TableTest, ReadsPackedBlocks) {
   RawTable raw;
   const std::string plain = raw.AddBlock(BlockOf({{"a", "1"}, {"ab", "2"}}));
   const std::string packed = raw.AddBlock(Snappy(BlockOf({{"b", std::string(9999, 'z')}})), 1);
-  const auto table = OpenBytes(raw.Finish({{"ac", plain}, {"c", packed}}));
-  ASSERT_TRUE(table.ok()) << table.status();
-  EXPECT_EQ(*AllEntries(**table),
-            (Entries{{"a", "1"}, {"ab", "2"}, {"b", std::string(9999, 'z')}}));
-  EXPECT_EQ(AsText((*(*table)->Find("ab"))->bytes), "2");
-  EXPECT_EQ((*(*table)->Find("b"))->bytes.size(), 9999u);
+  ASSERT_OK_AND_ASSIGN(const auto table, OpenBytes(raw.Finish({{"ac", plain}, {"c", packed}})));
+  EXPECT_EQ(*AllEntries(*table), (Entries{{"a", "1"}, {"ab", "2"}, {"b", std::string(9999, 'z')}}));
+  EXPECT_EQ(AsText((*table->Find("ab"))->bytes), "2");
+  EXPECT_EQ((*table->Find("b"))->bytes.size(), 9999u);
 }
 
 // Blocks that are read before any variable is asked for.
@@ -119,13 +116,13 @@ TEST(TableTest, MetadataUnpacksWithinItsLimit) {
   RawTable raw;
   const std::string header = raw.AddBlock(Snappy(BlockOf({{"", large}})), 1);
   const std::string values = raw.AddBlock(Snappy(BlockOf({{"b", large}})), 1);
-  const auto table = OpenBytes(raw.Finish({{"a", header}, {"c", values}}), limits);
-  ASSERT_TRUE(table.ok()) << table.status();
-  EXPECT_EQ((*table)->Find("").status().code(), absl::StatusCode::kResourceExhausted);
-  const auto value = (*table)->Find("b");
+  ASSERT_OK_AND_ASSIGN(const auto table,
+                       OpenBytes(raw.Finish({{"a", header}, {"c", values}}), limits));
+  EXPECT_EQ(table->Find("").status().code(), absl::StatusCode::kResourceExhausted);
+  const auto value = table->Find("b");
   ASSERT_TRUE(value.ok() && *value) << value.status();
   EXPECT_TRUE((*value)->unpacked);
-  EXPECT_EQ(AllEntries(**table).status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(AllEntries(*table).status().code(), absl::StatusCode::kResourceExhausted);
 
   RawTable indexed;
   const std::string index = indexed.AddBlock(Snappy(BlockOf({{"a", large}})), 1);
@@ -206,9 +203,9 @@ TEST(TableTest, RefusesImpossibleUnpackedLengths) {
   }
   RawTable raw;
   const std::string handle = raw.AddBlock(Snappy(BlockOf({{"b", std::string(9999, 'z')}})), 1);
-  const auto table = OpenBytes(raw.Finish({{"c", handle}}), {.max_total_bytes = 9999});
-  ASSERT_TRUE(table.ok()) << table.status();
-  EXPECT_EQ((*table)->Find("b").status().code(), absl::StatusCode::kResourceExhausted);
+  ASSERT_OK_AND_ASSIGN(const auto table,
+                       OpenBytes(raw.Finish({{"c", handle}}), {.max_total_bytes = 9999}));
+  EXPECT_EQ(table->Find("b").status().code(), absl::StatusCode::kResourceExhausted);
   RawTable other;
   const std::string zstd = other.AddBlock("x", 2);
   EXPECT_EQ(AllEntries(**OpenBytes(other.Finish({{"c", zstd}}))).status().code(),
@@ -230,10 +227,10 @@ TEST(TableTest, BoundsTheKeysOfABlock) {
   AppendFixed32(block, 1);
   RawTable raw;
   const std::string handle = raw.AddBlock(block);
-  const auto table = OpenBytes(raw.Finish({{"z", handle}}), {.max_metadata_bytes = 10 << 20});
-  ASSERT_TRUE(table.ok()) << table.status();
-  EXPECT_EQ(AllEntries(**table).status().code(), absl::StatusCode::kResourceExhausted);
-  EXPECT_EQ((*table)->Find("k").status().code(), absl::StatusCode::kResourceExhausted);
+  ASSERT_OK_AND_ASSIGN(const auto table,
+                       OpenBytes(raw.Finish({{"z", handle}}), {.max_metadata_bytes = 10 << 20}));
+  EXPECT_EQ(AllEntries(*table).status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(table->Find("k").status().code(), absl::StatusCode::kResourceExhausted);
 }
 
 }  // namespace

@@ -5,27 +5,18 @@
 #include <string>
 
 #include "checkpoint/reader.h"
+#include "tests/checkpoint/support/fuzz_limits.h"
 #include "tests/checkpoint/support/memory_file_system.h"
 #include "tests/checkpoint/support/table_repair.h"
 
 namespace {
 
-using zood::checkpoint::Limits;
-
 void ReadEverything(std::string index) {
-  constexpr Limits kLimits = {.max_tensor_bytes = 1 << 20,
-                              .max_total_bytes = 4 << 20,
-                              .max_tensors = 1000,
-                              .max_metadata_bytes = 1 << 20};
   zood::checkpoint::MemoryFileSystem files;
   files.files["input.index"] = std::move(index);
   files.files["input.data-00000-of-00001"] = std::string(5000, '\0');
-  auto reader = zood::checkpoint::Open(files, "input.index", kLimits);
-  if (!reader.ok()) return;
-  for (const auto& variable : (*reader)->variables()) {
-    (*reader)->Read(variable.name).status().IgnoreError();
-  }
-  (*reader)->ReadAll().status().IgnoreError();
+  zood::checkpoint::ReadAllOf(
+      zood::checkpoint::Open(files, "input.index", zood::checkpoint::kFuzzLimits));
 }
 
 }  // namespace

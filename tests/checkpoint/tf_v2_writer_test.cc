@@ -5,6 +5,7 @@
 #include "checkpoint/reader.h"
 #include "tests/checkpoint/support/fixtures.h"
 #include "tests/checkpoint/support/memory_file_system.h"
+#include "tests/support/status_testing.h"
 
 namespace zood::checkpoint {
 namespace {
@@ -19,12 +20,10 @@ TEST(WriteBundleTest, WritesTheBytesThatTensorFlowWrites) {
       continue;
     }
     SCOPED_TRACE(name);
-    auto reader = Open(FileSystem::Native(), CheckpointPath(name));
-    ASSERT_TRUE(reader.ok()) << reader.status();
-    auto tensors = (*reader)->ReadAll();
-    ASSERT_TRUE(tensors.ok()) << tensors.status();
+    ASSERT_OK_AND_ASSIGN(auto reader, Open(FileSystem::Native(), CheckpointPath(name)));
+    ASSERT_OK_AND_ASSIGN(auto tensors, reader->ReadAll());
     MemoryFileSystem files;
-    ASSERT_TRUE(WriteBundle(files, "/out/x", *tensors).ok());
+    ASSERT_TRUE(WriteBundle(files, "/out/x", tensors).ok());
     EXPECT_TRUE(files.files["/out/x.index"] == ReadWholeFile(CheckpointPath(name + ".index")));
     EXPECT_TRUE(files.files["/out/x.data-00000-of-00001"] ==
                 ReadWholeFile(CheckpointPath(name + ".data-00000-of-00001")));
@@ -36,27 +35,23 @@ TEST(WriteBundleTest, WritesTheBytesThatTensorFlowWrites) {
 TEST(WriteBundleTest, ReadsBackWhatCameFromAnyCheckpoint) {
   for (const std::string& name : CheckpointNames()) {
     SCOPED_TRACE(name);
-    auto reader =
-        Open(FileSystem::Native(), CheckpointPath(Manifest().at(name).at("returned_path")));
-    ASSERT_TRUE(reader.ok()) << reader.status();
-    const auto tensors = (*reader)->ReadAll();
-    ASSERT_TRUE(tensors.ok()) << tensors.status();
+    ASSERT_OK_AND_ASSIGN(
+        auto reader,
+        Open(FileSystem::Native(), CheckpointPath(Manifest().at(name).at("returned_path"))));
+    ASSERT_OK_AND_ASSIGN(const auto tensors, reader->ReadAll());
     MemoryFileSystem files;
-    ASSERT_TRUE(WriteBundle(files, "/out/x", *tensors).ok());
-    auto written = Open(files, "/out/x");
-    ASSERT_TRUE(written.ok()) << written.status();
-    const auto read = (*written)->ReadAll();
-    ASSERT_TRUE(read.ok()) << read.status();
-    EXPECT_TRUE(SameTensors(*read, *tensors));
+    ASSERT_TRUE(WriteBundle(files, "/out/x", tensors).ok());
+    ASSERT_OK_AND_ASSIGN(auto written, Open(files, "/out/x"));
+    ASSERT_OK_AND_ASSIGN(const auto read, written->ReadAll());
+    EXPECT_TRUE(SameTensors(read, tensors));
   }
 }
 
 TEST(WriteBundleTest, WritesAnEmptyCheckpoint) {
   MemoryFileSystem files;
   ASSERT_TRUE(WriteBundle(files, "x", {}).ok());
-  auto reader = Open(files, "x");
-  ASSERT_TRUE(reader.ok()) << reader.status();
-  EXPECT_TRUE((*reader)->variables().empty());
+  ASSERT_OK_AND_ASSIGN(auto reader, Open(files, "x"));
+  EXPECT_TRUE(reader->variables().empty());
 }
 
 TEST(WriteBundleTest, ReplacesNothingAndLeavesNothing) {

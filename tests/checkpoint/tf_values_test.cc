@@ -7,6 +7,7 @@
 #include "checkpoint/tensorflow/slice.h"
 #include "checkpoint/tensorflow/strings.h"
 #include "checkpoint/tensorflow/tensor_proto.h"
+#include "tests/support/status_testing.h"
 
 namespace zood::checkpoint {
 namespace {
@@ -88,9 +89,8 @@ TEST(SliceTest, AssemblesAnyTiling) {
       {{{}, {}, {0, 2}}, {{}, {}, {2, 3}}},
       {{{0, 2}, {0, 1}, {}}, {{0, 2}, {1, 2}, {0, 4}}, {{0, 2}, {1, 2}, {4, 1}}, {{2, 2}, {}, {}}}};
   for (const auto& slices : tilings) {
-    const auto tensor = Assemble({4, 3, 5}, slices);
-    ASSERT_TRUE(tensor.ok()) << tensor.status();
-    for (std::int32_t i = 0; i < 60; ++i) EXPECT_EQ(tensor->values<std::int32_t>()[i], i);
+    ASSERT_OK_AND_ASSIGN(const auto tensor, Assemble({4, 3, 5}, slices));
+    for (std::int32_t i = 0; i < 60; ++i) EXPECT_EQ(tensor.values<std::int32_t>()[i], i);
   }
   EXPECT_TRUE(Assemble({0, 3}, {{{}, {0, 1}}, {{}, {1, 2}}}).ok());
 }
@@ -120,9 +120,8 @@ TEST(StringsTest, RoundTripsAndRefusesDamage) {
                           std::uint64_t budget = 1000) {
     return DecodeStrings(AsBytes(bytes), encoded.masked_crc, shape, budget);
   };
-  const auto tensor = decode(encoded.bytes);
-  ASSERT_TRUE(tensor.ok()) << tensor.status();
-  EXPECT_THAT(tensor->strings(), testing::ElementsAreArray(strings));
+  ASSERT_OK_AND_ASSIGN(const auto tensor, decode(encoded.bytes));
+  EXPECT_THAT(tensor.strings(), testing::ElementsAreArray(strings));
   for (std::size_t i = 0; i < encoded.bytes.size(); ++i) {
     std::string flipped = encoded.bytes;
     flipped[i] ^= 0x10;
@@ -142,25 +141,22 @@ TEST(TensorProtoTest, TakesPackedAndSingleValuesMixed) {
   const float one = 1, two[] = {2, 3};
   AppendBytesField(proto, 5, AsText(std::as_bytes(std::span(two))));
   AppendFixed32Field(proto, 5, std::bit_cast<std::uint32_t>(one));
-  const auto floats = Decode(proto, DType::kFloat32, {3});
-  ASSERT_TRUE(floats.ok()) << floats.status();
-  EXPECT_THAT(floats->values<float>(), ElementsAre(2, 3, 1));
+  ASSERT_OK_AND_ASSIGN(const auto floats, Decode(proto, DType::kFloat32, {3}));
+  EXPECT_THAT(floats.values<float>(), ElementsAre(2, 3, 1));
 
   std::string ints;
   AppendVarintField(ints, 7, 5);
   AppendBytesField(ints, 7, Bytes({1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1}));
-  const auto signed_bytes = Decode(ints, DType::kInt8, {3});
-  ASSERT_TRUE(signed_bytes.ok()) << signed_bytes.status();
-  EXPECT_THAT(signed_bytes->values<std::int8_t>(), ElementsAre(5, 1, -1));
+  ASSERT_OK_AND_ASSIGN(const auto signed_bytes, Decode(ints, DType::kInt8, {3}));
+  EXPECT_THAT(signed_bytes.values<std::int8_t>(), ElementsAre(5, 1, -1));
   EXPECT_EQ(Decode(ints, DType::kUInt8, {3}).status().code(), absl::StatusCode::kDataLoss);
 }
 
 TEST(TensorProtoTest, TakesRawContent) {
   std::string proto;
   AppendBytesField(proto, 4, Bytes({1, 0, 2, 0}));
-  const auto tensor = Decode(proto, DType::kUInt16, {2});
-  ASSERT_TRUE(tensor.ok()) << tensor.status();
-  EXPECT_THAT(tensor->values<std::uint16_t>(), ElementsAre(1, 2));
+  ASSERT_OK_AND_ASSIGN(const auto tensor, Decode(proto, DType::kUInt16, {2}));
+  EXPECT_THAT(tensor.values<std::uint16_t>(), ElementsAre(1, 2));
   EXPECT_EQ(Decode(proto, DType::kUInt16, {3}).status().code(), absl::StatusCode::kDataLoss);
 }
 

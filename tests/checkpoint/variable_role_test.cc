@@ -7,6 +7,7 @@
 #include "checkpoint/tensorflow/v2_writer.h"
 #include "tests/checkpoint/support/fixtures.h"
 #include "tests/checkpoint/support/memory_file_system.h"
+#include "tests/support/status_testing.h"
 
 namespace zood::checkpoint {
 namespace {
@@ -58,13 +59,12 @@ TEST(VariableRoleTest, AccountsForEveryVariableOfTrainedCheckpoints) {
                                          {"trained_rmsprop_v1.ckpt", 2},
                                          {"trained_rmsprop_v2.ckpt", 2}}) {
     SCOPED_TRACE(c.name);
-    auto reader = Open(FileSystem::Native(), CheckpointPath(c.name));
-    ASSERT_TRUE(reader.ok()) << reader.status();
+    ASSERT_OK_AND_ASSIGN(auto reader, Open(FileSystem::Native(), CheckpointPath(c.name)));
     std::map<VariableRole, int> counts;
-    for (const VariableInfo& variable : (*reader)->variables()) {
+    for (const VariableInfo& variable : reader->variables()) {
       const ClassifiedVariable classified = ClassifyVariable(variable.name);
       ++counts[classified.role];
-      EXPECT_NE((*reader)->Find(classified.variable), nullptr) << variable.name;
+      EXPECT_NE(reader->Find(classified.variable), nullptr) << variable.name;
     }
     EXPECT_EQ(counts[VariableRole::kModel], 7);
     EXPECT_EQ(counts[VariableRole::kMovingAverage], 7);
@@ -75,15 +75,15 @@ TEST(VariableRoleTest, AccountsForEveryVariableOfTrainedCheckpoints) {
 }
 
 TEST(ReadAllTest, PrefersMovingAverages) {
-  auto reader = Open(FileSystem::Native(), CheckpointPath("trained_adam_v1.ckpt"));
-  ASSERT_TRUE(reader.ok()) << reader.status();
-  const auto averaged = ReadAll(**reader, {});
-  const auto raw = ReadAll(**reader, {.prefer_moving_averages = false});
-  const auto model = ReadAll(**reader, {.training_state = false});
+  ASSERT_OK_AND_ASSIGN(auto reader,
+                       Open(FileSystem::Native(), CheckpointPath("trained_adam_v1.ckpt")));
+  const auto averaged = ReadAll(*reader, {});
+  const auto raw = ReadAll(*reader, {.prefer_moving_averages = false});
+  const auto model = ReadAll(*reader, {.training_state = false});
   const auto raw_model =
-      ReadAll(**reader, {.prefer_moving_averages = false, .training_state = false});
+      ReadAll(*reader, {.prefer_moving_averages = false, .training_state = false});
   ASSERT_TRUE(averaged.ok() && raw.ok() && model.ok() && raw_model.ok());
-  EXPECT_EQ(raw->size(), (*reader)->variables().size());
+  EXPECT_EQ(raw->size(), reader->variables().size());
   EXPECT_EQ(averaged->size(), raw->size() - 7);
   EXPECT_EQ(model->size(), 7u);
   EXPECT_EQ(raw_model->size(), 7u);
@@ -101,9 +101,8 @@ TEST(ReadAllTest, TakesAnAverageWithoutItsVariableButNotOfAnotherShape) {
   const Tensor three = *Tensor::FromVector<float>({3}, {1, 2, 3});
   ASSERT_TRUE(WriteBundle(files, "/alone", {{"w/ExponentialMovingAverage", two}}).ok());
   ASSERT_TRUE(WriteBundle(files, "/odd", {{"w", three}, {"w/ExponentialMovingAverage", two}}).ok());
-  const auto alone = ReadAll(**Open(files, "/alone"), {});
-  ASSERT_TRUE(alone.ok()) << alone.status();
-  EXPECT_TRUE(SameTensor(alone->at("w"), two));
+  ASSERT_OK_AND_ASSIGN(const auto alone, ReadAll(**Open(files, "/alone"), {}));
+  EXPECT_TRUE(SameTensor(alone.at("w"), two));
   EXPECT_EQ(ReadAll(**Open(files, "/odd"), {}).status().code(), absl::StatusCode::kDataLoss);
 }
 

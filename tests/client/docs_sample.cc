@@ -44,11 +44,11 @@ absl::Status Stream(zood::client::Client& client, const std::vector<std::string>
 absl::Status Train(const std::string& folder) {
   using namespace zood::client;
   ZOOD_ASSIGN_OR_RETURN(Client client, Client::Connect({.address = "localhost:8500"}));
-  zood::v1::DatasetSpec pictures;
-  pictures.set_name("flowers");
+  zood::v1::DatasetSpec flowers;
+  flowers.set_name("flowers");
   ZOOD_ASSIGN_OR_RETURN(const auto files, FilesOfDataset(folder));
   ZOOD_ASSIGN_OR_RETURN(const zood::v1::Dataset dataset,
-                        client.UploadDataset(pictures, files.files));
+                        client.UploadDataset(flowers, files.files));
 
   zood::v1::CreateJobRequest request;
   zood::v1::JobSpec& spec = *request.mutable_spec();

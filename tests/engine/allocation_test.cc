@@ -1,5 +1,5 @@
 // A warmed-up run allocates nothing of zood's own, nothing large anywhere, makes no oneDNN object
-// and reorders no memory. Counted by standing in front of the allocator and of oneDNN's entry
+// and reorders no memory. Counted by replacing the allocator and of oneDNN's entry
 // points. (oneDNN itself makes a few small allocations in each call of a primitive.)
 #include <dlfcn.h>
 #include <gtest/gtest.h>
@@ -16,7 +16,8 @@
 #include "engine/executable.h"
 #include "engine/training_program.h"
 #include "models/zoo.h"
-#include "tests/support/oracle_fill.h"
+#include "tests/support/fill_variables.h"
+#include "tests/support/status_testing.h"
 
 namespace {
 
@@ -142,29 +143,18 @@ std::shared_ptr<const graph::Graph> Network(const std::string& name) {
       *models::BuildGraph(*architecture, architecture->defaults));
 }
 
-TensorMap FillVariables(const graph::Graph& graph) {
-  TensorMap weights;
-  for (const graph::Variable& variable : graph.variables()) {
-    const auto dims = variable.shape.dims();
-    weights[variable.name] = *Tensor::FromVector(
-        variable.shape, zood::testing::Fill(variable.name, {dims.begin(), dims.end()}));
-  }
-  return weights;
-}
-
 TEST_P(AllocationTest, AWarmRunMakesNothing) {
   const auto graph = Network(GetParam());
-  const TensorMap weights = FillVariables(*graph);
-  const auto executable = Executable::Compile(graph, weights, {.batch_sizes = {1, 3}});
-  ASSERT_TRUE(executable.ok()) << executable.status();
-  const auto execution = Execution::Create(*executable);
-  ASSERT_TRUE(execution.ok()) << execution.status();
+  const TensorMap weights = zood::testing::FillVariables(*graph);
+  ASSERT_OK_AND_ASSIGN(const auto executable,
+                       Executable::Compile(graph, weights, {.batch_sizes = {1, 3}}));
+  ASSERT_OK_AND_ASSIGN(const auto execution, Execution::Create(executable));
   for (int batch : {1, 2, 3}) {
-    for (float& value : (*execution)->input(batch)) value = 0.5f;
-    ASSERT_TRUE((*execution)->Run(batch).ok());  // the warm-up
+    for (float& value : execution->input(batch)) value = 0.5f;
+    ASSERT_TRUE(execution->Run(batch).ok());  // the warm-up
     counts.own = counts.large = counts.created = counts.reordered = 0;
     counting = true;
-    const bool ok = (*execution)->Run(batch).ok();
+    const bool ok = execution->Run(batch).ok();
     counting = false;
     EXPECT_TRUE(ok);
     EXPECT_EQ(counts.own, 0) << "allocations from zood's frames, batch " << batch;
@@ -180,15 +170,16 @@ class TrainingAllocationTest : public ::testing::TestWithParam<const char*> {};
 
 TEST_P(TrainingAllocationTest, AWarmStepMakesNothing) {
   const auto graph = Network(GetParam());
-  const auto program = TrainingProgram::Create(
-      graph, FillVariables(*graph),
-      {.batch = 2, .updated = std::vector<bool>(graph->variables().size(), true)});
-  ASSERT_TRUE(program.ok()) << program.status();
+  ASSERT_OK_AND_ASSIGN(
+      const auto program,
+      TrainingProgram::Create(
+          graph, zood::testing::FillVariables(*graph),
+          {.batch = 2, .updated = std::vector<bool>(graph->variables().size(), true)}));
   for (int step = 0; step < 2; ++step) {  // the first is the warm-up
     counts.own = counts.created = 0;
     counting = step == 1;
-    const bool forward = (*program)->Forward(0).ok(), backward = (*program)->Backward().ok();
-    (*program)->UpdateMovingStatistics();
+    const bool forward = program->Forward(0).ok(), backward = program->Backward().ok();
+    program->UpdateMovingStatistics();
     counting = false;
     EXPECT_TRUE(forward && backward);
     if (step == 0) continue;
@@ -205,7 +196,7 @@ TEST_P(FpmathTest, NoPrimitiveTakesTheProcessesDefault) {
   counts.created = counts.inexact = 0;
   for (const char* name : {"resnet_v1_50", "mobilenet_v2_100", "alexnet_v2", "lenet"}) {
     const auto graph = Network(name);
-    const TensorMap weights = FillVariables(*graph);
+    const TensorMap weights = zood::testing::FillVariables(*graph);
     counting = true;
     const auto executable = Executable::Compile(graph, weights, {.batch_sizes = {1, 2}});
     const auto program = TrainingProgram::Create(
@@ -259,7 +250,7 @@ TEST(AllocationCountersTest, SeeWhatTheStandardLibraryAllocatesForUs) {
 
 TEST(AllocationCountersTest, SeeObjectsAndReordersOfOneDnn) {
   const auto graph = Network("cifarnet");
-  const TensorMap weights = FillVariables(*graph);
+  const TensorMap weights = zood::testing::FillVariables(*graph);
   counts.created = counts.reordered = 0;
   counting = true;
   const auto executable = Executable::Compile(graph, weights, {.batch_sizes = {1}});

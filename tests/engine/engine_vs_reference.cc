@@ -9,20 +9,11 @@
 
 #include "engine/executable.h"
 #include "tests/numerics/reference/reference_engine.h"
-#include "tests/support/oracle_fill.h"
+#include "tests/support/fill_variables.h"
+#include "tests/support/status_testing.h"
 
 namespace zood::testing {
 namespace {
-
-TensorMap FillVariables(const graph::Graph& graph) {
-  TensorMap weights;
-  for (const graph::Variable& variable : graph.variables()) {
-    auto tensor = Tensor::FromVector(variable.shape, Fill(variable.name, variable.shape.dims()));
-    EXPECT_TRUE(tensor.ok()) << tensor.status();
-    if (tensor.ok()) weights[variable.name] = *std::move(tensor);
-  }
-  return weights;
-}
 
 // Bytes scaled to [-1, 1].
 std::vector<float> MakeImages(const Shape& shape, int count) {
@@ -101,34 +92,32 @@ void ExpectEngineAgrees(const graph::Graph& graph, const Comparison& comparison)
   const std::vector<float> images = MakeImages(graph.input_shape(), comparison.distinct_images);
   std::vector<graph::NodeId> outputs = {graph.logits()};
   for (const std::string& name : comparison.end_points) {
-    const auto id = graph.EndPoint(name);
-    ASSERT_TRUE(id.ok()) << id.status();
-    outputs.push_back(*id);
+    ASSERT_OK_AND_ASSIGN(const auto id, graph.EndPoint(name));
+    outputs.push_back(id);
   }
-  const auto expected =
-      reference::Evaluate(graph, weights, images, comparison.distinct_images, outputs);
-  ASSERT_TRUE(expected.ok()) << expected.status();
+  ASSERT_OK_AND_ASSIGN(
+      const auto expected,
+      reference::Evaluate(graph, weights, images, comparison.distinct_images, outputs));
 
-  const auto executable = engine::Executable::Compile(
-      std::make_shared<graph::Graph>(graph), weights,
-      {.batch_sizes = comparison.compiled_batches, .end_points = comparison.end_points});
-  ASSERT_TRUE(executable.ok()) << executable.status();
-  const auto execution = engine::Execution::Create(*executable);
-  ASSERT_TRUE(execution.ok()) << execution.status();
+  ASSERT_OK_AND_ASSIGN(const auto executable,
+                       engine::Executable::Compile(std::make_shared<graph::Graph>(graph), weights,
+                                                   {.batch_sizes = comparison.compiled_batches,
+                                                    .end_points = comparison.end_points}));
+  ASSERT_OK_AND_ASSIGN(const auto execution, engine::Execution::Create(executable));
 
   std::vector<int> batches = comparison.batches;
   batches.push_back(batches.front());
   for (const int batch : batches) {
-    const std::span<float> input = (*execution)->input(batch);
+    const std::span<float> input = execution->input(batch);
     ASSERT_EQ(static_cast<std::int64_t>(input.size()),
               graph.input_shape().WithBatch(batch).num_elements());
     for (std::size_t i = 0; i < input.size(); ++i) input[i] = images[i % images.size()];
-    ASSERT_TRUE((*execution)->Run(batch).ok());
+    ASSERT_TRUE(execution->Run(batch).ok());
     for (std::size_t i = 0; i < outputs.size(); ++i) {
       SCOPED_TRACE((i == 0 ? "logits: " : "end point " + comparison.end_points[i - 1] + ": ") +
                    Describe(graph, outputs[i]));
-      ExpectImagesClose(i == 0 ? (*execution)->logits() : (*execution)->end_point(i - 1),
-                        expected->at(outputs[i]), comparison, batch,
+      ExpectImagesClose(i == 0 ? execution->logits() : execution->end_point(i - 1),
+                        expected.at(outputs[i]), comparison, batch,
                         i == 0 ? comparison.logits_scale : ScaleOfError::kRange);
     }
   }

@@ -20,6 +20,7 @@
 #include "engine/kernels/kernels.h"
 #include "graph/net.h"
 #include "tests/support/oracle_fill.h"
+#include "tests/support/status_testing.h"
 
 namespace zood::engine {
 namespace {
@@ -150,9 +151,7 @@ Graph Network() {
   const Value logits =
       net.FullyConnected(net.Flatten(net.Conv2d(all, 6, {9, 7}, {.padding = graph::kValid})), 4,
                          {.activation = graph::Sigmoid()});
-  auto graph = net.Finish(logits);
-  EXPECT_TRUE(graph.ok()) << graph.status();
-  return *std::move(graph);
+  return zood::ValueOf(net.Finish(logits));
 }
 
 class ProgramRun {

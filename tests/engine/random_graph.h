@@ -1,4 +1,4 @@
-// Networks that nobody would design: every operation, odd shapes, shared inputs.
+// Random networks: every operation, odd shapes, shared inputs.
 #pragma once
 
 #include <cstdint>

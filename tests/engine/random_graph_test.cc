@@ -6,6 +6,7 @@
 #include <set>
 
 #include "tests/engine/engine_vs_reference.h"
+#include "tests/support/status_testing.h"
 
 namespace zood::testing {
 namespace {
@@ -19,11 +20,10 @@ TEST_P(RandomGraphTest, EngineAgreesWithReference) {
   for (int i = 0; i < kPerCase && !HasFailure(); ++i) {
     const int seed = GetParam() * kPerCase + i;
     SCOPED_TRACE("seed " + std::to_string(seed));
-    const auto random = MakeRandomGraph(static_cast<std::uint64_t>(seed));
-    ASSERT_TRUE(random.ok()) << random.status();
+    ASSERT_OK_AND_ASSIGN(const auto random, MakeRandomGraph(static_cast<std::uint64_t>(seed)));
     // Eight different images cost the reference engine its time: every fifth graph gets them.
-    ExpectEngineAgrees(random->graph, {.end_points = random->end_points,
-                                       .distinct_images = seed % 5 == 0 ? 8 : 3});
+    ExpectEngineAgrees(random.graph,
+                       {.end_points = random.end_points, .distinct_images = seed % 5 == 0 ? 8 : 3});
   }
 }
 
@@ -32,9 +32,8 @@ INSTANTIATE_TEST_SUITE_P(Seeds, RandomGraphTest, ::testing::Range(0, kGraphs / 2
 TEST(RandomGraph, EveryOperationIsDrawn) {
   std::set<std::string> operations;
   for (int seed = 0; seed < kGraphs; ++seed) {
-    const auto random = MakeRandomGraph(static_cast<std::uint64_t>(seed));
-    ASSERT_TRUE(random.ok()) << random.status();
-    for (const graph::Node& node : random->graph.nodes()) {
+    ASSERT_OK_AND_ASSIGN(const auto random, MakeRandomGraph(static_cast<std::uint64_t>(seed)));
+    for (const graph::Node& node : random.graph.nodes()) {
       operations.insert(graph::OpName(node.op));
     }
   }

@@ -1,4 +1,4 @@
-// Each operation by itself, over channels and sizes that vector code dislikes: a failure here names
+// Each operation by itself, over channels and sizes that do not fill vectors: a failure here names
 // the operation.
 #include <gtest/gtest.h>
 
@@ -7,6 +7,7 @@
 #include "graph/net.h"
 #include "tests/engine/engine_vs_reference.h"
 #include "tests/engine/random_graph.h"
+#include "tests/support/status_testing.h"
 
 namespace zood::testing {
 namespace {
@@ -34,12 +35,11 @@ void ExpectLayerAgrees(const Layer& layer) {
         }
         x = layer(net, x);
         net.EndPoint("layer", x);
-        const auto graph = net.Finish(net.Flatten(x));
-        ASSERT_TRUE(graph.ok()) << graph.status();
+        ASSERT_OK_AND_ASSIGN(const auto graph, net.Finish(net.Flatten(x)));
         std::vector<std::string> end_points = {"layer"};
         if (after_convolution) end_points.push_back("before");
         ExpectEngineAgrees(
-            *graph, {.batches = {1, 3}, .compiled_batches = {1, 4}, .end_points = end_points});
+            graph, {.batches = {1, 3}, .compiled_batches = {1, 4}, .end_points = end_points});
         if (::testing::Test::HasFailure()) return;
       }
     }
@@ -330,9 +330,8 @@ TEST(SingleOp, TheInputItselfIsAnEndPoint) {
   const Value y = net.Conv2d(net.input(), 2, {3, 3}, Plain());
   net.EndPoint("twice", y);
   net.EndPoint("again", y);
-  const auto graph = net.Finish(net.Flatten(y));
-  ASSERT_TRUE(graph.ok()) << graph.status();
-  ExpectEngineAgrees(*graph, {.end_points = {"input", "twice", "again"}});
+  ASSERT_OK_AND_ASSIGN(const auto graph, net.Finish(net.Flatten(y)));
+  ExpectEngineAgrees(graph, {.end_points = {"input", "twice", "again"}});
 }
 
 }  // namespace

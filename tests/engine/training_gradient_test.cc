@@ -14,7 +14,8 @@
 #include "graph/net.h"
 #include "tests/engine/random_graph.h"
 #include "tests/numerics/reference/reference_gradient.h"
-#include "tests/support/oracle_fill.h"
+#include "tests/support/fill_variables.h"
+#include "tests/support/status_testing.h"
 
 namespace zood::engine {
 namespace {
@@ -25,16 +26,8 @@ using graph::Value;
 using ::testing::Each;
 using ::testing::HasSubstr;
 using zood::testing::Fill;
+using zood::testing::FillVariables;
 using zood::testing::SplitMix;
-
-TensorMap FillVariables(const Graph& graph) {
-  TensorMap weights;
-  for (const graph::Variable& variable : graph.variables()) {
-    weights[variable.name] =
-        *Tensor::FromVector(variable.shape, Fill(variable.name, variable.shape.dims()));
-  }
-  return weights;
-}
 
 double Rms(std::span<const double> values) {
   double squares = 0;
@@ -68,9 +61,8 @@ class Case {
   }
 
   void RunEngine() {
-    auto program = TrainingProgram::Create(graph_, weights_, options_);
-    ASSERT_TRUE(program.ok()) << program.status();
-    program_ = *std::move(program);
+    ASSERT_OK_AND_ASSIGN(auto program, TrainingProgram::Create(graph_, weights_, options_));
+    program_ = std::move(program);
     for (int repetition = 0; repetition < 2; ++repetition) {  // what a step leaves behind is seen
       std::ranges::copy(images_, program_->input().begin());
       ASSERT_TRUE(program_->Forward(seed_).ok());
@@ -89,10 +81,10 @@ class Case {
       for (const auto& [id, values] : loss_) gradient[id] = {values.begin(), values.end()};
       return gradient;
     };
-    auto expected =
-        reference::Differentiate(*graph_, weights_, images_, options_.batch, outputs_, mode_, loss);
-    ASSERT_TRUE(expected.ok()) << expected.status();
-    expected_ = *std::move(expected);
+    ASSERT_OK_AND_ASSIGN(auto expected,
+                         reference::Differentiate(*graph_, weights_, images_, options_.batch,
+                                                  outputs_, mode_, loss));
+    expected_ = std::move(expected);
     for (graph::VariableId id = 0; id < Count(); ++id) {
       const graph::Variable& variable = graph_->variable(id);
       const auto found = program_->gradient(id);
@@ -207,9 +199,9 @@ void CheckLayer(int size, int channels, const Layer& layer) {
   Net net({.height = size, .width = size + 1, .channels = 2});
   Value x = net.Conv2d(net.input(), channels, {3, 3}, {.activation = nullptr, .scope = "before"});
   x = layer(net, x);
-  auto graph = net.Finish(net.FullyConnected(net.Flatten(x), 3, {.activation = nullptr}));
-  ASSERT_TRUE(graph.ok()) << graph.status();
-  Check(*std::move(graph), 3);
+  ASSERT_OK_AND_ASSIGN(auto graph,
+                       net.Finish(net.FullyConnected(net.Flatten(x), 3, {.activation = nullptr})));
+  Check(std::move(graph), 3);
 }
 
 TEST(TrainingGradientTest, Convolutions) {
@@ -304,27 +296,27 @@ TEST(TrainingGradientTest, AuxiliaryHeadAndWhatItDoesNotReach) {
   const Value aux = net.FullyConnected(net.Flatten(x), 2, {.activation = nullptr, .scope = "aux"});
   const Value y = net.Conv2d(x, 4, {3, 3}, {.scope = "body"});
   net.FullyConnected(net.Flatten(y), 5, {.scope = "unused"});
-  auto graph = net.Finish(
-      net.FullyConnected(net.Flatten(y), 3, {.activation = nullptr, .scope = "head"}), aux);
-  ASSERT_TRUE(graph.ok()) << graph.status();
-  Check(*std::move(graph), 2);
+  ASSERT_OK_AND_ASSIGN(
+      auto graph,
+      net.Finish(net.FullyConnected(net.Flatten(y), 3, {.activation = nullptr, .scope = "head"}),
+                 aux));
+  Check(std::move(graph), 2);
 }
 
-// Networks that nobody would design. Bounds leave room for an activation that lies
+// Random networks. Bounds leave room for an activation that lies
 // within float32's rounding of its kink.
 TEST(TrainingGradientTest, RandomGraphs) {
   for (std::uint64_t seed = 1; seed <= 60; ++seed) {
     SCOPED_TRACE(seed);
-    auto made = zood::testing::MakeRandomGraph(seed);
-    ASSERT_TRUE(made.ok()) << made.status();
-    TrainingOptions options = AllOf(made->graph, 1 + static_cast<int>(seed % 4));
+    ASSERT_OK_AND_ASSIGN(auto made, zood::testing::MakeRandomGraph(seed));
+    TrainingOptions options = AllOf(made.graph, 1 + static_cast<int>(seed % 4));
     if (seed % 3 == 0) {  // only some may change
       for (std::size_t i = 0; i < options.updated.size(); ++i) {
         options.updated[i] = SplitMix(seed, i) % 2 == 0;
       }
     }
     options.threads = 1 + static_cast<int>(seed % 2);
-    Case c(std::move(made->graph), std::move(options), seed);
+    Case c(std::move(made.graph), std::move(options), seed);
     ASSERT_NO_FATAL_FAILURE(c.RunEngine());
     c.CheckAgainstReference(1e-3);
     if (seed % 4 == 0) c.CheckAgainstDifferences(1, 5e-3);

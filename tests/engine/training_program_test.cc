@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "graph/net.h"
-#include "tests/support/oracle_fill.h"
+#include "tests/support/fill_variables.h"
 
 namespace zood::engine {
 namespace {
@@ -23,15 +23,7 @@ using ::testing::ElementsAre;
 using ::testing::ElementsAreArray;
 using ::testing::HasSubstr;
 using zood::testing::Fill;
-
-TensorMap FillVariables(const Graph& graph) {
-  TensorMap weights;
-  for (const graph::Variable& variable : graph.variables()) {
-    weights[variable.name] =
-        *Tensor::FromVector(variable.shape, Fill(variable.name, variable.shape.dims()));
-  }
-  return weights;
-}
+using zood::testing::FillVariables;
 
 std::shared_ptr<const Graph> Finish(Net& net, Value logits) {
   auto graph = net.Finish(logits);
@@ -217,7 +209,7 @@ TEST(TrainingProgramTest, MovingStatisticsFollowTheBatch) {
                               program->variable(Find(*graph, "norm/moving_variance"))[0],
                               program->logits()[3]};
   };
-  // Maps: the unbiased variance, 14 / 3. The normalised value uses the biased one.
+  // Maps: the unbiased variance, 14 / 3. The normalized value uses the biased one.
   const float normal = 3 / std::sqrt(3.5f + 0.001f);
   EXPECT_THAT(run(options), ElementsAre(2, ::testing::FloatEq(0.5f + 14 / 6.0f),
                                         ::testing::FloatNear(normal, 1e-6f)));

@@ -11,6 +11,7 @@
 #include "graph/operations.h"
 #include "models/zoo.h"
 #include "tests/engine/engine_vs_reference.h"
+#include "tests/support/status_testing.h"
 
 namespace zood::testing {
 
@@ -38,9 +39,8 @@ class ZooVsReferenceTest : public ::testing::TestWithParam<ZooCase> {};
 
 TEST_P(ZooVsReferenceTest, LogitsAgreeAtEveryBatch) {
   const models::Zoo zoo = models::Zoo::Standard();
-  const auto architecture = zoo.Find(GetParam().model);
-  ASSERT_TRUE(architecture.ok()) << architecture.status();
-  const auto graph = models::BuildGraph(**architecture, GetParam().args);
+  ASSERT_OK_AND_ASSIGN(const auto architecture, zoo.Find(GetParam().model));
+  const auto graph = models::BuildGraph(*architecture, GetParam().args);
   ASSERT_TRUE(graph.ok()) << graph.status();
   Comparison comparison{.logits_scale = ScaleOfError::kStandardDeviation};
   // The reference engine is slow: only what is small gets eight different images.

@@ -12,7 +12,8 @@
 #include "engine/executable.h"
 #include "graph/net.h"
 #include "models/zoo.h"
-#include "tests/support/oracle_fill.h"
+#include "tests/support/fill_variables.h"
+#include "tests/support/status_testing.h"
 
 namespace zood::graph {
 namespace {
@@ -21,9 +22,7 @@ using ::testing::ElementsAre;
 
 Graph Network(const std::string& name, models::NetworkArgs args) {
   static const auto* const zoo = new models::Zoo(models::Zoo::Standard());
-  auto graph = models::BuildGraph(**zoo->Find(name), args);
-  EXPECT_TRUE(graph.ok()) << graph.status();
-  return *std::move(graph);
+  return zood::ValueOf(models::BuildGraph(**zoo->Find(name), args));
 }
 
 // Flags for the variables whose names start with one of `prefixes`.
@@ -44,19 +43,10 @@ std::vector<std::string> NamesOf(const Graph& graph) {
   return names;
 }
 
-TensorMap FillVariables(const Graph& graph) {
-  TensorMap weights;
-  for (const Variable& variable : graph.variables()) {
-    weights[variable.name] = *Tensor::FromVector(
-        variable.shape, ::zood::testing::Fill(variable.name, variable.shape.dims()));
-  }
-  return weights;
-}
-
 // The logits of `graph` for what node 0 holds.
 std::vector<float> Run(const Graph& graph, const std::vector<float>& input) {
-  const auto executable = engine::Executable::Compile(std::make_shared<Graph>(graph),
-                                                      FillVariables(graph), {.threads = 1});
+  const auto executable = engine::Executable::Compile(
+      std::make_shared<Graph>(graph), zood::testing::FillVariables(graph), {.threads = 1});
   EXPECT_TRUE(executable.ok()) << executable.status();
   auto execution = *engine::Execution::Create(*executable);
   std::ranges::copy(input, execution->input(1).begin());
@@ -71,26 +61,24 @@ std::vector<float> AnyInput(const Graph& graph) {
 
 // Both parts, one after the other, compute what the whole does; every variable is in one of them.
 void ExpectPartsMakeTheWhole(const Graph& graph, NodeId cut) {
-  const auto before = Before(graph, cut);
-  ASSERT_TRUE(before.ok()) << before.status();
-  const auto after = After(graph, cut);
-  ASSERT_TRUE(after.ok()) << after.status();
-  EXPECT_EQ(before->node(before->logits()).shape, graph.node(cut).shape);
-  EXPECT_EQ(after->input_shape(), graph.node(cut).shape);
+  ASSERT_OK_AND_ASSIGN(const auto before, Before(graph, cut));
+  ASSERT_OK_AND_ASSIGN(const auto after, After(graph, cut));
+  EXPECT_EQ(before.node(before.logits()).shape, graph.node(cut).shape);
+  EXPECT_EQ(after.input_shape(), graph.node(cut).shape);
   const NodeId logits[] = {graph.logits()};
   const auto needed = graph.NodesNeededBy(logits);
-  EXPECT_EQ(before->nodes().size() + after->nodes().size(),
+  EXPECT_EQ(before.nodes().size() + after.nodes().size(),
             static_cast<std::size_t>(std::ranges::count(needed, true)) + 1);
 
   std::multiset<std::string> names;
-  for (const Graph* part : {&*before, &*after}) {
+  for (const Graph* part : {&before, &after}) {
     for (const std::string& name : NamesOf(*part)) names.insert(name);
   }
   const auto all = NamesOf(graph);
   EXPECT_EQ(names, (std::multiset<std::string>(all.begin(), all.end())));
 
   const auto image = AnyInput(graph);
-  EXPECT_EQ(Run(*after, Run(*before, image)), Run(graph, image));
+  EXPECT_EQ(Run(after, Run(before, image)), Run(graph, image));
 }
 
 TEST(FrozenCutTest, OfALeNetHeadIsTheFeaturesBeforeDropout) {
@@ -140,10 +128,9 @@ TEST(FrozenCutTest, LiesWhereAnAuxiliaryHeadBranchesOff) {
       FrozenCut(graph, Updated(graph, {"InceptionV3/Logits", "InceptionV3/AuxLogits"}));
   ASSERT_TRUE(cut.has_value());
   EXPECT_EQ(*cut, *graph.EndPoint("Mixed_6e"));
-  const auto after = After(graph, *cut);
-  ASSERT_TRUE(after.ok()) << after.status();
-  ASSERT_TRUE(after->aux_logits().has_value());
-  EXPECT_EQ(after->node(*after->aux_logits()).shape, (Shape{Shape::kAnyBatch, 3}));
+  ASSERT_OK_AND_ASSIGN(const auto after, After(graph, *cut));
+  ASSERT_TRUE(after.aux_logits().has_value());
+  EXPECT_EQ(after.node(*after.aux_logits()).shape, (Shape{Shape::kAnyBatch, 3}));
   const auto past = After(graph, *graph.EndPoint("Mixed_7c"));
   EXPECT_EQ(past.status().code(), absl::StatusCode::kInvalidArgument) << past.status();
 }
@@ -153,14 +140,13 @@ TEST(FrozenCutTest, MovingStatisticsCountAsWell) {
   Value x = net.Conv2d(net.input(), 2, {1, 1}, {.activation = nullptr, .scope = "a"});
   const Value norm = net.BatchNorm(x, {.center = false, .scope = "norm"});
   x = net.FullyConnected(net.Flatten(norm), 3, {.activation = nullptr, .scope = "b"});
-  const auto graph = net.Finish(x);
-  ASSERT_TRUE(graph.ok()) << graph.status();
-  EXPECT_EQ(FrozenCut(*graph, Updated(*graph, {"b"})), 3);          // the reshaped norm
-  EXPECT_EQ(FrozenCut(*graph, Updated(*graph, {"norm", "b"})), 1);  // the convolution
-  EXPECT_EQ(FrozenCut(*graph, Updated(*graph, {"a"})), std::nullopt);
-  const std::vector<bool> none(graph->variables().size(), false);
-  EXPECT_EQ(FrozenCut(*graph, none), graph->logits());
-  EXPECT_EQ(FrozenCut(*graph, std::vector<bool>{true}), std::nullopt);
+  ASSERT_OK_AND_ASSIGN(const auto graph, net.Finish(x));
+  EXPECT_EQ(FrozenCut(graph, Updated(graph, {"b"})), 3);          // the reshaped norm
+  EXPECT_EQ(FrozenCut(graph, Updated(graph, {"norm", "b"})), 1);  // the convolution
+  EXPECT_EQ(FrozenCut(graph, Updated(graph, {"a"})), std::nullopt);
+  const std::vector<bool> none(graph.variables().size(), false);
+  EXPECT_EQ(FrozenCut(graph, none), graph.logits());
+  EXPECT_EQ(FrozenCut(graph, std::vector<bool>{true}), std::nullopt);
 }
 
 TEST(CutTest, RefusesNodesThatAreNot) {

@@ -71,7 +71,7 @@ TEST(ActivationTest, KernelsDescribeTheSameFunction) {
   EXPECT_EQ(Linear(2, 1)->kernel(), (Eltwise{Eltwise::Kind::kLinear, 2, 1}));
 }
 
-// --- Initialisers.
+// --- Initializers.
 
 struct Statistics {
   double mean = 0;
@@ -158,7 +158,7 @@ TEST(InitializerTest, TheSeedDecides) {
   }
 }
 
-// Neighbouring seeds must not give shifted copies of one sequence.
+// Neighboring seeds must not give shifted copies of one sequence.
 TEST(InitializerTest, SeedsGiveUnrelatedSequences) {
   const std::vector<float> a = Drawn(RandomUniform(-1, 1), {10000}, 1);
   const std::vector<float> b = Drawn(RandomUniform(-1, 1), {10000}, 2);
@@ -169,7 +169,7 @@ TEST(InitializerTest, SeedsGiveUnrelatedSequences) {
   }
 }
 
-// --- Regularisers.
+// --- Regularizers.
 
 TEST(RegularizerTest, L2IsHalfTheSquare) {
   const std::vector<float> w = {1, -2, 0};

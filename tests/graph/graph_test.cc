@@ -9,6 +9,7 @@
 #include "graph/net.h"
 #include "graph/operations.h"
 #include "graph/visit.h"
+#include "tests/support/status_testing.h"
 
 namespace zood::graph {
 namespace {
@@ -26,9 +27,7 @@ Graph TwoHeads() {
   const Value b = net.FullyConnected(x, 3, {.activation = nullptr, .scope = "b"});
   net.EndPoint("Logits", a);
   net.EndPoint("AuxLogits", b);
-  auto graph = net.Finish(a, b);
-  EXPECT_TRUE(graph.ok()) << graph.status();
-  return *std::move(graph);
+  return zood::ValueOf(net.Finish(a, b));
 }
 
 TensorMap WeightsOf(const Graph& graph) {
@@ -53,9 +52,8 @@ TEST(GraphTest, CountsOperationsOfTheLogits) {
   EXPECT_EQ(CountOperations(TwoHeads()), kStepCost * (4 + 4 + 4) + 4 + 8);
   Net net({.height = 4096, .width = 4096, .channels = 1});
   const Value x = net.AvgPool2d(net.input(), {4095, 4095}, {.stride = Size2d{1, 1}});
-  const auto graph = net.Finish(net.Flatten(x));
-  ASSERT_TRUE(graph.ok()) << graph.status();
-  EXPECT_GE(CountOperations(*graph), 4.0 * 4095 * 4095);
+  ASSERT_OK_AND_ASSIGN(const auto graph, net.Finish(net.Flatten(x)));
+  EXPECT_GE(CountOperations(graph), 4.0 * 4095 * 4095);
 }
 
 TEST(GraphTest, FindsWhatOutputsNeed) {
@@ -78,11 +76,10 @@ TEST(GraphTest, VariablesNeededIncludeThoseOfEveryOperation) {
   x = net.Scale(x, true, "scale");
   x = net.Prelu(x, Constant(0.25f), "prelu");
   x = net.SeparableConv2d(x, 2, {3, 3}, 1, {.scope = "separable"});
-  const auto graph = net.Finish(x);
-  ASSERT_TRUE(graph.ok()) << graph.status();
-  ASSERT_EQ(graph->variables().size(), 11u);
-  const NodeId logits[] = {graph->logits()};
-  EXPECT_THAT(graph->VariablesNeededBy(logits), testing::Each(true));
+  ASSERT_OK_AND_ASSIGN(const auto graph, net.Finish(x));
+  ASSERT_EQ(graph.variables().size(), 11u);
+  const NodeId logits[] = {graph.logits()};
+  EXPECT_THAT(graph.VariablesNeededBy(logits), testing::Each(true));
 }
 
 TEST(GraphTest, NamesTheKnownEndPointsWhenOneIsUnknown) {

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "tests/support/status_testing.h"
 
 namespace zood::graph {
 namespace {
@@ -65,9 +66,8 @@ TEST(NetTest, ScopesNestAndEnd) {
     EXPECT_EQ(net.scope(), "a");
   }
   EXPECT_EQ(net.scope(), "");
-  const auto graph = net.Finish(net.input());
-  ASSERT_TRUE(graph.ok()) << graph.status();
-  EXPECT_THAT(VariableNames(*graph), ElementsAre("a/conv/weights", "a/conv/biases"));
+  ASSERT_OK_AND_ASSIGN(const auto graph, net.Finish(net.input()));
+  EXPECT_THAT(VariableNames(graph), ElementsAre("a/conv/weights", "a/conv/biases"));
 }
 
 TEST(NetTest, LayersWithoutScopeGetNamesOfTheirOwn) {
@@ -84,9 +84,8 @@ TEST(NetTest, LayersWithoutScopeGetNamesOfTheirOwn) {
   }
   x = net.FullyConnected(net.Flatten(x), 2, {.biases_initializer = nullptr});
   x = net.FullyConnected(x, 2, {.biases_initializer = nullptr});
-  const auto graph = net.Finish(x);
-  ASSERT_TRUE(graph.ok()) << graph.status();
-  EXPECT_THAT(VariableNames(*graph),
+  ASSERT_OK_AND_ASSIGN(const auto graph, net.Finish(x));
+  EXPECT_THAT(VariableNames(graph),
               ElementsAre("Conv/weights", "Conv_1/weights", "s/Conv/weights",
                           "s/SeparableConv2d/depthwise_weights", "s/BatchNorm/beta",
                           "s/BatchNorm/moving_mean", "s/BatchNorm/moving_variance",
@@ -106,9 +105,8 @@ TEST(NetTest, RepeatAndStackNameAsSlimDoes) {
       });
   EXPECT_EQ(x.shape(), (Shape{kAny, 64}));
   x = net.Repeat(x, 0, "nothing", [](Value v, const std::string&) { return v; });
-  const auto graph = net.Finish(x);
-  ASSERT_TRUE(graph.ok()) << graph.status();
-  EXPECT_THAT(VariableNames(*graph),
+  ASSERT_OK_AND_ASSIGN(const auto graph, net.Finish(x));
+  EXPECT_THAT(VariableNames(graph),
               ElementsAre("vgg_16/conv1/conv1_1/weights", "vgg_16/conv1/conv1_2/weights",
                           "vgg_16/fc/fc_1/weights", "vgg_16/fc/fc_2/weights"));
 }
@@ -157,24 +155,23 @@ TEST(NetTest, DefaultsOfAllKindsReachTheirLayers) {
     EXPECT_EQ(x.shape(), (Shape{kAny, 8, 8, 5}));
     x = net.FullyConnected(net.Flatten(x), 1, {.scope = "f"});
   }
-  const auto graph = net.Finish(x);
-  ASSERT_TRUE(graph.ok()) << graph.status();
-  EXPECT_THAT(VariableNames(*graph),
+  ASSERT_OK_AND_ASSIGN(const auto graph, net.Finish(x));
+  EXPECT_THAT(VariableNames(graph),
               ElementsAre("c/weights", "c/biases", "s/depthwise_weights", "s/pointwise_weights",
                           "s/BatchNorm/beta", "s/BatchNorm/gamma", "s/BatchNorm/moving_mean",
                           "s/BatchNorm/moving_variance", "f/weights"));
   std::vector<bool> regularized;
-  for (const Variable& variable : graph->variables()) {
+  for (const Variable& variable : graph.variables()) {
     regularized.push_back(variable.regularizer != nullptr);
   }
   EXPECT_THAT(regularized, ElementsAre(true, true, true, false, false, false, false, false, false));
-  EXPECT_EQ(graph->variable(0).initializer->name(), Constant(3)->name());
-  EXPECT_EQ(graph->variable(1).initializer->name(), Constant(4)->name());
-  const auto norms = OpsOf<BatchNormOp>(*graph);
+  EXPECT_EQ(graph.variable(0).initializer->name(), Constant(3)->name());
+  EXPECT_EQ(graph.variable(1).initializer->name(), Constant(4)->name());
+  const auto norms = OpsOf<BatchNormOp>(graph);
   ASSERT_EQ(norms.size(), 1u);
   EXPECT_EQ(norms[0].decay, 0.5f);
   EXPECT_EQ(norms[0].epsilon, 0.25f);
-  const auto activations = OpsOf<ActivationOp>(*graph);
+  const auto activations = OpsOf<ActivationOp>(graph);
   ASSERT_EQ(activations.size(), 1u);
   EXPECT_EQ(activations[0].function->name(), "relu6");
 }
@@ -187,33 +184,32 @@ TEST(NetTest, WithoutDefaultsLayersAreSlims) {
   EXPECT_EQ(x.shape(), (Shape{kAny, 4, 4, 2}));
   x = net.BatchNorm(x, {.scope = "n"});
   x = net.FullyConnected(net.Flatten(x), 3, {.scope = "f"});
-  const auto graph = net.Finish(x);
-  ASSERT_TRUE(graph.ok()) << graph.status();
-  EXPECT_THAT(VariableNames(*graph), ElementsAre("c/weights", "c/biases", "n/beta", "n/moving_mean",
-                                                 "n/moving_variance", "f/weights", "f/biases"));
-  EXPECT_EQ(OpsOf<ActivationOp>(*graph).size(), 2u);
-  EXPECT_EQ(graph->variable(0).initializer->name(), Xavier()->name());
-  const BatchNormOp norm = OpsOf<BatchNormOp>(*graph).front();
+  ASSERT_OK_AND_ASSIGN(const auto graph, net.Finish(x));
+  EXPECT_THAT(VariableNames(graph), ElementsAre("c/weights", "c/biases", "n/beta", "n/moving_mean",
+                                                "n/moving_variance", "f/weights", "f/biases"));
+  EXPECT_EQ(OpsOf<ActivationOp>(graph).size(), 2u);
+  EXPECT_EQ(graph.variable(0).initializer->name(), Xavier()->name());
+  const BatchNormOp norm = OpsOf<BatchNormOp>(graph).front();
   EXPECT_EQ(norm.decay, 0.999f);
   EXPECT_EQ(norm.epsilon, 0.001f);
   EXPECT_FALSE(norm.gamma);
-  EXPECT_FALSE(graph->variable(norm.moving_mean).trainable);
-  EXPECT_TRUE(graph->variable(*norm.beta).trainable);
+  EXPECT_FALSE(graph.variable(norm.moving_mean).trainable);
+  EXPECT_TRUE(graph.variable(*norm.beta).trainable);
 }
 
 TEST(NetTest, ANormalizerTakesThePlaceOfBiases) {
   Net net({.height = 4, .width = 4});
   const Conv2dArgs normalized{.normalizer = BatchNorm({.activation = nullptr}), .scope = "c"};
-  const auto graph = net.Finish(net.Conv2d(net.input(), 2, {1, 1}, normalized));
-  ASSERT_TRUE(graph.ok()) << graph.status();
-  EXPECT_THAT(VariableNames(*graph),
+  ASSERT_OK_AND_ASSIGN(const auto graph,
+                       net.Finish(net.Conv2d(net.input(), 2, {1, 1}, normalized)));
+  EXPECT_THAT(VariableNames(graph),
               ElementsAre("c/weights", "c/BatchNorm/beta", "c/BatchNorm/moving_mean",
                           "c/BatchNorm/moving_variance"));
-  // Convolution, normalisation, activation, in that order.
-  ASSERT_EQ(graph->nodes().size(), 4u);
-  EXPECT_STREQ(OpName(graph->node(1).op), "Conv");
-  EXPECT_STREQ(OpName(graph->node(2).op), "BatchNorm");
-  EXPECT_STREQ(OpName(graph->node(3).op), "Activation");
+  // Convolution, normalization, activation, in that order.
+  ASSERT_EQ(graph.nodes().size(), 4u);
+  EXPECT_STREQ(OpName(graph.node(1).op), "Conv");
+  EXPECT_STREQ(OpName(graph.node(2).op), "BatchNorm");
+  EXPECT_STREQ(OpName(graph.node(3).op), "Activation");
 }
 
 // --- Paddings. Expected values are tf.nn.conv2d's and tf.nn.max_pool2d's.
@@ -276,11 +272,10 @@ TEST(NetTest, PadsConvolutionsAsTensorFlow) {
                                   .padding = padding});
       EXPECT_EQ(y.height(), vertical ? c.output : 40);
       EXPECT_EQ(y.width(), vertical ? 40 : c.output);
-      const auto graph = net.Finish(y);
-      ASSERT_TRUE(graph.ok()) << graph.status();
+      ASSERT_OK_AND_ASSIGN(const auto graph, net.Finish(y));
       const Padding2d expected =
           vertical ? Padding2d{c.before, c.after, 0, 0} : Padding2d{0, 0, c.before, c.after};
-      EXPECT_EQ(OpsOf<ConvOp>(*graph).front().padding, expected);
+      EXPECT_EQ(OpsOf<ConvOp>(graph).front().padding, expected);
     }
   }
 }
@@ -303,11 +298,10 @@ TEST(NetTest, PadsDepthwiseConvolutionsAndPoolingsAlike) {
           net.MaxPool2d(net.input(), kernel, {.stride = stride, .padding = c.padding}).shape(),
           expected);
     }
-    const auto graph = net.Finish(net.input());
-    ASSERT_TRUE(graph.ok()) << graph.status();
+    ASSERT_OK_AND_ASSIGN(const auto graph, net.Finish(net.input()));
     const Padding2d padding{c.before, c.after, c.before, c.after};
-    EXPECT_EQ(OpsOf<ConvOp>(*graph).front().padding, padding);
-    for (const PoolOp& pool : OpsOf<PoolOp>(*graph)) EXPECT_EQ(pool.padding, padding);
+    EXPECT_EQ(OpsOf<ConvOp>(graph).front().padding, padding);
+    for (const PoolOp& pool : OpsOf<PoolOp>(graph)) EXPECT_EQ(pool.padding, padding);
   }
 }
 
@@ -331,10 +325,10 @@ TEST(NetTest, LayersHaveTheShapesOfTheirDefinitions) {
   }
   const Value grouped = net.Conv2d(x, 4, {3, 3}, {.groups = 2, .scope = "g"});
   EXPECT_EQ(grouped.shape(), (Shape{kAny, 6, 4, 4}));
-  const auto graph = net.Finish(net.SeparableConv2d(x, 5, {3, 3}, 2, {.scope = "s"}));
-  ASSERT_TRUE(graph.ok()) << graph.status();
+  ASSERT_OK_AND_ASSIGN(const auto graph,
+                       net.Finish(net.SeparableConv2d(x, 5, {3, 3}, 2, {.scope = "s"})));
   std::map<std::string, Shape> shapes;
-  for (const Variable& variable : graph->variables()) shapes[variable.name] = variable.shape;
+  for (const Variable& variable : graph.variables()) shapes[variable.name] = variable.shape;
   EXPECT_EQ(shapes["prelu/slope"], (Shape{8}));
   EXPECT_EQ(shapes["scale/gamma"], (Shape{8}));
   EXPECT_EQ(shapes["scale/beta"], (Shape{8}));
@@ -342,16 +336,15 @@ TEST(NetTest, LayersHaveTheShapesOfTheirDefinitions) {
   EXPECT_EQ(shapes["s/depthwise_weights"], (Shape{3, 3, 8, 2}));
   EXPECT_EQ(shapes["s/pointwise_weights"], (Shape{1, 1, 16, 5}));
   EXPECT_EQ(shapes["s/biases"], (Shape{5}));
-  EXPECT_EQ(OpsOf<EltwiseOp>(*graph)[0].coefficients, (std::vector<float>{1, 0.5f}));
-  EXPECT_EQ(OpsOf<ConvOp>(*graph)[1].groups, 8);
+  EXPECT_EQ(OpsOf<EltwiseOp>(graph)[0].coefficients, (std::vector<float>{1, 0.5f}));
+  EXPECT_EQ(OpsOf<ConvOp>(graph)[1].groups, 8);
 }
 
 TEST(NetTest, ApplyingNoActivationAddsNothing) {
   Net net({.height = 4, .width = 4});
-  const auto graph = net.Finish(net.Apply(net.input(), nullptr));
-  ASSERT_TRUE(graph.ok()) << graph.status();
-  EXPECT_EQ(graph->nodes().size(), 1u);
-  EXPECT_EQ(graph->logits(), graph->input());
+  ASSERT_OK_AND_ASSIGN(const auto graph, net.Finish(net.Apply(net.input(), nullptr)));
+  EXPECT_EQ(graph.nodes().size(), 1u);
+  EXPECT_EQ(graph.logits(), graph.input());
 }
 
 // --- End points.
@@ -374,13 +367,12 @@ TEST(NetTest, CollectsEndPointsWhileTheGuardLives) {
   x = net.FullyConnected(x, 2, {.scope = "after"});
   net.EndPoint("Logits", net.input());
   net.EndPoint("Logits", x);
-  const auto graph = net.Finish(x);
-  ASSERT_TRUE(graph.ok()) << graph.status();
-  EXPECT_THAT(EndPointNames(*graph),
+  ASSERT_OK_AND_ASSIGN(const auto graph, net.Finish(x));
+  EXPECT_THAT(EndPointNames(graph),
               ElementsAre("Logits", "n/conv", "n/fc", "n/pool", "n/separable"));
-  // What a layer's end point holds is its value after normalisation and activation.
-  EXPECT_STREQ(OpName(graph->node(*graph->EndPoint("n/conv")).op), "Activation");
-  EXPECT_EQ(*graph->EndPoint("Logits"), graph->logits());
+  // What a layer's end point holds is its value after normalization and activation.
+  EXPECT_STREQ(OpName(graph.node(*graph.EndPoint("n/conv")).op), "Activation");
+  EXPECT_EQ(*graph.EndPoint("Logits"), graph.logits());
 }
 
 // --- Functions of the user's own.
@@ -417,11 +409,10 @@ TEST(NetTest, TakesFunctionsOfItsUsers) {
                               .normalizer = std::make_shared<ScaleOnly>(),
                               .weights_initializer = std::make_shared<Ramp>(),
                               .scope = "c"});
-  const auto graph = net.Finish(x);
-  ASSERT_TRUE(graph.ok()) << graph.status();
-  EXPECT_THAT(VariableNames(*graph), ElementsAre("c/weights", "c/own/gamma"));
-  EXPECT_EQ(graph->variable(0).initializer->name(), "ramp");
-  const auto activation = OpsOf<ActivationOp>(*graph);
+  ASSERT_OK_AND_ASSIGN(const auto graph, net.Finish(x));
+  EXPECT_THAT(VariableNames(graph), ElementsAre("c/weights", "c/own/gamma"));
+  EXPECT_EQ(graph.variable(0).initializer->name(), "ramp");
+  const auto activation = OpsOf<ActivationOp>(graph);
   ASSERT_EQ(activation.size(), 1u);
   EXPECT_EQ(activation[0].function->name(), "cube");
   EXPECT_FALSE(activation[0].function->kernel());
@@ -559,12 +550,11 @@ TEST(NetTest, FinishNamesTheOutputs) {
   const Value features = net.Flatten(net.input());
   const Value aux = net.FullyConnected(features, 2, {.scope = "aux"});
   const Value logits = net.FullyConnected(features, 2, {.scope = "logits"});
-  const auto graph = net.Finish(logits, aux);
-  ASSERT_TRUE(graph.ok()) << graph.status();
-  EXPECT_EQ(graph->node(graph->logits()).name, "logits");
-  ASSERT_TRUE(graph->aux_logits());
-  EXPECT_EQ(graph->node(*graph->aux_logits()).name, "aux");
-  EXPECT_THAT(graph->end_points(), IsEmpty());
+  ASSERT_OK_AND_ASSIGN(const auto graph, net.Finish(logits, aux));
+  EXPECT_EQ(graph.node(graph.logits()).name, "logits");
+  ASSERT_TRUE(graph.aux_logits());
+  EXPECT_EQ(graph.node(*graph.aux_logits()).name, "aux");
+  EXPECT_THAT(graph.end_points(), IsEmpty());
 }
 
 }  // namespace

@@ -19,6 +19,7 @@
 #include "image/pixels.h"
 #include "image/presets.h"
 #include "tests/image/image_testing.h"
+#include "tests/support/status_testing.h"
 
 namespace {
 
@@ -123,16 +124,15 @@ std::uint64_t PeakOfChild(const Work& work) {
 TEST(BudgetTest, TheHeaderSaysHowMuchMemoryDecodingTakes) {
   for (const auto& [name, bytes] : Large()) {
     SCOPED_TRACE(name);
-    const auto header = ReadHeader(AsBytes(bytes), {});
-    ASSERT_TRUE(header.ok()) << header.status();
-    EXPECT_EQ(header->size, (Size{1500, 1600}));
+    ASSERT_OK_AND_ASSIGN(const auto header, ReadHeader(AsBytes(bytes), {}));
+    EXPECT_EQ(header.size, (Size{1500, 1600}));
     const std::uint64_t before = PeakOfChild([] {});
     const std::uint64_t peak = PeakOfChild([&] {
       if (!Decode(AsBytes(bytes), {}).ok()) _exit(1);
     });
     // The system counts the libraries' code, too, where it is used for the first time.
-    EXPECT_LE(peak, before + header->memory + (std::uint64_t{4} << 20));
-    EXPECT_LE(header->memory, std::uint64_t{1500} * 1600 * 3 * 6) << "far more than it takes";
+    EXPECT_LE(peak, before + header.memory + (std::uint64_t{4} << 20));
+    EXPECT_LE(header.memory, std::uint64_t{1500} * 1600 * 3 * 6) << "far more than it takes";
     const std::uint64_t only_header = PeakOfChild([&] {
       if (!ReadHeader(AsBytes(bytes), {}).ok()) _exit(1);
     });
@@ -145,12 +145,11 @@ TEST(BudgetTest, CoefficientsOfTheWholeImageAreCounted) {
   for (const bool arithmetic : {false, true}) {
     const std::string bytes =
         EncodeJpeg(image, {.progressive = true, .arithmetic = arithmetic, .luma_sampling = 1});
-    const auto header = ReadHeader(AsBytes(bytes), {});
-    ASSERT_TRUE(header.ok()) << header.status();
-    EXPECT_GE(header->memory, 640u * 640 * (3 + 3 * 2));
-    EXPECT_TRUE(Decode(AsBytes(bytes), {}, {.max_memory = header->memory}).ok());
+    ASSERT_OK_AND_ASSIGN(const auto header, ReadHeader(AsBytes(bytes), {}));
+    EXPECT_GE(header.memory, 640u * 640 * (3 + 3 * 2));
+    EXPECT_TRUE(Decode(AsBytes(bytes), {}, {.max_memory = header.memory}).ok());
     const absl::Status status =
-        Decode(AsBytes(bytes), {}, {.max_memory = header->memory - 1}).status();
+        Decode(AsBytes(bytes), {}, {.max_memory = header.memory - 1}).status();
     EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
     EXPECT_NE(status.message().find("640 x 640"), std::string::npos) << status;
   }
@@ -162,9 +161,8 @@ TEST(BudgetTest, AShortFileCannotTakeMoreThanItsClaim) {
   const std::size_t frame = bytes.find("\xff\xca");
   ASSERT_NE(frame, std::string::npos);
   for (const std::size_t side : {frame + 5, frame + 7}) bytes.replace(side, 2, "\x1f\x40");  // 8000
-  const auto header = ReadHeader(AsBytes(bytes), {});
-  ASSERT_TRUE(header.ok()) << header.status();
-  EXPECT_GE(header->memory, std::uint64_t{8000} * 8000 * 6);
+  ASSERT_OK_AND_ASSIGN(const auto header, ReadHeader(AsBytes(bytes), {}));
+  EXPECT_GE(header.memory, std::uint64_t{8000} * 8000 * 6);
   const std::uint64_t before = PeakOfChild([] {});
   const std::uint64_t peak = PeakOfChild([&] {
     const auto image = Decode(AsBytes(bytes), {}, {.max_memory = std::uint64_t{64} << 20});
@@ -225,7 +223,7 @@ void FailEveryAllocation(const Work& work) {
 
 TEST(BudgetTest, MemoryThatRunsOutIsAStatus) {
   for (const char* directory : {"preproc", "image/pillow"}) {
-    for (const auto& [name, bytes] : EncodedPictures(directory)) {
+    for (const auto& [name, bytes] : EncodedImages(directory)) {
       SCOPED_TRACE(name);
       FailEveryAllocation(
           [&] { return Decode(AsBytes(bytes), {.upright = true}).status().code(); });

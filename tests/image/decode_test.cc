@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "tests/image/image_testing.h"
+#include "tests/support/status_testing.h"
 
 namespace zood::image {
 namespace {
@@ -25,7 +26,7 @@ void ExpectPixels(const Image& image, const nlohmann::json& expected) {
   EXPECT_EQ(Crc32Hex(image.pixels), expected["crc32"].get<std::string>());
 }
 
-// Every picture that TensorFlow decoded, in every variant.
+// Every image that TensorFlow decoded, in every variant.
 TEST(DecodeTest, PixelsAreTensorFlows) {
   const std::map<std::string, DecodeOptions> variants = {
       {"default", {}},
@@ -34,13 +35,12 @@ TEST(DecodeTest, PixelsAreTensorFlows) {
       {"no_fancy", {.fancy_upsampling = false}}};
   const nlohmann::json expected = ReadJson("preproc/decode.json");
   int compared = 0;
-  for (const auto& [name, bytes] : EncodedPictures("preproc")) {
+  for (const auto& [name, bytes] : EncodedImages("preproc")) {
     for (const auto& [variant, options] : variants) {
       SCOPED_TRACE(name + " " + variant);
       if (!expected.at(name).contains(variant)) continue;
-      const auto image = Decode(bytes, options);
-      ASSERT_TRUE(image.ok()) << image.status();
-      ExpectPixels(*image, expected.at(name).at(variant));
+      ASSERT_OK_AND_ASSIGN(const auto image, Decode(bytes, options));
+      ExpectPixels(image, expected.at(name).at(variant));
       ++compared;
     }
   }
@@ -48,51 +48,49 @@ TEST(DecodeTest, PixelsAreTensorFlows) {
 }
 
 TEST(DecodeTest, DefaultPixelsAreTensorFlowsOneByOne) {
-  for (const auto& [name, bytes] : EncodedPictures("preproc")) {
+  for (const auto& [name, bytes] : EncodedImages("preproc")) {
     SCOPED_TRACE(name);
-    const auto image = Decode(bytes);
-    ASSERT_TRUE(image.ok()) << image.status();
+    ASSERT_OK_AND_ASSIGN(const auto image, Decode(bytes));
     const std::string expected = ReadFile(DataFile("preproc/" + name + ".rgb"));
-    EXPECT_TRUE(std::ranges::equal(image->pixels, expected, {}, {},
+    EXPECT_TRUE(std::ranges::equal(image.pixels, expected, {}, {},
                                    [](char c) { return static_cast<std::uint8_t>(c); }));
   }
 }
 
-// All colour types, depths, interlacing and row orders, against the formats' definitions.
+// All color types, depths, interlacing and row orders, against the formats' definitions.
 TEST(DecodeTest, EveryFormOfPngAndBmp) {
-  const auto pictures = EncodedPictures("image");
-  EXPECT_EQ(pictures.size(), 30u + 6u);
-  for (const auto& [name, bytes] : pictures) {
+  const auto images = EncodedImages("image");
+  EXPECT_EQ(images.size(), 30u + 6u);
+  for (const auto& [name, bytes] : images) {
     SCOPED_TRACE(name);
-    const auto image = Decode(bytes);
-    ASSERT_TRUE(image.ok()) << image.status();
+    ASSERT_OK_AND_ASSIGN(const auto image, Decode(bytes));
     const std::string expected = ReadFile(DataFile("image/" + name + ".rgb"));
-    ASSERT_EQ(image->pixels.size(), expected.size());
-    EXPECT_TRUE(std::ranges::equal(image->pixels, expected, {}, {},
+    ASSERT_EQ(image.pixels.size(), expected.size());
+    EXPECT_TRUE(std::ranges::equal(image.pixels, expected, {}, {},
                                    [](char c) { return static_cast<std::uint8_t>(c); }));
   }
 }
 
-TEST(DecodeTest, GrayIsTheLumaOfTheColours) {
+TEST(DecodeTest, GrayIsTheLumaOfTheColors) {
   for (const std::string name :
        {"rgb.png", "rgba.png", "palette.png", "rgb.bmp", "cmyk.jpg", "rgb_444.jpg", "gray.jpg"}) {
     SCOPED_TRACE(name);
     const std::string bytes = ReadFile(DataFile("preproc/" + name));
-    const auto colour = Decode(bytes);
+    const auto color = Decode(bytes);
     const auto gray = Decode(bytes, {.channels = 1});
-    ASSERT_TRUE(colour.ok() && gray.ok());
+    ASSERT_TRUE(color.ok() && gray.ok());
     ASSERT_EQ(gray->channels, 1);
-    ASSERT_EQ(gray->pixels.size() * 3, colour->pixels.size());
+    ASSERT_EQ(gray->pixels.size() * 3, color->pixels.size());
     for (std::size_t i = 0; i < gray->pixels.size(); ++i) {
-      const std::uint8_t* rgb = colour->pixels.data() + 3 * i;
+      const std::uint8_t* rgb = color->pixels.data() + 3 * i;
       const double luma = 0.299 * rgb[0] + 0.587 * rgb[1] + 0.114 * rgb[2];
-      // A JPEG's own luma differs from that of its clipped colours.
+      // A JPEG's own luma differs from that of its clipped colors.
       ASSERT_NEAR(gray->pixels[i], luma, name == "rgb_444.jpg" ? 12 : 0.51) << i;
     }
   }
 }
 
-TEST(DecodeTest, GrayPicturesKeepTheirValues) {
+TEST(DecodeTest, GrayImagesKeepTheirValues) {
   const auto gray = Decode(ReadFile(DataFile("preproc/gray.png")), {.channels = 1});
   const auto rgb = Decode(ReadFile(DataFile("preproc/gray.png")));
   ASSERT_TRUE(gray.ok() && rgb.ok());
@@ -136,8 +134,8 @@ TEST(DecodeTest, ScansOfAProgressiveJpegAreCounted) {
               HasSubstr("more than 9 scans"));
 }
 
-TEST(DecodeTest, ATruncatedPictureIsAnError) {
-  for (const auto& [name, bytes] : EncodedPictures("preproc")) {
+TEST(DecodeTest, ATruncatedImageIsAnError) {
+  for (const auto& [name, bytes] : EncodedImages("preproc")) {
     SCOPED_TRACE(name);
     for (std::size_t length = 0; length < bytes.size(); length += 1 + bytes.size() / 150) {
       ASSERT_FALSE(Decode(bytes.substr(0, length)).ok()) << length;
@@ -148,8 +146,8 @@ TEST(DecodeTest, ATruncatedPictureIsAnError) {
   }
 }
 
-TEST(DecodeTest, BytesAfterThePictureAreIgnored) {
-  for (const auto& [name, bytes] : EncodedPictures("preproc")) {
+TEST(DecodeTest, BytesAfterTheImageAreIgnored) {
+  for (const auto& [name, bytes] : EncodedImages("preproc")) {
     EXPECT_TRUE(Decode(bytes + "more").ok()) << name;
   }
 }

@@ -1,11 +1,12 @@
 // WebP, GIF, the forms of BMP, CMYK and orientation, against the pixels that Pillow has
-// (tests/numerics/oracle/gen_image_formats.py); and what is said of files of other formats.
+// (tests/numerics/oracle/gen_image_formats.py); and the errors for files of other formats.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "image/decode.h"
 #include "image/presets.h"
 #include "tests/image/image_testing.h"
+#include "tests/support/status_testing.h"
 
 namespace zood::image {
 namespace {
@@ -16,9 +17,7 @@ using std::string_literals::operator""s;
 const DecodeOptions kPillow = {.dct = JpegDct::kInteger};
 
 Image MustDecode(const std::string& bytes, const DecodeOptions& options) {
-  auto image = Decode(AsBytes(bytes), options);
-  EXPECT_TRUE(image.ok()) << image.status();
-  return image.ok() ? *std::move(image) : Image();
+  return zood::ValueOf(Decode(AsBytes(bytes), options));
 }
 
 Image Named(const std::string& name, const DecodeOptions& options) {
@@ -26,7 +25,7 @@ Image Named(const std::string& name, const DecodeOptions& options) {
 }
 
 TEST(FormatsTest, PixelsArePillows) {
-  const auto images = EncodedPictures("image/pillow");
+  const auto images = EncodedImages("image/pillow");
   EXPECT_EQ(images.size(), 42u);
   for (const auto& [name, bytes] : images) {
     SCOPED_TRACE(name);
@@ -44,7 +43,7 @@ TEST(FormatsTest, PixelsArePillows) {
 }
 
 TEST(FormatsTest, ATruncatedImageIsAnError) {
-  for (const auto& [name, bytes] : EncodedPictures("image/pillow")) {
+  for (const auto& [name, bytes] : EncodedImages("image/pillow")) {
     if (name.starts_with("upright_")) continue;
     SCOPED_TRACE(name);
     const std::size_t end =
@@ -58,7 +57,7 @@ TEST(FormatsTest, ATruncatedImageIsAnError) {
 }
 
 TEST(FormatsTest, BytesAfterTheImageAreIgnored) {
-  for (const auto& [name, bytes] : EncodedPictures("image/pillow")) {
+  for (const auto& [name, bytes] : EncodedImages("image/pillow")) {
     EXPECT_TRUE(Decode(AsBytes(bytes + "more"), {}).ok()) << name;
   }
 }
@@ -124,10 +123,10 @@ TEST(FormatsTest, PhotosStaySidewaysUnlessToldOtherwise) {
   EXPECT_EQ(upright.size(), (Size{29, 23}));
   // A clockwise quarter: what is at the left end of the last row comes first.
   EXPECT_TRUE(std::equal(upright.row(0), upright.row(0) + 3, stored.row(22)));
-  const auto header =
-      ReadHeader(AsBytes(ReadFile(DataFile("image/pillow/upright_6.png"))), {.upright = true});
-  ASSERT_TRUE(header.ok());
-  EXPECT_EQ(header->orientation, 6);
+  ASSERT_OK_AND_ASSIGN(
+      const auto header,
+      ReadHeader(AsBytes(ReadFile(DataFile("image/pillow/upright_6.png"))), {.upright = true}));
+  EXPECT_EQ(header.orientation, 6);
 }
 
 // What stands in EXIF can be anything, and never costs the image.
@@ -194,9 +193,8 @@ TEST(FormatsTest, UprightIsPartOfTheStoredForm) {
   EXPECT_THAT(ToJson(spec), ::testing::Not(HasSubstr("upright")));
   spec.decode.upright = true;
   EXPECT_THAT(ToJson(spec), HasSubstr("\"upright\":true"));
-  const auto back = PreprocessSpecFromJson(ToJson(spec));
-  ASSERT_TRUE(back.ok()) << back.status();
-  EXPECT_EQ(*back, spec);
+  ASSERT_OK_AND_ASSIGN(const auto back, PreprocessSpecFromJson(ToJson(spec)));
+  EXPECT_EQ(back, spec);
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// Bytes that want to do harm. Run under the address sanitizer these tests say most.
+// Hostile bytes. These tests show most under the address sanitizer.
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 
@@ -56,12 +56,12 @@ void RepairPng(std::string& bytes) {
   }
 }
 
-TEST(HostileTest, MutatedPicturesDecodeOrSayWhatIsWrong) {
+TEST(HostileTest, MutatedImagesDecodeOrSayWhatIsWrong) {
   int errors = 0;
   const PreprocessSpec spec = InceptionEval(17);
   std::vector<float> out(17 * 17 * 3);
   for (const char* directory : {"preproc", "image"}) {
-    for (const auto& [name, bytes] : EncodedPictures(directory)) {
+    for (const auto& [name, bytes] : EncodedImages(directory)) {
       for (std::uint64_t i = 0; i < 100; ++i) {
         std::string mutated = Mutate(bytes, testing::Fnv1a64(name) + i);
         if (i % 2 == 0 && name.ends_with(".png")) RepairPng(mutated);
@@ -104,7 +104,7 @@ TEST(HostileTest, PixelsBetweenTheTwoPassesOfAResizeAreCounted) {
   const absl::Status status = Preprocess(spec, Image({kMaxSide, 1}, 3), out);
   EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
   EXPECT_LT(PeakKilobytes() - before, 16 * 1024);
-  // A lower picture takes the same way.
+  // A lower image takes the same way.
   EXPECT_TRUE(Preprocess(spec, Image({100, 1}, 3), out).ok());
 }
 

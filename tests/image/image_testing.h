@@ -8,13 +8,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <map>
 #include <nlohmann/json.hpp>
-#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -55,27 +53,18 @@ inline Image Generated(int number, Size size, int channels) {
   return image;
 }
 
-// The encoded pictures of a directory of tests/data, by name.
-inline std::map<std::string, std::string> EncodedPictures(const std::string& directory) {
-  std::map<std::string, std::string> pictures;
+// The encoded images of a directory of tests/data, by name.
+inline std::map<std::string, std::string> EncodedImages(const std::string& directory) {
+  std::map<std::string, std::string> images;
   for (const auto& entry : std::filesystem::directory_iterator(DataFile(directory))) {
     const std::string extension = entry.path().extension();
     if (extension == ".jpg" || extension == ".png" || extension == ".bmp" || extension == ".gif" ||
         extension == ".webp") {
-      pictures[entry.path().filename()] = ReadFile(entry.path());
+      images[entry.path().filename()] = ReadFile(entry.path());
     }
   }
-  EXPECT_FALSE(pictures.empty()) << directory;
-  return pictures;
-}
-
-// A file under the directory that an environment variable names; nothing when it is not on this
-// machine: the test is then to be skipped.
-inline std::optional<std::string> OutsideFile(const char* variable, const std::string& name) {
-  const char* root = std::getenv(variable);
-  const std::string path = root == nullptr ? name : std::string(root) + "/" + name;
-  if (root != nullptr && std::filesystem::exists(path)) return path;
-  return std::nullopt;
+  EXPECT_FALSE(images.empty()) << directory;
+  return images;
 }
 
 inline std::vector<float> MustPreprocess(const PreprocessSpec& spec, const Image& image) {

@@ -1,9 +1,11 @@
-// From a photo's file to the pixels that enter the normalisation, against the crops that come with
+// From a photo's file to the pixels that enter the normalization, against the crops that come with
 // published networks. The files are other people's: they lie outside the project.
 #include <gtest/gtest.h>
 
 #include "image/presets.h"
 #include "tests/image/image_testing.h"
+#include "tests/support/outside_file.h"
+#include "tests/support/status_testing.h"
 
 namespace zood::image {
 namespace {
@@ -14,23 +16,19 @@ namespace {
 //
 // Runs the preset without its arithmetic on photos/<name>.jpg and compares with `crop`.
 void ExpectCrop(PreprocessSpec spec, const std::string& name, const std::string& crop) {
-  const auto photo = OutsideFile("ZOOD_PHOTOS_DIR", name + ".jpg");
-  const auto expected = OutsideFile("ZOOD_MODELS_DIR", crop);
-  if (!photo || !expected) {
-    GTEST_SKIP() << "set ZOOD_PHOTOS_DIR (" << name << ".jpg) and ZOOD_MODELS_DIR (" << crop << ")";
-  }
+  ZOOD_OUTSIDE_FILE(photo, "ZOOD_PHOTOS_DIR", name + ".jpg");
+  ZOOD_OUTSIDE_FILE(expected, "ZOOD_MODELS_DIR", crop);
   std::erase_if(spec.steps, [](const PreprocessStep& step) {
     return std::holds_alternative<Subtract>(step) || std::holds_alternative<Divide>(step);
   });
   spec.channel_order = ChannelOrder::kRgb;
-  const auto image = Decode(AsBytes(ReadFile(*expected)), {});
-  ASSERT_TRUE(image.ok()) << image.status();
-  std::vector<float> out(image->pixels.size());
-  const std::string bytes = ReadFile(*photo);
+  ASSERT_OK_AND_ASSIGN(const auto image, Decode(AsBytes(ReadFile(expected)), {}));
+  std::vector<float> out(image.pixels.size());
+  const std::string bytes = ReadFile(photo);
   const absl::Status status = PreprocessEncoded(spec, AsBytes(bytes), {}, out);
   ASSERT_TRUE(status.ok()) << status;
   std::size_t different = 0;
-  for (std::size_t i = 0; i < out.size(); ++i) different += out[i] != image->pixels[i];
+  for (std::size_t i = 0; i < out.size(); ++i) different += out[i] != image.pixels[i];
   EXPECT_EQ(different, 0u) << crop << ": of " << out.size() << " values";
 }
 

@@ -8,6 +8,7 @@
 
 #include "image/presets.h"
 #include "tests/image/image_testing.h"
+#include "tests/support/status_testing.h"
 
 namespace zood::image {
 namespace {
@@ -66,7 +67,7 @@ TEST(PreprocessTest, CentralCropFractionIsTensorFlows) {
   }
 }
 
-TEST(PreprocessTest, BgrTurnsColoursRoundAndValuesGoWithThem) {
+TEST(PreprocessTest, BgrTurnsColorsRoundAndValuesGoWithThem) {
   Image in({1, 2}, 3);
   in.pixels = {10, 20, 30, 40, 50, 60};
   const PreprocessSpec spec = {
@@ -75,7 +76,7 @@ TEST(PreprocessTest, BgrTurnsColoursRoundAndValuesGoWithThem) {
   EXPECT_EQ(MustPreprocess(spec, in), (std::vector<float>{58, 36, 14, 118, 96, 74}));
 }
 
-TEST(PreprocessTest, PaddingSurroundsThePicture) {
+TEST(PreprocessTest, PaddingSurroundsTheImage) {
   Image in({1, 2}, 1);
   in.pixels = {10, 20};
   for (const float padding : {7.0f, -0.5f}) {
@@ -116,7 +117,7 @@ std::vector<PreprocessSpec> Presets() {
           LenetEval(28, 3), CaffeEval(227), InceptionEval(224, 1.0),   CifarResnetEval(32)};
 }
 
-TEST(PreprocessTest, PresetsAcceptEveryShapeOfPicture) {
+TEST(PreprocessTest, PresetsAcceptEveryShapeOfImage) {
   for (const PreprocessSpec& spec : Presets()) {
     for (const Size size : {Size{1, 1}, Size{2, 900}, Size{900, 1}, Size{640, 480}, Size{7, 5}}) {
       SCOPED_TRACE(ToJson(spec));
@@ -129,9 +130,8 @@ TEST(PreprocessTest, PresetsAcceptEveryShapeOfPicture) {
 
 TEST(PreprocessJsonTest, KeepsEveryPreset) {
   for (const PreprocessSpec& spec : Presets()) {
-    const auto read = PreprocessSpecFromJson(ToJson(spec));
-    ASSERT_TRUE(read.ok()) << read.status();
-    EXPECT_EQ(*read, spec);
+    ASSERT_OK_AND_ASSIGN(const auto read, PreprocessSpecFromJson(ToJson(spec)));
+    EXPECT_EQ(read, spec);
   }
 }
 
@@ -170,7 +170,7 @@ TEST(PreprocessJsonTest, ErrorsNameTheField) {
   };
   expect("{", "[", "not JSON");
   expect("\"version\":1", "\"version\":2", "version: 2 is not known");
-  expect("\"version\":1", "\"version\":1,\"colour\":3", "colour: unknown field");
+  expect("\"version\":1", "\"version\":1,\"color\":3", "color: unknown field");
   expect("\"channels\":3", "\"channels\":2", "decode.channels is 2");
   expect("\"channels\":3", "\"channels\":\"3\"", "decode.channels: expected an integer");
   expect("\"channels\":3,", "", "decode.channels: the field is missing");
@@ -238,7 +238,7 @@ TEST(PreprocessTest, WhatDoesNotFitIsAnError) {
 
 // One row of 65535 pixels with its shorter side at 256 would be 256 x 16776960: the crop is all
 // that is computed.
-TEST(PreprocessTest, LongPicturesCostWhatTheirCropCosts) {
+TEST(PreprocessTest, LongImagesCostWhatTheirCropCosts) {
   const Image image = Generated(0, {1, kMaxSide}, 3);
   EXPECT_EQ(MustPreprocess(VggEval(224), image).size(), 224u * 224 * 3);
   std::vector<float> out(8 * 8 * 3);

@@ -44,7 +44,7 @@ TEST(ResizeTest, ResampleIsPillowsToTheLastBit) {
   }
 }
 
-// The rows of `window` cut out of a whole picture.
+// The rows of `window` cut out of a whole image.
 template <typename T>
 std::vector<T> Cut(const BasicImage<T>& image, const Window& window) {
   std::vector<T> result;

@@ -9,6 +9,7 @@
 
 #include "graph/graph.h"
 #include "models/zoo.h"
+#include "tests/support/status_testing.h"
 
 namespace zood::models {
 namespace {
@@ -58,12 +59,11 @@ TEST(InceptionTest, TakesOtherImageSizesAndNumbersOfClasses) {
     };
     for (const NetworkArgs& args : variants) {
       SCOPED_TRACE(name + " for " + std::to_string(args.height));
-      const auto graph = Build(name, args);
-      ASSERT_TRUE(graph.ok()) << graph.status();
+      ASSERT_OK_AND_ASSIGN(const auto graph, Build(name, args));
       const Shape expected{Shape::kAnyBatch, args.num_classes};
-      EXPECT_EQ(graph->node(graph->logits()).shape, expected);
-      if (graph->aux_logits()) {
-        EXPECT_EQ(graph->node(*graph->aux_logits()).shape, expected);
+      EXPECT_EQ(graph.node(graph.logits()).shape, expected);
+      if (graph.aux_logits()) {
+        EXPECT_EQ(graph.node(*graph.aux_logits()).shape, expected);
       }
     }
   }
@@ -83,11 +83,11 @@ TEST(InceptionTest, KeepsTheShapesOfAllButAuxiliaryWeightsAtOtherSizes) {
 }
 
 TEST(InceptionTest, PadsOddMapsOfV1) {
-  const auto graph = Build("inception_v1", {.num_classes = 7, .height = 240, .width = 272});
-  ASSERT_TRUE(graph.ok()) << graph.status();
-  const auto pooled = graph->EndPoint("MaxPool_5a_2x2");  // of 15x17
+  ASSERT_OK_AND_ASSIGN(const auto graph,
+                       Build("inception_v1", {.num_classes = 7, .height = 240, .width = 272}));
+  const auto pooled = graph.EndPoint("MaxPool_5a_2x2");  // of 15x17
   ASSERT_TRUE(pooled.ok()) << pooled.status();
-  EXPECT_EQ(graph->node(*pooled).shape, (Shape{Shape::kAnyBatch, 8, 9, 832}));
+  EXPECT_EQ(graph.node(*pooled).shape, (Shape{Shape::kAnyBatch, 8, 9, 832}));
 }
 
 TEST(InceptionTest, WithoutClassesEndsWithTheFeatures) {
@@ -127,12 +127,12 @@ TEST(InceptionTest, NamesTheLayerThatImagesAreTooSmallFor) {
 
 TEST(InceptionTest, AuxiliaryHeadOfV3IsNamedAfterItsKernel) {
   const std::string scope = "InceptionV3/AuxLogits/";
-  const auto small = Build("inception_v3", {.num_classes = 9, .height = 240, .width = 299});
-  ASSERT_TRUE(small.ok()) << small.status();
-  EXPECT_EQ(ShapeOf(*small, scope + "Conv2d_2a_3x5/weights"), (Shape{3, 5, 128, 768}));
-  const auto large = Build("inception_v3", {.num_classes = 9, .height = 448, .width = 448});
-  ASSERT_TRUE(large.ok()) << large.status();
-  EXPECT_EQ(ShapeOf(*large, scope + "Conv2d_2a_5x5/weights"), (Shape{5, 5, 128, 768}));
+  ASSERT_OK_AND_ASSIGN(const auto small,
+                       Build("inception_v3", {.num_classes = 9, .height = 240, .width = 299}));
+  EXPECT_EQ(ShapeOf(small, scope + "Conv2d_2a_3x5/weights"), (Shape{3, 5, 128, 768}));
+  ASSERT_OK_AND_ASSIGN(const auto large,
+                       Build("inception_v3", {.num_classes = 9, .height = 448, .width = 448}));
+  EXPECT_EQ(ShapeOf(large, scope + "Conv2d_2a_5x5/weights"), (Shape{5, 5, 128, 768}));
 }
 
 TEST(InceptionTest, StartsFromTheOriginalDistributions) {
@@ -199,14 +199,13 @@ TEST(InceptionTest, DropsAFifthOfTheFeaturesInTraining) {
 TEST(InceptionTest, HeadScopesHoldAllThatChangesWithTheClasses) {
   const Zoo zoo = Zoo::Standard();
   for (const std::string name : kNetworks) {
-    const auto architecture = zoo.Find(name);
-    ASSERT_TRUE(architecture.ok()) << architecture.status();
+    ASSERT_OK_AND_ASSIGN(const auto architecture, zoo.Find(name));
     const auto few = Build(name, {.num_classes = 5, .height = 299, .width = 299});
     const auto many = Build(name, {.num_classes = 50, .height = 299, .width = 299});
     ASSERT_TRUE(few.ok() && many.ok());
     for (const graph::Variable& variable : few->variables()) {
       if (ShapeOf(*many, variable.name) == variable.shape) continue;
-      EXPECT_TRUE(std::ranges::any_of((*architecture)->head_scopes, [&](const std::string& scope) {
+      EXPECT_TRUE(std::ranges::any_of(architecture->head_scopes, [&](const std::string& scope) {
         return variable.name.starts_with(scope + "/");
       })) << variable.name;
     }

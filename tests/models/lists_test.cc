@@ -16,6 +16,7 @@
 
 #include "graph/graph.h"
 #include "models/zoo.h"
+#include "tests/support/status_testing.h"
 
 namespace zood::models {
 namespace {
@@ -86,11 +87,10 @@ INSTANTIATE_TEST_SUITE_P(Zoo, VariablesTest, testing::ValuesIn(NetworksListedIn(
 class EndPointsTest : public testing::TestWithParam<std::string> {};
 
 TEST_P(EndPointsTest, AreTheOriginals) {
-  const auto graph = Build(GetParam());
-  ASSERT_TRUE(graph.ok()) << graph.status();
+  ASSERT_OK_AND_ASSIGN(const auto graph, Build(GetParam()));
   std::vector<std::string> ours;
-  for (const auto& [name, id] : graph->end_points()) {
-    ours.push_back(fmt::format("{}\t{}\t", name, Join(graph->node(id).shape.WithBatch(2))));
+  for (const auto& [name, id] : graph.end_points()) {
+    ours.push_back(fmt::format("{}\t{}\t", name, Join(graph.node(id).shape.WithBatch(2))));
   }
   std::ranges::sort(ours);
   EXPECT_EQ(ours, List(fmt::format("{}/{}.txt", kEndPoints, GetParam()), 2));

@@ -6,8 +6,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-#include <filesystem>
 #include <fstream>
 #include <numeric>
 #include <sstream>
@@ -20,6 +18,8 @@
 #include "checkpoint/variable_role.h"
 #include "models/weights/weight_layout.h"
 #include "models/zoo.h"
+#include "tests/support/outside_file.h"
+#include "tests/support/status_testing.h"
 
 namespace zood::models {
 namespace {
@@ -72,21 +72,19 @@ class LeNetTest : public testing::Test {
 };
 
 TEST_F(LeNetTest, TakesTensorFlowsNamesAsTheyAre) {
-  const auto mapped = Map(file_);
-  ASSERT_TRUE(mapped.ok()) << mapped.status();
-  EXPECT_TRUE(graph_.CheckWeights(mapped->weights).ok());
-  EXPECT_TRUE(mapped->ignored.empty());
-  EXPECT_EQ(mapped->weights.at("LeNet/fc4/biases").values<float>()[9], 9);
+  ASSERT_OK_AND_ASSIGN(const auto mapped, Map(file_));
+  EXPECT_TRUE(graph_.CheckWeights(mapped.weights).ok());
+  EXPECT_TRUE(mapped.ignored.empty());
+  EXPECT_EQ(mapped.weights.at("LeNet/fc4/biases").values<float>()[9], 9);
 }
 
 TEST_F(LeNetTest, ReadsACheckpointOfTensorFlow) {
   for (const char* name : {"lenet12_v1.ckpt", "lenet12_v2.ckpt"}) {
-    const auto reader =
-        checkpoint::Open(FileSystem::Native(), std::string(ZOOD_TEST_DATA "/ckpt/") + name);
-    ASSERT_TRUE(reader.ok()) << reader.status();
-    const auto mapped = MapWeights(architecture_, graph_, *(*reader)->ReadAll());
-    ASSERT_TRUE(mapped.ok()) << mapped.status();
-    EXPECT_EQ(mapped->weights.size(), 8u);
+    ASSERT_OK_AND_ASSIGN(
+        const auto reader,
+        checkpoint::Open(FileSystem::Native(), std::string(ZOOD_TEST_DATA "/ckpt/") + name));
+    ASSERT_OK_AND_ASSIGN(const auto mapped, MapWeights(architecture_, graph_, *reader->ReadAll()));
+    EXPECT_EQ(mapped.weights.size(), 8u);
   }
 }
 
@@ -96,10 +94,10 @@ TEST_F(LeNetTest, IgnoresWhatIsKnownToBeBesideTheNetwork) {
   file_.emplace("LeNet/mean_rgb", Ramp({3}));
   file_.emplace("LeNet/fc4/biases/Momentum", Ramp({10}));
   file_.emplace("LeNet/fc4/biases/ExponentialMovingAverage", Ramp({10}));
-  const auto mapped = MapWeights(architecture_, graph_, file_, {.prefer_moving_averages = false});
-  ASSERT_TRUE(mapped.ok()) << mapped.status();
-  EXPECT_EQ(mapped->weights.size(), 8u);
-  const auto reasons = Reasons(*mapped);
+  ASSERT_OK_AND_ASSIGN(const auto mapped,
+                       MapWeights(architecture_, graph_, file_, {.prefer_moving_averages = false}));
+  EXPECT_EQ(mapped.weights.size(), 8u);
+  const auto reasons = Reasons(mapped);
   EXPECT_EQ(reasons.size(), 5u);
   EXPECT_THAT(reasons.at("LeNet/fc4/biases/Momentum"),
               AllOf(HasSubstr("slot"), HasSubstr("of LeNet/fc4/biases")));
@@ -110,10 +108,9 @@ TEST_F(LeNetTest, IgnoresWhatIsKnownToBeBesideTheNetwork) {
 TEST_F(LeNetTest, ConvertsOtherNumbersToFloat32) {
   file_.at("LeNet/fc4/biases") =
       *Tensor::FromVector<double>({10}, {0, 0.5, 2, 3, 4, 5, 6, 7, 8, 9});
-  const auto mapped = Map(file_);
-  ASSERT_TRUE(mapped.ok()) << mapped.status();
-  EXPECT_EQ(mapped->weights.at("LeNet/fc4/biases").values<float>()[1], 0.5f);
-  EXPECT_THAT(mapped->converted, testing::ElementsAre(std::pair(DType::kFloat64, 1)));
+  ASSERT_OK_AND_ASSIGN(const auto mapped, Map(file_));
+  EXPECT_EQ(mapped.weights.at("LeNet/fc4/biases").values<float>()[1], 0.5f);
+  EXPECT_THAT(mapped.converted, testing::ElementsAre(std::pair(DType::kFloat64, 1)));
   file_.at("LeNet/fc4/biases") = *Tensor::Strings({10}, std::vector<std::string>(10, "x"));
   EXPECT_THAT(MessageOf(Map(file_)), HasSubstr("LeNet/fc4/biases"));
 }
@@ -132,10 +129,10 @@ TEST_F(LeNetTest, NamesWhatIsUnknown) {
   EXPECT_THAT(MessageOf(Map(file_)),
               AllOf(HasSubstr("10 unknown"), HasSubstr("and 5 more"), Not(HasSubstr("\n"))));
   const std::vector<std::string> patterns = {"LeNet/(conv3|x)"};
-  const auto mapped = MapWeights(architecture_, graph_, file_,
-                                 {.leave_aside = *NamePatterns::Create("x", patterns)});
-  ASSERT_TRUE(mapped.ok()) << mapped.status();
-  EXPECT_EQ(mapped->ignored.size(), 10u);
+  ASSERT_OK_AND_ASSIGN(const auto mapped,
+                       MapWeights(architecture_, graph_, file_,
+                                  {.leave_aside = *NamePatterns::Create("x", patterns)}));
+  EXPECT_EQ(mapped.ignored.size(), 10u);
 }
 
 // Whatever training keeps under whatever name, as long as no layer could have it.
@@ -158,24 +155,22 @@ TEST_F(LeNetTest, LeavesAsideWhatNoLayerHas) {
   file_.emplace(beside[6], Ramp({3}));
   file_.emplace(beside[7], *Tensor::FromVector<std::int64_t>({2}, {5, 6}));
   file_.emplace(beside[8], *Tensor::Strings({2}, {"a", "b"}));
-  const auto mapped = Map(file_);
-  ASSERT_TRUE(mapped.ok()) << mapped.status();
-  EXPECT_EQ(mapped->weights.size(), 8u);
-  const auto reasons = Reasons(*mapped);
+  ASSERT_OK_AND_ASSIGN(const auto mapped, Map(file_));
+  EXPECT_EQ(mapped.weights.size(), 8u);
+  const auto reasons = Reasons(mapped);
   EXPECT_EQ(reasons.size(), beside.size());
   EXPECT_EQ(reasons.at(beside[1]), "state of LeNet/conv1/weights");
   EXPECT_THAT(reasons.at("zz/extra"), HasSubstr("outside of the network's scope 'LeNet/'"));
 }
 
-// Every slot has the shape of its variable: a second network, if names did not tell.
+// Every slot has the shape of its variable: a second network, if names did not distinguish them.
 TEST_F(LeNetTest, TakesNoOptimizerForTheNetwork) {
   TensorMap file = file_;
   for (const auto& [name, tensor] : file_) file.emplace("Momentum/" + name, Ramp(tensor.shape()));
   file.at("LeNet/fc4/biases") = *Tensor::FromVector<float>({10}, std::vector<float>(10, 7));
-  const auto mapped = Map(file);
-  ASSERT_TRUE(mapped.ok()) << mapped.status();
-  EXPECT_EQ(mapped->prefix, "");
-  EXPECT_EQ(mapped->weights.at("LeNet/fc4/biases").values<float>()[0], 7);
+  ASSERT_OK_AND_ASSIGN(const auto mapped, Map(file));
+  EXPECT_EQ(mapped.prefix, "");
+  EXPECT_EQ(mapped.weights.at("LeNet/fc4/biases").values<float>()[0], 7);
 }
 
 TEST_F(LeNetTest, FindsTheNetworkBehindAnyScope) {
@@ -183,11 +178,10 @@ TEST_F(LeNetTest, FindsTheNetworkBehindAnyScope) {
     TensorMap file;
     for (const auto& [name, tensor] : file_) file.emplace(prefix + name, tensor);
     file.emplace("head/weights", Ramp({3, 4}));
-    const auto mapped = Map(file);
-    ASSERT_TRUE(mapped.ok()) << mapped.status();
-    EXPECT_EQ(mapped->prefix, prefix);
-    EXPECT_EQ(mapped->naming, "TensorFlow");
-    EXPECT_THAT(Reasons(*mapped).at("head/weights"), HasSubstr("outside of"));
+    ASSERT_OK_AND_ASSIGN(const auto mapped, Map(file));
+    EXPECT_EQ(mapped.prefix, prefix);
+    EXPECT_EQ(mapped.naming, "TensorFlow");
+    EXPECT_THAT(Reasons(mapped).at("head/weights"), HasSubstr("outside of"));
   }
 }
 
@@ -210,10 +204,9 @@ TEST_F(LeNetTest, LeavesTheClassifierOutOfANetworkWithoutOne) {
   NetworkArgs args = args_;
   args.num_classes = 0;
   const auto features = BuildGraph(architecture_, args);
-  const auto mapped = MapWeights(architecture_, *features, file_);
-  ASSERT_TRUE(mapped.ok()) << mapped.status();
-  EXPECT_EQ(mapped->weights.size(), 6u);
-  EXPECT_THAT(Reasons(*mapped).at("LeNet/fc4/weights"), HasSubstr("without"));
+  ASSERT_OK_AND_ASSIGN(const auto mapped, MapWeights(architecture_, *features, file_));
+  EXPECT_EQ(mapped.weights.size(), 6u);
+  EXPECT_THAT(Reasons(mapped).at("LeNet/fc4/weights"), HasSubstr("without"));
 }
 
 TEST_F(LeNetTest, SuspectsAFileOfAnotherNetwork) {
@@ -241,24 +234,23 @@ TEST(TrainedTest, TakesTheMovingAverages) {
         return {.logits = net.FullyConnected(x, args.num_classes, {.scope = "logits"})};
       },
       .preprocess = Find("lenet").preprocess};
-  const auto graph = BuildGraph(tiny, {.num_classes = 5, .height = 8, .width = 8});
-  ASSERT_TRUE(graph.ok()) << graph.status();
+  ASSERT_OK_AND_ASSIGN(const auto graph,
+                       BuildGraph(tiny, {.num_classes = 5, .height = 8, .width = 8}));
   for (const char* name :
        {"trained_adam_v1.ckpt", "trained_adam_v2.ckpt", "trained_momentum_v2.ckpt",
         "trained_rmsprop_v2.ckpt", "trained_ftrl_v2.ckpt", "trained_adagrad_v2.ckpt",
         "trained_adadelta_v2.ckpt"}) {
     SCOPED_TRACE(name);
-    const auto reader =
-        checkpoint::Open(FileSystem::Native(), std::string(ZOOD_TEST_DATA "/ckpt/") + name);
-    ASSERT_TRUE(reader.ok()) << reader.status();
-    const auto raw = MapWeights(tiny, *graph, *(*reader)->ReadAll());
-    ASSERT_TRUE(raw.ok()) << raw.status();
-    EXPECT_EQ(raw->weights.size() + raw->ignored.size(), (*reader)->variables().size());
-    const auto averages = MapWeights(tiny, *graph, *checkpoint::ReadAll(**reader, {}));
-    ASSERT_TRUE(averages.ok()) << averages.status();
-    const auto shadow = (*reader)->Read("TinyNet/logits/biases/ExponentialMovingAverage");
+    ASSERT_OK_AND_ASSIGN(
+        const auto reader,
+        checkpoint::Open(FileSystem::Native(), std::string(ZOOD_TEST_DATA "/ckpt/") + name));
+    ASSERT_OK_AND_ASSIGN(const auto raw, MapWeights(tiny, graph, *reader->ReadAll()));
+    EXPECT_EQ(raw.weights.size() + raw.ignored.size(), reader->variables().size());
+    ASSERT_OK_AND_ASSIGN(const auto averages,
+                         MapWeights(tiny, graph, *checkpoint::ReadAll(*reader, {})));
+    const auto shadow = reader->Read("TinyNet/logits/biases/ExponentialMovingAverage");
     if (!shadow.ok()) continue;
-    EXPECT_THAT(averages->weights.at("TinyNet/logits/biases").values<float>(),
+    EXPECT_THAT(averages.weights.at("TinyNet/logits/biases").values<float>(),
                 testing::ElementsAreArray(shadow->values<float>()));
   }
 }
@@ -303,11 +295,10 @@ class PyTorchTest : public testing::TestWithParam<std::string> {
 };
 
 TEST_P(PyTorchTest, PlacesEveryModule) {
-  const auto mapped = MapWeights(architecture_, graph_, file_);
-  ASSERT_TRUE(mapped.ok()) << mapped.status();
-  EXPECT_TRUE(graph_.CheckWeights(mapped->weights).ok());
-  EXPECT_EQ(mapped->weights.size() + mapped->ignored.size(), file_.size());
-  for (const auto& ignored : mapped->ignored) {
+  ASSERT_OK_AND_ASSIGN(const auto mapped, MapWeights(architecture_, graph_, file_));
+  EXPECT_TRUE(graph_.CheckWeights(mapped.weights).ok());
+  EXPECT_EQ(mapped.weights.size() + mapped.ignored.size(), file_.size());
+  for (const auto& ignored : mapped.ignored) {
     EXPECT_THAT(ignored.variable, testing::EndsWith(".num_batches_tracked"));
   }
 }
@@ -339,14 +330,13 @@ TEST(PyTorchRulesTest, UnitsAndConvolutionsKeepTheirPlaces) {
   TensorMap file = ListedFile("cifar_resnet20");
   file.at("layer2.1.bn2.running_var") =
       *Tensor::FromVector<float>({32}, std::vector<float>(32, 7.0f));
-  const auto mapped = MapWeights(architecture, *graph, file);
-  ASSERT_TRUE(mapped.ok()) << mapped.status();
+  ASSERT_OK_AND_ASSIGN(const auto mapped, MapWeights(architecture, *graph, file));
   int sevens = 0;
-  for (const auto& [name, tensor] : mapped->weights) {
+  for (const auto& [name, tensor] : mapped.weights) {
     if (tensor.values<float>()[0] == 7.0f) ++sevens;
   }
   EXPECT_EQ(sevens, 1);
-  EXPECT_EQ(mapped->weights.at("cifar_resnet20/block2/unit_2/conv2/BatchNorm/moving_variance")
+  EXPECT_EQ(mapped.weights.at("cifar_resnet20/block2/unit_2/conv2/BatchNorm/moving_variance")
                 .values<float>()[31],
             7.0f);
 }
@@ -356,20 +346,13 @@ class PublishedTest : public testing::TestWithParam<std::pair<const char*, const
 
 TEST_P(PublishedTest, FitsItsNetwork) {
   const auto& [network, file] = GetParam();
-  const char* models = std::getenv("ZOOD_MODELS_DIR");
-  const std::string path = fmt::format("{}/{}", models == nullptr ? "" : models, file);
-  if (models == nullptr || !std::filesystem::exists(path)) {
-    GTEST_SKIP() << file << " is not here: set ZOOD_MODELS_DIR to the folder that has it";
-  }
-  const auto reader = checkpoint::Open(FileSystem::Native(), path);
-  ASSERT_TRUE(reader.ok()) << reader.status();
-  const auto weights = (*reader)->ReadAll();
-  ASSERT_TRUE(weights.ok()) << weights.status();
+  ZOOD_OUTSIDE_FILE(path, "ZOOD_MODELS_DIR", file);
+  ASSERT_OK_AND_ASSIGN(const auto reader, checkpoint::Open(FileSystem::Native(), path));
+  ASSERT_OK_AND_ASSIGN(const auto weights, reader->ReadAll());
   const Architecture& architecture = Find(network);
   const auto graph = BuildGraph(architecture, architecture.defaults);
-  const auto mapped = MapWeights(architecture, *graph, *weights);
-  ASSERT_TRUE(mapped.ok()) << mapped.status();
-  EXPECT_EQ(mapped->weights.size() + mapped->ignored.size(), weights->size());
+  ASSERT_OK_AND_ASSIGN(const auto mapped, MapWeights(architecture, *graph, weights));
+  EXPECT_EQ(mapped.weights.size() + mapped.ignored.size(), weights.size());
 }
 
 INSTANTIATE_TEST_SUITE_P(

@@ -22,6 +22,7 @@
 
 #include "graph/graph.h"
 #include "models/zoo.h"
+#include "tests/support/status_testing.h"
 
 namespace zood::models {
 namespace {
@@ -345,15 +346,13 @@ class TensorFlowGraphTest : public testing::TestWithParam<std::string> {};
 
 TEST_P(TensorFlowGraphTest, IsTheZoosGraph) {
   const Zoo zoo = Zoo::Standard();
-  const auto architecture = zoo.Find(GetParam());
-  ASSERT_TRUE(architecture.ok()) << architecture.status();
-  const NetworkArgs& args = (*architecture)->defaults;
-  const auto graph = BuildGraph(**architecture, args);
-  ASSERT_TRUE(graph.ok()) << graph.status();
+  ASSERT_OK_AND_ASSIGN(const auto architecture, zoo.Find(GetParam()));
+  const NetworkArgs& args = architecture->defaults;
+  ASSERT_OK_AND_ASSIGN(const auto graph, BuildGraph(*architecture, args));
 
   const TensorFlowGraph theirs(fmt::format("{}/zoo/layers/{}.tsv", ZOOD_TEST_DATA, GetParam()),
                                {args.height, args.width, args.channels});
-  const ZooGraph ours(*graph);
+  const ZooGraph ours(graph);
   ASSERT_FALSE(theirs.steps().empty());
   EXPECT_EQ(Missing(theirs.steps(), ours.steps()), "") << "only in TensorFlow's graph";
   EXPECT_EQ(Missing(ours.steps(), theirs.steps()), "") << "only in the zoo's graph";

@@ -9,6 +9,7 @@
 
 #include "models/weights/name_map.h"
 #include "models/zoo.h"
+#include "tests/support/status_testing.h"
 
 namespace zood::models {
 namespace {
@@ -88,14 +89,13 @@ TEST_F(WeightPartTest, IsFoundBehindAnyPrefix) {
     TensorMap file;
     Add(prefix, 2, file);
     file["epoch_loss"] = Scalar(1);
-    const auto mapped = Map(file);
-    ASSERT_TRUE(mapped.ok()) << mapped.status();
-    EXPECT_EQ(mapped->prefix, prefix);
-    EXPECT_EQ(mapped->naming, "PyTorch");
-    EXPECT_THAT(mapped->choices, IsEmpty());
-    ASSERT_EQ(mapped->ignored.size(), 1u);
-    EXPECT_EQ(mapped->ignored[0].variable, "epoch_loss");
-    EXPECT_TRUE(graph_.CheckWeights(mapped->weights).ok());
+    ASSERT_OK_AND_ASSIGN(const auto mapped, Map(file));
+    EXPECT_EQ(mapped.prefix, prefix);
+    EXPECT_EQ(mapped.naming, "PyTorch");
+    EXPECT_THAT(mapped.choices, IsEmpty());
+    ASSERT_EQ(mapped.ignored.size(), 1u);
+    EXPECT_EQ(mapped.ignored[0].variable, "epoch_loss");
+    EXPECT_TRUE(graph_.CheckWeights(mapped.weights).ok());
   }
 }
 
@@ -110,10 +110,9 @@ TEST_F(WeightPartTest, IsFoundWhereLayersAreWrapped) {
         file[prefix + (wrapped ? name.substr(0, 7) + wrapper + "." + name.substr(7) : name)] =
             tensor;
       }
-      const auto mapped = Map(file);
-      ASSERT_TRUE(mapped.ok()) << mapped.status();
-      EXPECT_EQ(mapped->prefix, prefix);
-      EXPECT_THAT(mapped->choices, ElementsAre(HasSubstr("'" + wrapper + "' was left out")));
+      ASSERT_OK_AND_ASSIGN(const auto mapped, Map(file));
+      EXPECT_EQ(mapped.prefix, prefix);
+      EXPECT_THAT(mapped.choices, ElementsAre(HasSubstr("'" + wrapper + "' was left out")));
       file.erase(prefix + "conv1.weight");
       EXPECT_FALSE(Map(file).ok());
     }
@@ -131,11 +130,10 @@ TEST_F(WeightPartTest, OptimizersAndProfilersAreLeftAside) {
     file[std::string("state_dict.") + name] = *Tensor::FromVector<double>({1}, {5});
   }
   file["state_dict.bn1.num_batches_tracked"] = *Tensor::FromVector<std::int64_t>({}, {5});
-  const auto mapped = Map(file);
-  ASSERT_TRUE(mapped.ok()) << mapped.status();
-  EXPECT_EQ(mapped->prefix, "state_dict.");
-  EXPECT_EQ(ValueOf(*mapped, "conv1/weights"), 2);
-  EXPECT_EQ(mapped->ignored.size(), names_.size() + 6);
+  ASSERT_OK_AND_ASSIGN(const auto mapped, Map(file));
+  EXPECT_EQ(mapped.prefix, "state_dict.");
+  EXPECT_EQ(ValueOf(mapped, "conv1/weights"), 2);
+  EXPECT_EQ(mapped.ignored.size(), names_.size() + 6);
 }
 
 // {**model.state_dict(), "optimizer": ..., "ema": ...}
@@ -146,10 +144,9 @@ TEST_F(WeightPartTest, WhatLiesBesideANetworkWithoutAWrapperIsLeftAside) {
   file["optimizer.state.0.exp_avg"] = *Tensor::FromVector<float>({4}, {1, 2, 3, 4});
   file["SGD_1.velocity"] = *Tensor::FromVector<float>({4}, {1, 2, 3, 4});
   for (const bool prefer : {true, false}) {
-    const auto mapped = Map(file, {.prefer_moving_averages = prefer});
-    ASSERT_TRUE(mapped.ok()) << mapped.status();
-    EXPECT_EQ(ValueOf(*mapped, "conv1/weights"), prefer ? 2 : 1);
-    EXPECT_EQ(mapped->ignored.size(), names_.size() + 2);
+    ASSERT_OK_AND_ASSIGN(const auto mapped, Map(file, {.prefer_moving_averages = prefer}));
+    EXPECT_EQ(ValueOf(mapped, "conv1/weights"), prefer ? 2 : 1);
+    EXPECT_EQ(mapped.ignored.size(), names_.size() + 2);
   }
 }
 
@@ -170,18 +167,16 @@ TEST_F(WeightPartTest, AveragesAreTakenAsWishedAndToldOf) {
     Add(plain, 1, file);
     Add(average, 2, file);
     file["b.n_averaged"] = *Tensor::FromVector<std::int64_t>({}, {9});
-    const auto preferred = Map(file);
-    ASSERT_TRUE(preferred.ok()) << preferred.status();
-    EXPECT_EQ(ValueOf(*preferred, "logits/weights"), 2);
-    EXPECT_EQ(preferred->prefix, average);
-    ASSERT_EQ(preferred->choices.size(), 1u);
-    EXPECT_THAT(preferred->choices[0],
+    ASSERT_OK_AND_ASSIGN(const auto preferred, Map(file));
+    EXPECT_EQ(ValueOf(preferred, "logits/weights"), 2);
+    EXPECT_EQ(preferred.prefix, average);
+    ASSERT_EQ(preferred.choices.size(), 1u);
+    EXPECT_THAT(preferred.choices[0],
                 AllOf(HasSubstr(std::string(plain, std::string(plain).size() - 1)),
                       HasSubstr("--no-moving-averages")));
-    const auto others = Map(file, {.prefer_moving_averages = false});
-    ASSERT_TRUE(others.ok()) << others.status();
-    EXPECT_EQ(ValueOf(*others, "logits/weights"), 1);
-    EXPECT_EQ(others->choices.size(), 1u);
+    ASSERT_OK_AND_ASSIGN(const auto others, Map(file, {.prefer_moving_averages = false}));
+    EXPECT_EQ(ValueOf(others, "logits/weights"), 1);
+    EXPECT_EQ(others.choices.size(), 1u);
   }
 }
 
@@ -190,12 +185,11 @@ TEST_F(WeightPartTest, AveragesMayLackVariables) {
   TensorMap file;
   Add("model.", 1, file);
   Add("ema.", 2, file, "running_");
-  const auto mapped = Map(file);
-  ASSERT_TRUE(mapped.ok()) << mapped.status();
-  EXPECT_EQ(ValueOf(*mapped, "conv1/weights"), 2);
-  EXPECT_EQ(ValueOf(*mapped, "conv1/BatchNorm/moving_mean"), 1);
-  ASSERT_EQ(mapped->choices.size(), 1u);
-  EXPECT_THAT(mapped->choices[0], HasSubstr("59 variables are the moving averages in 'ema'"));
+  ASSERT_OK_AND_ASSIGN(const auto mapped, Map(file));
+  EXPECT_EQ(ValueOf(mapped, "conv1/weights"), 2);
+  EXPECT_EQ(ValueOf(mapped, "conv1/BatchNorm/moving_mean"), 1);
+  ASSERT_EQ(mapped.choices.size(), 1u);
+  EXPECT_THAT(mapped.choices[0], HasSubstr("59 variables are the moving averages in 'ema'"));
   EXPECT_EQ(ValueOf(*Map(file, {.prefer_moving_averages = false}), "conv1/weights"), 1);
 }
 
@@ -204,9 +198,8 @@ TEST_F(WeightPartTest, AFileOfAveragesAloneIsTaken) {
   Add("module.", 2, file);
   file["n_averaged"] = *Tensor::FromVector<std::int64_t>({}, {9});
   for (const bool prefer : {true, false}) {
-    const auto mapped = Map(file, {.prefer_moving_averages = prefer});
-    ASSERT_TRUE(mapped.ok()) << mapped.status();
-    EXPECT_EQ(mapped->prefix, "module.");
+    ASSERT_OK_AND_ASSIGN(const auto mapped, Map(file, {.prefer_moving_averages = prefer}));
+    EXPECT_EQ(mapped.prefix, "module.");
   }
 }
 
@@ -220,9 +213,8 @@ TEST_F(WeightPartTest, NothingIsChosenSilently) {
               AllOf(HasSubstr("'student'"), HasSubstr("'teacher.module'"),
                     HasSubstr("--weights-in teacher.module")));
   for (const std::string asked : {"teacher", "teacher.module", "teacher.module."}) {
-    const auto mapped = Map(file, {.weights_in = asked});
-    ASSERT_TRUE(mapped.ok()) << mapped.status();
-    EXPECT_EQ(ValueOf(*mapped, "conv1/weights"), 2);
+    ASSERT_OK_AND_ASSIGN(const auto mapped, Map(file, {.weights_in = asked}));
+    EXPECT_EQ(ValueOf(mapped, "conv1/weights"), 2);
   }
   const auto mistaken = Map(file, {.weights_in = "pupil"});
   EXPECT_THAT(std::string(mistaken.status().message()),
@@ -236,10 +228,9 @@ TEST_F(WeightPartTest, EqualCopiesAreOne) {
   TensorMap file;
   Add("model.", 1, file);
   Add("best.", 1, file);
-  const auto mapped = Map(file);
-  ASSERT_TRUE(mapped.ok()) << mapped.status();
-  ASSERT_EQ(mapped->choices.size(), 1u);
-  EXPECT_THAT(mapped->choices[0], HasSubstr("same values"));
+  ASSERT_OK_AND_ASSIGN(const auto mapped, Map(file));
+  ASSERT_EQ(mapped.choices.size(), 1u);
+  EXPECT_THAT(mapped.choices[0], HasSubstr("same values"));
 }
 
 // All that the smaller network needs is there, in its shapes.
@@ -270,9 +261,8 @@ TEST_F(WeightPartTest, WhatCannotBeReadIsNamedWhereItIsNeeded) {
   Add("model.", 1, tensors);
   WeightFile whole = FileOf(tensors);
   whole.unread = {{.name = "args", .reason = "an object made by argparse.Namespace"}};
-  const auto mapped = MapWeights(architecture_, graph_, whole);
-  ASSERT_TRUE(mapped.ok()) << mapped.status();
-  EXPECT_EQ(mapped->ignored.back().variable, "args");
+  ASSERT_OK_AND_ASSIGN(const auto mapped, MapWeights(architecture_, graph_, whole));
+  EXPECT_EQ(mapped.ignored.back().variable, "args");
 }
 
 // Names decide, not the file that they came in.
@@ -283,10 +273,9 @@ TEST_F(WeightPartTest, TheNetworksOwnNamesAreFoundInAnyFile) {
         variable.shape,
         std::vector<float>(static_cast<std::size_t>(variable.shape.num_elements()), 4));
   }
-  const auto mapped = Map(file);
-  ASSERT_TRUE(mapped.ok()) << mapped.status();
-  EXPECT_EQ(mapped->naming, "TensorFlow");
-  EXPECT_EQ(ValueOf(*mapped, "logits/weights"), 4);
+  ASSERT_OK_AND_ASSIGN(const auto mapped, Map(file));
+  EXPECT_EQ(mapped.naming, "TensorFlow");
+  EXPECT_EQ(ValueOf(mapped, "logits/weights"), 4);
 }
 
 // An auxiliary classifier takes no part in the answer.
@@ -313,11 +302,10 @@ TEST_F(TrainingOnlyTest, MayBeMissing) {
       file, [](const auto& entry) { return entry.first.find("/AuxLogits/") != std::string::npos; });
   const std::size_t missing = graph_.variables().size() - file.size();
   ASSERT_GT(missing, 5u);
-  const auto mapped = MapWeights(architecture_, graph_, file);
-  ASSERT_TRUE(mapped.ok()) << mapped.status();
-  EXPECT_EQ(mapped->initialized.size(), missing);
-  EXPECT_THAT(mapped->initialized, testing::Each(HasSubstr("AuxLogits")));
-  EXPECT_TRUE(graph_.CheckWeights(mapped->weights).ok());
+  ASSERT_OK_AND_ASSIGN(const auto mapped, MapWeights(architecture_, graph_, file));
+  EXPECT_EQ(mapped.initialized.size(), missing);
+  EXPECT_THAT(mapped.initialized, testing::Each(HasSubstr("AuxLogits")));
+  EXPECT_TRUE(graph_.CheckWeights(mapped.weights).ok());
   file.erase("InceptionV3/Conv2d_1a_3x3/weights");
   EXPECT_THAT(std::string(MapWeights(architecture_, graph_, file).status().message()),
               HasSubstr("1 missing: InceptionV3/Conv2d_1a_3x3/weights"));
@@ -328,10 +316,9 @@ TEST_F(TrainingOnlyTest, MayBeOfAnotherShape) {
   const std::string odd = "InceptionV3/AuxLogits/Conv2d_2b_1x1/biases";
   ASSERT_TRUE(file.contains(odd));
   file[odd] = *Tensor::FromVector<float>({7}, std::vector<float>(7, 1));
-  const auto mapped = MapWeights(architecture_, graph_, file);
-  ASSERT_TRUE(mapped.ok()) << mapped.status();
-  EXPECT_THAT(mapped->initialized, ElementsAre(odd));
-  EXPECT_THAT(mapped->ignored.back().reason, HasSubstr("only training uses it"));
+  ASSERT_OK_AND_ASSIGN(const auto mapped, MapWeights(architecture_, graph_, file));
+  EXPECT_THAT(mapped.initialized, ElementsAre(odd));
+  EXPECT_THAT(mapped.ignored.back().reason, HasSubstr("only training uses it"));
 }
 
 }  // namespace

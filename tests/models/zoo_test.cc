@@ -12,6 +12,7 @@
 
 #include "graph/graph.h"
 #include "models/labels.h"
+#include "tests/support/status_testing.h"
 
 namespace zood::models {
 namespace {
@@ -139,9 +140,8 @@ TEST_P(NetworkTest, TakesLargerImages) {
   NetworkArgs args = network().defaults;
   args.height += 65;
   args.width += 32;
-  const auto graph = BuildGraph(network(), args);
-  ASSERT_TRUE(graph.ok()) << graph.status();
-  EXPECT_EQ(graph->node(graph->logits()).shape,
+  ASSERT_OK_AND_ASSIGN(const auto graph, BuildGraph(network(), args));
+  EXPECT_EQ(graph.node(graph.logits()).shape,
             Shape({Shape::kAnyBatch, network().defaults.num_classes}));
 }
 
@@ -152,9 +152,8 @@ TEST_P(NetworkTest, IsFedWithItsInput) {
     args.height += height;
     args.width += width;
     if (channels > 0) args.channels = channels;
-    const auto shape = image::OutputShape(network().preprocess(args));
-    ASSERT_TRUE(shape.ok()) << shape.status();
-    EXPECT_EQ(*shape, Shape({args.height, args.width, args.channels}));
+    ASSERT_OK_AND_ASSIGN(const auto shape, image::OutputShape(network().preprocess(args)));
+    EXPECT_EQ(shape, Shape({args.height, args.width, args.channels}));
   }
 }
 
@@ -200,14 +199,14 @@ TEST(SizesTest, AnImageTooSmallForALayerIsAnErrorThatNamesIt) {
 }
 
 TEST(SizesTest, LargerMapsAreAveragedBeforeTheFullyConvolutionalHead) {
-  const auto graph = BuildGraph(Find("vgg_16"), {.num_classes = 10, .height = 256, .width = 320});
-  ASSERT_TRUE(graph.ok());
-  const auto pool = graph->EndPoint("global_pool");
-  ASSERT_TRUE(pool.ok());
-  EXPECT_EQ(graph->node(*pool).shape, Shape({Shape::kAnyBatch, 1, 1, 4096}));
+  ASSERT_OK_AND_ASSIGN(
+      const auto graph,
+      BuildGraph(Find("vgg_16"), {.num_classes = 10, .height = 256, .width = 320}));
+  ASSERT_OK_AND_ASSIGN(const auto pool, graph.EndPoint("global_pool"));
+  EXPECT_EQ(graph.node(pool).shape, Shape({Shape::kAnyBatch, 1, 1, 4096}));
 }
 
-TEST(TrainingTest, StartsFromSlimsInitialisersAndRegularisers) {
+TEST(TrainingTest, StartsFromSlimsInitializersAndRegularizers) {
   struct Expected {
     const char* network;
     const char* variable;

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "tests/netdef/caffe_text.h"
+#include "tests/support/status_testing.h"
 
 namespace zood::netdef {
 namespace {
@@ -85,14 +86,14 @@ TEST(CaffeLayersTest, SlicesAreOfChannels) {
                    Slice("flat", {"a", "b"}, "slice_dim: 1 slice_point: 2") + Join({"b", "a"}),
                pixel);
   EXPECT_EQ(features, (std::vector<double>{3, 4, 5, 6, 1, 2}));
-  const auto maps =
+  ASSERT_OK_AND_ASSIGN(
+      const auto maps,
       Build(Input(4, 2, 2) + Slice("data", {"a", "b"}, "slice_point: 3") +
             Layer("Pooling", "pool", "b", "pooling_param { pool: AVE global_pooling: true }") +
             Layer("Pooling", "pool_a", "a", "pooling_param { pool: MAX global_pooling: true }") +
-            Join({"pool", "pool_a"}));
-  ASSERT_TRUE(maps.ok()) << maps.status();
+            Join({"pool", "pool_a"})));
   const Tensor image = Some({2, 2, 4});
-  const auto answer = Answer(*maps, {}, image);
+  const auto answer = Answer(maps, {}, image);
   double mean = 0;
   float largest = -2;
   for (std::size_t i = 0; i < 4; ++i) {

@@ -4,14 +4,15 @@
 
 #include "base/checksum.h"
 #include "tests/checkpoint/support/manifest_fixtures.h"
+#include "tests/support/outside_file.h"
+#include "tests/support/status_testing.h"
 
 namespace zood::netdef {
 namespace {
 
 CaffeNet Parse(const std::string& file) {
-  auto net = ParseCaffeText(checkpoint::ReadWholeFile(checkpoint::DataPath("caffe/" + file)), file);
-  EXPECT_TRUE(net.ok()) << net.status();
-  return net.ok() ? *std::move(net) : CaffeNet{};
+  return zood::ValueOf(
+      ParseCaffeText(checkpoint::ReadWholeFile(checkpoint::DataPath("caffe/" + file)), file));
 }
 
 const CaffeLayer& Layer(const CaffeNet& net, const std::string& name) {
@@ -111,12 +112,12 @@ TEST(CaffeNetTest, KnowsAllFormsOfInput) {
   const CaffeNet dims = Parse("v1.prototxt");
   ASSERT_EQ(dims.inputs.size(), 1u);
   EXPECT_EQ(dims.inputs[0].shape, Shape({10, 3, 227, 227}));
-  const auto shape = ParseCaffeText(
-      "input: 'a' input_shape { dim: 1 dim: 2 } input: 'b' input_shape { dim: 3 }"
-      "layer { name: 'r' type: 'ReLU' bottom: 'a' top: 'a' }",
-      "x");
-  ASSERT_TRUE(shape.ok()) << shape.status();
-  EXPECT_EQ(shape->inputs[1].shape, Shape({3}));
+  ASSERT_OK_AND_ASSIGN(
+      const auto shape,
+      ParseCaffeText("input: 'a' input_shape { dim: 1 dim: 2 } input: 'b' input_shape { dim: 3 }"
+                     "layer { name: 'r' type: 'ReLU' bottom: 'a' top: 'a' }",
+                     "x"));
+  EXPECT_EQ(shape.inputs[1].shape, Shape({3}));
 }
 
 TEST(CaffeNetTest, UpgradesV1Layers) {
@@ -139,13 +140,12 @@ TEST(CaffeNetTest, AppliesTheRulesForTest) {
 TEST(CaffeNetTest, ReadsTheNetworkThatAModelCarries) {
   for (const std::string name : {"new.caffemodel", "v1.caffemodel", "unpacked.caffemodel"}) {
     const std::string bytes = checkpoint::ReadWholeFile(checkpoint::DataPath("caffe/" + name));
-    const auto net = ParseCaffeModel(AsBytes(bytes), name);
-    ASSERT_TRUE(net.ok()) << net.status();
-    EXPECT_EQ(Parameters<CaffeConvolution>(*net, "conv1").pad, (CaffeSpatial{1, 1}));
-    EXPECT_EQ(Parameters<CaffePooling>(*net, "pool/1").method, CaffePooling::Method::kAverage);
-    EXPECT_EQ(Parameters<CaffeInnerProduct>(*net, "fc").num_output, 2);
-    EXPECT_EQ(Layer(*net, "conv1").bottoms, std::vector<std::string>{"data"});
-    EXPECT_EQ(net->layers.front().name, "conv1") << "data is for training only";
+    ASSERT_OK_AND_ASSIGN(const auto net, ParseCaffeModel(AsBytes(bytes), name));
+    EXPECT_EQ(Parameters<CaffeConvolution>(net, "conv1").pad, (CaffeSpatial{1, 1}));
+    EXPECT_EQ(Parameters<CaffePooling>(net, "pool/1").method, CaffePooling::Method::kAverage);
+    EXPECT_EQ(Parameters<CaffeInnerProduct>(net, "fc").num_output, 2);
+    EXPECT_EQ(Layer(net, "conv1").bottoms, std::vector<std::string>{"data"});
+    EXPECT_EQ(net.layers.front().name, "conv1") << "data is for training only";
   }
 }
 
@@ -165,7 +165,7 @@ struct Mistake {
 
 TEST(CaffeNetTest, SaysWhatIsWrong) {
   const Mistake mistakes[] = {
-      {"layer {\n  name: 'a'\n  colour: 3\n}",
+      {"layer {\n  name: 'a'\n  colors: 3\n}",
        "x:3:9: Message type \"LayerParameter\" has no field"},
       {"layer { type: 'Pooling' pooling_param { pool: MEDIAN } }", "MEDIAN"},
       {"layer {", "x:1:8: "},
@@ -222,18 +222,16 @@ TEST(CaffeNetTest, IsBounded) {
 }
 
 TEST(PublishedCaffeTest, OpenNsfwPrototxt) {
-  const auto path = checkpoint::PublishedModel("open_nsfw/deploy.prototxt");
-  if (!path) GTEST_SKIP() << checkpoint::kNoPublishedModels;
-  const auto net = ParseCaffeText(checkpoint::ReadWholeFile(*path), *path);
-  ASSERT_TRUE(net.ok()) << net.status();
+  ZOOD_OUTSIDE_FILE(path, "ZOOD_MODELS_DIR", "open_nsfw/deploy.prototxt");
+  ASSERT_OK_AND_ASSIGN(const auto net, ParseCaffeText(checkpoint::ReadWholeFile(path), path));
   std::map<std::string, int> types;
-  for (const CaffeLayer& layer : net->layers) ++types[layer.type];
+  for (const CaffeLayer& layer : net.layers) ++types[layer.type];
   EXPECT_EQ(types["Convolution"], 53);
   EXPECT_EQ(types["Eltwise"], 16);
   EXPECT_EQ(types["InnerProduct"], 1);
-  ASSERT_EQ(net->inputs.size(), 1u);
-  EXPECT_EQ(net->inputs[0].shape, Shape({1, 3, 224, 224}));
-  EXPECT_EQ(net->layers.back().type, "Softmax");
+  ASSERT_EQ(net.inputs.size(), 1u);
+  EXPECT_EQ(net.inputs[0].shape, Shape({1, 3, 224, 224}));
+  EXPECT_EQ(net.layers.back().type, "Softmax");
 }
 
 }  // namespace

@@ -5,8 +5,6 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <cstdlib>
-#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <string>
@@ -19,6 +17,8 @@
 #include "netdef/caffe/net.h"
 #include "tests/checkpoint/support/byte_mutation.h"
 #include "tests/netdef/caffe_text.h"
+#include "tests/support/outside_file.h"
+#include "tests/support/status_testing.h"
 
 namespace zood::netdef {
 namespace {
@@ -41,15 +41,16 @@ Shape ShapeOf(const CaffeNetwork& network, const std::string& blob) {
 
 TEST(CaffeNetworkTest, InnerProductReadsItsFeaturesInCaffesOrder) {
   for (const bool transpose : {false, true}) {
-    const auto network = Build(
-        Input(3, 2, 4) +
-        Layer("InnerProduct", "ip", "data",
-              fmt::format("inner_product_param {{ num_output: 5 transpose: {} }}", transpose)));
-    ASSERT_TRUE(network.ok()) << network.status();
+    ASSERT_OK_AND_ASSIGN(
+        const auto network,
+        Build(Input(3, 2, 4) +
+              Layer("InnerProduct", "ip", "data",
+                    fmt::format("inner_product_param {{ num_output: 5 transpose: {} }}",
+                                transpose))));
     const Tensor image = Some({2, 4, 3});
     const Tensor weights = Some(transpose ? Shape{24, 5} : Shape{5, 24}, 0.9f);
     const Tensor bias = Some({5}, 2);
-    const auto answer = Answer(*network, {{"ip/0", weights}, {"ip/1", bias}}, image);
+    const auto answer = Answer(network, {{"ip/0", weights}, {"ip/1", bias}}, image);
     ASSERT_EQ(answer.size(), 5u);
     const std::vector<float> features = Chw(image);
     for (std::size_t o = 0; o < 5; ++o) {
@@ -63,21 +64,22 @@ TEST(CaffeNetworkTest, InnerProductReadsItsFeaturesInCaffesOrder) {
   }
 }
 
-TEST(CaffeNetworkTest, FlattenedMapsMayBeNormalisedAndJoined) {
-  const auto network = Build(
-      Input(2, 3, 2) + Layer("Flatten", "flat", "data") +
-      Layer("Scale", "scaled", "flat", "scale_param { bias_term: true }") +
-      Layer("Pooling", "pool", "data", "pooling_param { pool: AVE global_pooling: true }") +
-      Layer("Flatten", "pooled", "pool") +
-      "layer { name: 'all' type: 'Concat' bottom: 'pooled' bottom: 'scaled' top: 'all' } " +
-      Layer("InnerProduct", "ip", "all", "inner_product_param { num_output: 2 bias_term: false }"));
-  ASSERT_TRUE(network.ok()) << network.status();
+TEST(CaffeNetworkTest, FlattenedMapsMayBeNormalizedAndJoined) {
+  ASSERT_OK_AND_ASSIGN(
+      const auto network,
+      Build(Input(2, 3, 2) + Layer("Flatten", "flat", "data") +
+            Layer("Scale", "scaled", "flat", "scale_param { bias_term: true }") +
+            Layer("Pooling", "pool", "data", "pooling_param { pool: AVE global_pooling: true }") +
+            Layer("Flatten", "pooled", "pool") +
+            "layer { name: 'all' type: 'Concat' bottom: 'pooled' bottom: 'scaled' top: 'all' } " +
+            Layer("InnerProduct", "ip", "all",
+                  "inner_product_param { num_output: 2 bias_term: false }")));
   const Tensor image = Some({3, 2, 2});
   const Tensor gamma = Some({12}, 0.1f);
   const Tensor beta = Some({12}, 0.7f);
   const Tensor weights = Some({2, 14}, 1.1f);
   const auto answer =
-      Answer(*network, {{"scaled/0", gamma}, {"scaled/1", beta}, {"ip/0", weights}}, image);
+      Answer(network, {{"scaled/0", gamma}, {"scaled/1", beta}, {"ip/0", weights}}, image);
   const std::vector<float> x = Chw(image);
   double expected = 0;
   for (std::size_t c = 0; c < 2; ++c) {
@@ -115,7 +117,8 @@ TEST(CaffeNetworkTest, PoolingRoundsUpAndDividesAsCaffeDoes) {
       for (int stride = 1; stride <= kernel; ++stride) {
         for (int pad = 0; pad < kernel; ++pad) {
           SCOPED_TRACE(fmt::format("n {} kernel {} stride {} pad {}", n, kernel, stride, pad));
-          const auto network =
+          ASSERT_OK_AND_ASSIGN(
+              const auto network,
               Build(Input(1, 1, n) +
                     Layer("Pooling", "pool", "data",
                           fmt::format("pooling_param {{ pool: AVE kernel_h: 1 kernel_w: {} "
@@ -123,12 +126,11 @@ TEST(CaffeNetworkTest, PoolingRoundsUpAndDividesAsCaffeDoes) {
                                       kernel, stride, pad)) +
                     Layer("Flatten", "flat", "pool") +
                     "layer { name: 'twice' type: 'Concat' bottom: 'flat' bottom: 'flat' top: "
-                    "'twice' } ");
-          ASSERT_TRUE(network.ok()) << network.status();
+                    "'twice' } "));
           const Tensor image = Some({1, n, 1});
           const std::vector<float> row(image.values<float>().begin(), image.values<float>().end());
           const auto expected = AverageOfRow(row, kernel, stride, pad);
-          const auto answer = Answer(*network, {}, image);
+          const auto answer = Answer(network, {}, image);
           ASSERT_EQ(answer.size(), 2 * expected.size());
           for (std::size_t i = 0; i < expected.size(); ++i) {
             EXPECT_NEAR(answer[i], expected[i], 1e-6);
@@ -140,26 +142,27 @@ TEST(CaffeNetworkTest, PoolingRoundsUpAndDividesAsCaffeDoes) {
 }
 
 TEST(CaffeNetworkTest, BatchNormAppliesTheFactor) {
-  const auto network =
-      Build(Input(2, 1, 1) + Layer("BatchNorm", "bn", "data", "batch_norm_param { eps: 0.5 }"));
-  ASSERT_TRUE(network.ok()) << network.status();
+  ASSERT_OK_AND_ASSIGN(
+      const auto network,
+      Build(Input(2, 1, 1) + Layer("BatchNorm", "bn", "data", "batch_norm_param { eps: 0.5 }")));
   const Tensor image = Values({1, 1, 2}, {3, 5});
   const TensorMap file = {
       {"bn/0", Values({2}, {2, 8})}, {"bn/1", Values({2}, {7, 14})}, {"bn/2", Values({1}, {4})}};
-  const auto answer = Answer(*network, file, image);
+  const auto answer = Answer(network, file, image);
   ASSERT_EQ(answer.size(), 2u);
   EXPECT_NEAR(answer[0], (3 - 0.5) / std::sqrt(1.75 + 0.5), 1e-6);
   EXPECT_NEAR(answer[1], (5 - 2.0) / std::sqrt(3.5 + 0.5), 1e-6);
   TensorMap untrained = file;
   untrained.at("bn/2") = Values({1}, {0});
-  EXPECT_NEAR(Answer(*network, untrained, image)[0], 3 / std::sqrt(0.5), 1e-5);
+  EXPECT_NEAR(Answer(network, untrained, image)[0], 3 / std::sqrt(0.5), 1e-5);
   TensorMap without = file;
   without.erase("bn/2");
-  EXPECT_THAT(std::string(network->MapWeights(without).status().message()), HasSubstr("bn/2"));
+  EXPECT_THAT(std::string(network.MapWeights(without).status().message()), HasSubstr("bn/2"));
 }
 
 TEST(CaffeNetworkTest, ElementwiseLayersFollowCaffe) {
-  const auto network =
+  ASSERT_OK_AND_ASSIGN(
+      const auto network,
       Build(Input(2, 1, 1) +
             Layer("LRN", "lrn", "data", "lrn_param { local_size: 3 alpha: 6 beta: 0.5 k: 2 }") +
             Layer("ReLU", "leaky", "data", "relu_param { negative_slope: 0.25 }") +
@@ -171,11 +174,10 @@ TEST(CaffeNetworkTest, ElementwiseLayersFollowCaffe) {
             "layer { name: 'max' type: 'Eltwise' bottom: 'sum' bottom: 'prelu' top: 'max' "
             "eltwise_param { operation: MAX } } "
             "layer { name: 'out' type: 'Eltwise' bottom: 'max' bottom: 'bias' top: 'out' "
-            "eltwise_param { operation: PROD } } ");
-  ASSERT_TRUE(network.ok()) << network.status();
+            "eltwise_param { operation: PROD } } "));
   const double x[] = {-1, 2};
   const auto answer =
-      Answer(*network, {{"prelu/0", Values({1}, {3})}, {"bias/0", Values({2}, {10, 20})}},
+      Answer(network, {{"prelu/0", Values({1}, {3})}, {"bias/0", Values({2}, {10, 20})}},
              Values({1, 1, 2}, {-1, 2}));
   ASSERT_EQ(answer.size(), 2u);
   const double lrn = std::sqrt(2 + 6.0 / 3 * (1 + 4));
@@ -188,50 +190,48 @@ TEST(CaffeNetworkTest, ElementwiseLayersFollowCaffe) {
 }
 
 TEST(CaffeNetworkTest, ConvolutionHasGroupsDilationAndPadding) {
-  const auto network =
+  ASSERT_OK_AND_ASSIGN(
+      const auto network,
       Build(Input(4, 9, 7) +
             Layer("Convolution", "conv", "data",
                   "convolution_param { num_output: 6 kernel_size: 3 pad: 1 stride: 2 dilation: 2 "
                   "group: 2 }") +
             "layer { name: 'relu' type: 'ReLU' bottom: 'conv' top: 'conv' } " +
-            Layer("Pooling", "pool", "conv", "pooling_param { pool: MAX global_pooling: true }"));
-  ASSERT_TRUE(network.ok()) << network.status();
-  EXPECT_EQ(ShapeOf(*network, "conv"), Shape({Shape::kAnyBatch, 4, 3, 6}));
-  EXPECT_EQ(ShapeOf(*network, "pool"), Shape({Shape::kAnyBatch, 1, 1, 6}));
-  const auto conv = network->graph().EndPoint("conv");
-  EXPECT_TRUE(std::holds_alternative<graph::ActivationOp>(network->graph().node(*conv).op));
+            Layer("Pooling", "pool", "conv", "pooling_param { pool: MAX global_pooling: true }")));
+  EXPECT_EQ(ShapeOf(network, "conv"), Shape({Shape::kAnyBatch, 4, 3, 6}));
+  EXPECT_EQ(ShapeOf(network, "pool"), Shape({Shape::kAnyBatch, 1, 1, 6}));
+  const auto conv = network.graph().EndPoint("conv");
+  EXPECT_TRUE(std::holds_alternative<graph::ActivationOp>(network.graph().node(*conv).op));
   // Legacy files give a bias four axes.
-  const auto mapped =
-      network->MapWeights({{"conv/0", Some({6, 2, 3, 3})}, {"conv/1", Some({1, 1, 1, 6})}});
-  ASSERT_TRUE(mapped.ok()) << mapped.status();
-  EXPECT_EQ(mapped->weights.at("conv/weights").shape(), Shape({3, 3, 2, 6}));
-  EXPECT_EQ(mapped->weights.at("conv/biases").shape(), Shape({6}));
+  ASSERT_OK_AND_ASSIGN(const auto mapped, network.MapWeights({{"conv/0", Some({6, 2, 3, 3})},
+                                                              {"conv/1", Some({1, 1, 1, 6})}}));
+  EXPECT_EQ(mapped.weights.at("conv/weights").shape(), Shape({3, 3, 2, 6}));
+  EXPECT_EQ(mapped.weights.at("conv/biases").shape(), Shape({6}));
 }
 
 TEST(CaffeNetworkTest, AnswersWhatGoesIntoTheSoftmax) {
   const std::string conv =
       Layer("Convolution", "conv", "data", "convolution_param { num_output: 3 kernel_size: 4 }");
-  const auto network = Build(Input(1, 4, 4) + conv + Layer("Dropout", "drop", "conv") +
-                             Layer("Softmax", "prob", "drop"));
-  ASSERT_TRUE(network.ok()) << network.status();
-  const graph::Graph& graph = network->graph();
+  ASSERT_OK_AND_ASSIGN(const auto network,
+                       Build(Input(1, 4, 4) + conv + Layer("Dropout", "drop", "conv") +
+                             Layer("Softmax", "prob", "drop")));
+  const graph::Graph& graph = network.graph();
   EXPECT_EQ(graph.node(graph.logits()).shape, Shape({Shape::kAnyBatch, 3}));
-  EXPECT_EQ(ShapeOf(*network, "prob"), Shape({Shape::kAnyBatch, 1, 1, 3}));
+  EXPECT_EQ(ShapeOf(network, "prob"), Shape({Shape::kAnyBatch, 1, 1, 3}));
   EXPECT_TRUE(graph.EndPoint("data").ok());
-  const auto trained = Build(
-      Input(1, 4, 4) + conv +
-      "layer { name: 'loss' type: 'SoftmaxWithLoss' bottom: 'conv' bottom: 'label' top: 'loss' }");
-  ASSERT_TRUE(trained.ok()) << trained.status();
-  EXPECT_EQ(trained->graph().node(trained->graph().logits()).shape, Shape({Shape::kAnyBatch, 3}));
+  ASSERT_OK_AND_ASSIGN(const auto trained, Build(Input(1, 4, 4) + conv +
+                                                 "layer { name: 'loss' type: 'SoftmaxWithLoss' "
+                                                 "bottom: 'conv' bottom: 'label' top: 'loss' }"));
+  EXPECT_EQ(trained.graph().node(trained.graph().logits()).shape, Shape({Shape::kAnyBatch, 3}));
 }
 
 TEST(CaffeNetworkTest, AccountsForEveryBlob) {
-  const auto network = Build(Input(1, 4, 4) + Layer("InnerProduct", "ip", "data",
-                                                    "inner_product_param { num_output: 2 }"));
-  ASSERT_TRUE(network.ok()) << network.status();
+  ASSERT_OK_AND_ASSIGN(const auto network,
+                       Build(Input(1, 4, 4) + Layer("InnerProduct", "ip", "data",
+                                                    "inner_product_param { num_output: 2 }")));
   const TensorMap file = {{"ip/0", Some({2, 16})}, {"ip/1", Some({2})}};
   const auto message = [&](const TensorMap& changed) {
-    const auto mapped = network->MapWeights(changed);
+    const auto mapped = network.MapWeights(changed);
     EXPECT_EQ(mapped.status().code(), kInvalid);
     return std::string(mapped.status().message());
   };
@@ -246,10 +246,9 @@ TEST(CaffeNetworkTest, AccountsForEveryBlob) {
   EXPECT_THAT(message(changed), HasSubstr("unknown: ip/2 [1]"));
   changed = file;
   changed.emplace("loss1/classifier/0", Some({1}));
-  const auto mapped = network->MapWeights(changed);
-  ASSERT_TRUE(mapped.ok()) << mapped.status();
-  ASSERT_EQ(mapped->ignored.size(), 1u);
-  EXPECT_EQ(mapped->ignored[0].variable, "loss1/classifier/0");
+  ASSERT_OK_AND_ASSIGN(const auto mapped, network.MapWeights(changed));
+  ASSERT_EQ(mapped.ignored.size(), 1u);
+  EXPECT_EQ(mapped.ignored[0].variable, "loss1/classifier/0");
 }
 
 TEST(CaffeNetworkTest, NamesTheLayerThatIsWrongOrUnsupported) {
@@ -348,20 +347,15 @@ TEST(DamagedNetworkTest, IsANetworkOrSaysWhatIsWrong) {
 
 // Yahoo's open_nsfw, where it is at hand: a ResNet-50 with half the channels.
 TEST(CaffeNetworkTest, BuildsAPublishedNetwork) {
-  const char* models = std::getenv("ZOOD_MODELS_DIR");
-  const std::string folder = fmt::format("{}/open_nsfw/", models == nullptr ? "" : models);
-  std::ifstream file(folder + "deploy.prototxt");
-  if (!file.is_open()) GTEST_SKIP() << "no open_nsfw/deploy.prototxt under ZOOD_MODELS_DIR";
+  ZOOD_OUTSIDE_FILE(description, "ZOOD_MODELS_DIR", "open_nsfw/deploy.prototxt");
+  ZOOD_OUTSIDE_FILE(weights, "ZOOD_MODELS_DIR", "open_nsfw/resnet_50_1by2_nsfw.caffemodel");
+  std::ifstream file(description);
   const std::string text(std::istreambuf_iterator<char>(file), {});
-  const auto network = Build(text);
-  ASSERT_TRUE(network.ok()) << network.status();
-  EXPECT_EQ(network->graph().node(network->graph().logits()).shape, Shape({Shape::kAnyBatch, 2}));
-  const auto reader =
-      checkpoint::Open(FileSystem::Native(), folder + "resnet_50_1by2_nsfw.caffemodel");
-  ASSERT_TRUE(reader.ok()) << reader.status();
-  const auto mapped = network->MapWeights(*(*reader)->ReadAll());
-  ASSERT_TRUE(mapped.ok()) << mapped.status();
-  EXPECT_TRUE(network->graph().CheckWeights(mapped->weights).ok());
+  ASSERT_OK_AND_ASSIGN(const auto network, Build(text));
+  EXPECT_EQ(network.graph().node(network.graph().logits()).shape, Shape({Shape::kAnyBatch, 2}));
+  ASSERT_OK_AND_ASSIGN(const auto reader, checkpoint::Open(FileSystem::Native(), weights));
+  ASSERT_OK_AND_ASSIGN(const auto mapped, network.MapWeights(*reader->ReadAll()));
+  EXPECT_TRUE(network.graph().CheckWeights(mapped.weights).ok());
 }
 
 }  // namespace

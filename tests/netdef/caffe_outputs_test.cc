@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/netdef/caffe_text.h"
+#include "tests/support/status_testing.h"
 
 namespace zood::netdef {
 namespace {
@@ -91,10 +92,9 @@ TEST(CaffeOutputsTest, SoftmaxIsForLogitsAlone) {
   };
   for (const Ending& ending : endings) {
     SCOPED_TRACE(ending.layers);
-    const auto network = Build(kNetwork + ending.layers);
-    ASSERT_TRUE(network.ok()) << network.status();
-    EXPECT_EQ(graph::Name(network->output_kind()), graph::Name(ending.kind));
-    EXPECT_EQ(LogitsOf(*network), ending.logits);
+    ASSERT_OK_AND_ASSIGN(const auto network, Build(kNetwork + ending.layers));
+    EXPECT_EQ(graph::Name(network.output_kind()), graph::Name(ending.kind));
+    EXPECT_EQ(LogitsOf(network), ending.logits);
   }
 }
 
@@ -107,30 +107,26 @@ TEST(CaffeOutputsTest, AMapOfOnePixelHoldsClasses) {
        {std::string(), Layer("Softmax", "prob", "conv"),
         Layer("Softmax", "prob", "conv") + Layer("Flatten", "flat", "prob"),
         Layer("Softmax", "prob", "conv") + Layer("Pooling", "pool", "prob", pool)}) {
-    const auto network = Build(conv + ending);
-    ASSERT_TRUE(network.ok()) << network.status();
-    EXPECT_EQ(network->output_kind(), OutputKind::kLogits);
-    EXPECT_EQ(network->graph().node(network->graph().logits()).shape, Shape({Shape::kAnyBatch, 3}));
+    ASSERT_OK_AND_ASSIGN(const auto network, Build(conv + ending));
+    EXPECT_EQ(network.output_kind(), OutputKind::kLogits);
+    EXPECT_EQ(network.graph().node(network.graph().logits()).shape, Shape({Shape::kAnyBatch, 3}));
   }
   // The mean of the pixels' distributions is a distribution.
   const std::string map =
       Input(2, 5, 5) +
       Layer("Convolution", "conv", "data", "convolution_param { num_output: 3 kernel_size: 3 }");
-  const auto mean =
-      Build(map + Layer("Softmax", "prob", "conv") + Layer("Pooling", "pool", "prob", pool));
-  ASSERT_TRUE(mean.ok()) << mean.status();
-  EXPECT_EQ(mean->output_kind(), OutputKind::kProbabilities);
-  const auto pooled =
-      Build(map + Layer("Pooling", "pool", "conv", pool) + Layer("Sigmoid", "prob", "pool"));
-  ASSERT_TRUE(pooled.ok()) << pooled.status();
-  EXPECT_EQ(pooled->output_kind(), OutputKind::kIndependentLogits);
+  ASSERT_OK_AND_ASSIGN(const auto mean, Build(map + Layer("Softmax", "prob", "conv") +
+                                              Layer("Pooling", "pool", "prob", pool)));
+  EXPECT_EQ(mean.output_kind(), OutputKind::kProbabilities);
+  ASSERT_OK_AND_ASSIGN(const auto pooled, Build(map + Layer("Pooling", "pool", "conv", pool) +
+                                                Layer("Sigmoid", "prob", "pool")));
+  EXPECT_EQ(pooled.output_kind(), OutputKind::kIndependentLogits);
 }
 
 TEST(CaffeOutputsTest, OneSigmoidIsAnAnswer) {
-  const auto network =
-      Build(Input(1, 2, 2) + Classifier("data", 1) + Layer("Sigmoid", "prob", "fc"));
-  ASSERT_TRUE(network.ok()) << network.status();
-  EXPECT_EQ(network->output_kind(), OutputKind::kIndependentLogits);
+  ASSERT_OK_AND_ASSIGN(const auto network, Build(Input(1, 2, 2) + Classifier("data", 1) +
+                                                 Layer("Sigmoid", "prob", "fc")));
+  EXPECT_EQ(network.output_kind(), OutputKind::kIndependentLogits);
   EXPECT_THAT(ErrorOf(Input(1, 2, 2) + Classifier("data", 1), kInvalid),
               AllOf(HasSubstr("'fc'"), HasSubstr("single number"), HasSubstr("sigmoid")));
 }
@@ -141,20 +137,17 @@ TEST(CaffeOutputsTest, SeveralOutputsAreNamed) {
   const std::string two = kNetwork + Layer("Softmax", "prob", "fc") + pool;
   EXPECT_THAT(ErrorOf(two, kInvalid), AllOf(HasSubstr("2 outputs"), HasSubstr("'prob' [?,4]"),
                                             HasSubstr("'feat' [?,1,1,2]"), HasSubstr("--output")));
-  const auto chosen = Build(two, "prob");
-  ASSERT_TRUE(chosen.ok()) << chosen.status();
-  EXPECT_EQ(LogitsOf(*chosen), "fc");
-  const auto hidden = Build(two, "fc");
-  ASSERT_TRUE(hidden.ok()) << hidden.status();
-  EXPECT_EQ(LogitsOf(*hidden), "fc");
+  ASSERT_OK_AND_ASSIGN(const auto chosen, Build(two, "prob"));
+  EXPECT_EQ(LogitsOf(chosen), "fc");
+  ASSERT_OK_AND_ASSIGN(const auto hidden, Build(two, "fc"));
+  EXPECT_EQ(LogitsOf(hidden), "fc");
   EXPECT_THAT(ErrorOf(two, kInvalid, "porb"),
               AllOf(HasSubstr("no output 'porb'"), HasSubstr("'prob' [?,4]")));
   // By the layer's name, where its blob has another.
   const std::string named =
       kNetwork + "layer { name: 'softmax' type: 'Softmax' bottom: 'fc' top: 'p' } " + pool;
-  const auto by_layer = Build(named, "softmax");
-  ASSERT_TRUE(by_layer.ok()) << by_layer.status();
-  EXPECT_EQ(LogitsOf(*by_layer), "fc");
+  ASSERT_OK_AND_ASSIGN(const auto by_layer, Build(named, "softmax"));
+  EXPECT_EQ(LogitsOf(by_layer), "fc");
 }
 
 TEST(CaffeOutputsTest, WhatIsNoClassScoresIsRefused) {
@@ -164,10 +157,10 @@ TEST(CaffeOutputsTest, WhatIsNoClassScoresIsRefused) {
   EXPECT_THAT(ErrorOf(conv, kInvalid),
               AllOf(HasSubstr("'conv'"), HasSubstr("feature map"), HasSubstr("none has")));
   EXPECT_THAT(ErrorOf(conv + Layer("Softmax", "prob", "conv"), kInvalid), HasSubstr("'prob'"));
-  const auto beside = Build(conv + Classifier("conv", 4) +
-                            Layer("ReLU", "map", "conv", "relu_param { negative_slope: 0.1 }"));
-  ASSERT_TRUE(beside.ok()) << beside.status();
-  EXPECT_EQ(LogitsOf(*beside), "fc") << "a map cannot be meant";
+  ASSERT_OK_AND_ASSIGN(const auto beside,
+                       Build(conv + Classifier("conv", 4) +
+                             Layer("ReLU", "map", "conv", "relu_param { negative_slope: 0.1 }")));
+  EXPECT_EQ(LogitsOf(beside), "fc") << "a map cannot be meant";
   EXPECT_THAT(ErrorOf(kNetwork + Layer("Softmax", "prob", "fc") +
                           Layer("Power", "p", "prob", "power_param { scale: 100 }"),
                       kInvalid),
@@ -192,22 +185,19 @@ std::string Loss(const std::string& type, const std::string& bottom, const std::
 TEST(CaffeOutputsTest, TrainingFilesAreTakenWithoutWhatOnlyTrainingNeeds) {
   const std::string accuracy =
       "layer { name: 'acc' type: 'Accuracy' bottom: 'fc' bottom: 'label' top: 'acc' } ";
-  const auto network =
-      Build(kTrainingData + Classifier("data", 4) + accuracy + Loss("SoftmaxWithLoss", "fc"));
-  ASSERT_TRUE(network.ok()) << network.status();
-  EXPECT_EQ(network->graph().input_shape(), Shape({Shape::kAnyBatch, 3, 3, 3}));
-  EXPECT_EQ(network->output_kind(), OutputKind::kLogits);
-  const auto sigmoid =
-      Build(kTrainingData + Classifier("data", 4) + Loss("SigmoidCrossEntropyLoss", "fc"));
-  ASSERT_TRUE(sigmoid.ok()) << sigmoid.status();
-  EXPECT_EQ(sigmoid->output_kind(), OutputKind::kIndependentLogits);
+  ASSERT_OK_AND_ASSIGN(const auto network, Build(kTrainingData + Classifier("data", 4) + accuracy +
+                                                 Loss("SoftmaxWithLoss", "fc")));
+  EXPECT_EQ(network.graph().input_shape(), Shape({Shape::kAnyBatch, 3, 3, 3}));
+  EXPECT_EQ(network.output_kind(), OutputKind::kLogits);
+  ASSERT_OK_AND_ASSIGN(const auto sigmoid, Build(kTrainingData + Classifier("data", 4) +
+                                                 Loss("SigmoidCrossEntropyLoss", "fc")));
+  EXPECT_EQ(sigmoid.output_kind(), OutputKind::kIndependentLogits);
   // The loss of the greatest weight is what training is for.
   const std::string aux = Classifier("data", 9, "aux") +
                           Loss("SoftmaxWithLoss", "aux", "loss_weight: 0.3") +
                           Classifier("data", 4) + Loss("SoftmaxWithLoss", "fc");
-  const auto weighted = Build(kTrainingData + aux);
-  ASSERT_TRUE(weighted.ok()) << weighted.status();
-  EXPECT_EQ(LogitsOf(*weighted), "fc");
+  ASSERT_OK_AND_ASSIGN(const auto weighted, Build(kTrainingData + aux));
+  EXPECT_EQ(LogitsOf(weighted), "fc");
   EXPECT_THAT(
       ErrorOf(kTrainingData + Classifier("data", 9, "left") + Loss("SoftmaxWithLoss", "left") +
                   Classifier("data", 4) + Loss("SoftmaxWithLoss", "fc"),
@@ -250,9 +240,8 @@ TEST(CaffeOutputsTest, ATrainingFileWithoutTheShapeOfImagesSaysWhatToGive) {
         std::string("input: 'data' input_dim: 1 input_dim: 3 input_dim: 4 input_dim: 5 "
                     "input: 'label' input_dim: 1 input_dim: 1 input_dim: 1 input_dim: 1 ")}) {
     SCOPED_TRACE(data);
-    const auto network = Build(data + rest);
-    ASSERT_TRUE(network.ok()) << network.status();
-    EXPECT_EQ(network->graph().input_shape(), Shape({Shape::kAnyBatch, 4, 5, 3}));
+    ASSERT_OK_AND_ASSIGN(const auto network, Build(data + rest));
+    EXPECT_EQ(network.graph().input_shape(), Shape({Shape::kAnyBatch, 4, 5, 3}));
   }
 }
 

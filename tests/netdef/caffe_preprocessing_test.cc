@@ -7,6 +7,7 @@
 #include <fmt/ranges.h>
 
 #include "tests/netdef/caffe_text.h"
+#include "tests/support/status_testing.h"
 
 namespace zood::netdef {
 namespace {
@@ -85,16 +86,17 @@ TEST(CaffePreprocessingTest, EveryFormOfItIsRead) {
     EXPECT_EQ(made.spec.decode.channels, 1);
   }
   // The V1 form of the whole description.
-  const auto v1 = Build(
-      "layers { name: 'd' type: DATA top: 'data' top: 'label' transform_param { crop_size: 4 "
-      "mean_value: 1 mean_value: 2 mean_value: 3 } } "
-      "layers { name: 'fc' type: INNER_PRODUCT bottom: 'data' top: 'fc' inner_product_param { "
-      "num_output: 2 } }");
-  ASSERT_TRUE(v1.ok()) << v1.status();
-  EXPECT_EQ(v1->input().transform.mean_values, (std::vector<float>{1, 2, 3}));
+  ASSERT_OK_AND_ASSIGN(
+      const auto v1,
+      Build(
+          "layers { name: 'd' type: DATA top: 'data' top: 'label' transform_param { crop_size: 4 "
+          "mean_value: 1 mean_value: 2 mean_value: 3 } } "
+          "layers { name: 'fc' type: INNER_PRODUCT bottom: 'data' top: 'fc' inner_product_param { "
+          "num_output: 2 } }"));
+  EXPECT_EQ(v1.input().transform.mean_values, (std::vector<float>{1, 2, 3}));
 }
 
-TEST(CaffePreprocessingTest, PicturesAreCutWhereTheirSizeIsKnown) {
+TEST(CaffePreprocessingTest, ImagesAreCutWhereTheirSizeIsKnown) {
   const NetworkPreprocessing made = PreprocessingOf(
       Data("ImageData",
            "transform_param { crop_size: 4 } image_data_param { new_height: 6 new_width: 8 }"));
@@ -104,14 +106,14 @@ TEST(CaffePreprocessingTest, PicturesAreCutWhereTheirSizeIsKnown) {
   EXPECT_THAT(Joined(made.found), HasSubstr("6x8"));
 }
 
-TEST(CaffePreprocessingTest, AMeanImageSaysHowPicturesAreCut) {
+TEST(CaffePreprocessingTest, AMeanImageSaysHowImagesAreCut) {
   const Tensor mean = Values({3, 2, 4}, std::vector<float>(24, 7));
   const NetworkPreprocessing cut = PreprocessingOf(Input(3, 2, 3), &mean);
   EXPECT_THAT(cut.spec.steps,
               ElementsAre(PreprocessStep(image::Resize{.height = 2, .width = 4, .filter = kFilter}),
                           PreprocessStep(image::CentralCrop{.height = 2, .width = 3}),
                           PreprocessStep(image::Subtract{{7, 7, 7}})));
-  // An input that is not smaller than the mean takes the whole picture.
+  // An input that is not smaller than the mean takes the whole image.
   EXPECT_EQ(PreprocessingOf(Input(3, 4, 5), &mean).spec.steps.size(), 2u);
   EXPECT_EQ(PreprocessingOf(Input(3, 2, 4), &mean).spec.steps.size(), 2u);
   // A scale is applied to what is left.
@@ -136,12 +138,13 @@ TEST(CaffePreprocessingTest, NonsenseIsRefused) {
     ErrorOf(Data("Data", "transform_param { " + transform + " }") + Classifier("data", 2),
             kInvalid);
   }
-  const auto two = Build(Data("ImageData",
-                              "transform_param { mean_value: 1 mean_value: 2 } image_data_param { "
-                              "new_height: 4 new_width: 4 }") +
-                         Classifier("data", 2));
-  ASSERT_TRUE(two.ok()) << two.status();
-  EXPECT_EQ(CaffePreprocessing(two->input(), nullptr).status().code(), kInvalid);
+  ASSERT_OK_AND_ASSIGN(
+      const auto two,
+      Build(Data("ImageData",
+                 "transform_param { mean_value: 1 mean_value: 2 } image_data_param { "
+                 "new_height: 4 new_width: 4 }") +
+            Classifier("data", 2)));
+  EXPECT_EQ(CaffePreprocessing(two.input(), nullptr).status().code(), kInvalid);
 }
 
 }  // namespace

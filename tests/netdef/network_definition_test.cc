@@ -7,6 +7,7 @@
 #include "netdef/formats.h"
 #include "netdef/network_spec.h"
 #include "tests/netdef/caffe_text.h"
+#include "tests/support/status_testing.h"
 
 namespace zood::netdef {
 namespace {
@@ -40,9 +41,8 @@ TEST_F(NetworkDefinitionTest, SpecsSurviveTheirJson) {
   sigmoid.output_kind = OutputKind::kIndependentLogits;
   for (const NetworkSpec& spec :
        {SmallLeNet(), sigmoid, CaffeSpec("name: \"x\"\nlayer { }"), chosen}) {
-    const auto read = NetworkSpecFromJson(ToJson(spec));
-    ASSERT_TRUE(read.ok()) << read.status();
-    EXPECT_EQ(*read, spec);
+    ASSERT_OK_AND_ASSIGN(const auto read, NetworkSpecFromJson(ToJson(spec)));
+    EXPECT_EQ(read, spec);
   }
   // What versions of before held.
   EXPECT_EQ(*NetworkSpecFromJson(
@@ -68,16 +68,15 @@ TEST_F(NetworkDefinitionTest, DamagedSpecsAreRefused) {
 }
 
 TEST_F(NetworkDefinitionTest, TheZooKnowsAllOfItsNetworks) {
-  const auto network = BuildNetwork(ZooSpec("inception_v3", {.channels = 0}), zoo_);
-  ASSERT_TRUE(network.ok()) << network.status();
-  EXPECT_EQ((*network)->spec().args, (*zoo_.Find("inception_v3"))->defaults);
-  EXPECT_EQ((*network)->output_kind(), OutputKind::kLogits);
-  EXPECT_EQ((*network)->Labels().size(), static_cast<std::size_t>((*network)->num_classes()));
-  const auto preprocessing = (*network)->Preprocessing(nullptr);
-  ASSERT_TRUE(preprocessing.ok());
-  EXPECT_TRUE(preprocessing->assumed.empty()) << "it is known";
+  ASSERT_OK_AND_ASSIGN(const auto network,
+                       BuildNetwork(ZooSpec("inception_v3", {.channels = 0}), zoo_));
+  EXPECT_EQ(network->spec().args, (*zoo_.Find("inception_v3"))->defaults);
+  EXPECT_EQ(network->output_kind(), OutputKind::kLogits);
+  EXPECT_EQ(network->Labels().size(), static_cast<std::size_t>(network->num_classes()));
+  ASSERT_OK_AND_ASSIGN(const auto preprocessing, network->Preprocessing(nullptr));
+  EXPECT_TRUE(preprocessing.assumed.empty()) << "it is known";
   const Tensor mean = Some({3, 2, 2});
-  EXPECT_EQ((*network)->Preprocessing(&mean).status().code(), kInvalid);
+  EXPECT_EQ(network->Preprocessing(&mean).status().code(), kInvalid);
   NetworkSpec chosen = SmallLeNet();
   chosen.output = "fc3";
   EXPECT_EQ(BuildNetwork(chosen, zoo_).status().code(), kInvalid);
@@ -89,73 +88,69 @@ TEST_F(NetworkDefinitionTest, TheHeadIsWhatChangesWithTheClasses) {
               ElementsAre("LeNet/fc4/weights", "LeNet/fc4/biases"));
   EXPECT_THAT((*BuildNetwork(CaffeSpec(kPrototxt), zoo_))->HeadVariables(),
               ElementsAre("score/weights", "score/biases"));
-  const auto scaled = BuildNetwork(
-      CaffeSpec(Input(3, 4, 4) + Classifier("data", 7) + Layer("BatchNorm", "bn", "fc") +
-                Layer("Scale", "scale", "bn") + Layer("Sigmoid", "prob", "scale")),
-      zoo_);
-  ASSERT_TRUE(scaled.ok()) << scaled.status();
-  EXPECT_THAT((*scaled)->HeadVariables(), ElementsAre("fc/weights", "fc/biases", "bn/moving_mean",
-                                                      "bn/moving_variance", "scale/gamma"));
-  const auto other = WithClasses(**scaled, 3, OutputKind::kIndependentLogits, zoo_);
-  ASSERT_TRUE(other.ok()) << other.status();
-  EXPECT_EQ((*other)->num_classes(), 3);
-  EXPECT_EQ((*other)->HeadVariables(), (*scaled)->HeadVariables());
+  ASSERT_OK_AND_ASSIGN(
+      const auto scaled,
+      BuildNetwork(
+          CaffeSpec(Input(3, 4, 4) + Classifier("data", 7) + Layer("BatchNorm", "bn", "fc") +
+                    Layer("Scale", "scale", "bn") + Layer("Sigmoid", "prob", "scale")),
+          zoo_));
+  EXPECT_THAT(scaled->HeadVariables(), ElementsAre("fc/weights", "fc/biases", "bn/moving_mean",
+                                                   "bn/moving_variance", "scale/gamma"));
+  ASSERT_OK_AND_ASSIGN(const auto other,
+                       WithClasses(*scaled, 3, OutputKind::kIndependentLogits, zoo_));
+  EXPECT_EQ(other->num_classes(), 3);
+  EXPECT_EQ(other->HeadVariables(), scaled->HeadVariables());
 }
 
 TEST_F(NetworkDefinitionTest, TakesAnotherNumberOfClassesAndIsBuiltAgain) {
   for (const NetworkSpec& spec : {SmallLeNet(), CaffeSpec(kPrototxt)}) {
-    const auto base = BuildNetwork(spec, zoo_);
-    ASSERT_TRUE(base.ok()) << base.status();
-    const auto network = WithClasses(**base, 3, OutputKind::kLogits, zoo_);
-    ASSERT_TRUE(network.ok()) << network.status();
-    EXPECT_EQ((*network)->num_classes(), 3);
-    const auto again = BuildNetwork(ToJson((*network)->spec()), zoo_);
-    ASSERT_TRUE(again.ok()) << again.status();
-    EXPECT_EQ((*again)->num_classes(), 3);
-    EXPECT_EQ((*again)->spec(), (*network)->spec());
+    ASSERT_OK_AND_ASSIGN(const auto base, BuildNetwork(spec, zoo_));
+    ASSERT_OK_AND_ASSIGN(const auto network, WithClasses(*base, 3, OutputKind::kLogits, zoo_));
+    EXPECT_EQ(network->num_classes(), 3);
+    ASSERT_OK_AND_ASSIGN(const auto again, BuildNetwork(ToJson(network->spec()), zoo_));
+    EXPECT_EQ(again->num_classes(), 3);
+    EXPECT_EQ(again->spec(), network->spec());
     // The same classes are the same network.
-    EXPECT_EQ(
-        ToJson((*WithClasses(**base, (*base)->num_classes(), OutputKind::kLogits, zoo_))->spec()),
-        ToJson(spec));
+    EXPECT_EQ(ToJson((*WithClasses(*base, base->num_classes(), OutputKind::kLogits, zoo_))->spec()),
+              ToJson(spec));
   }
 }
 
 TEST_F(NetworkDefinitionTest, ItsOutputIsServedAsItWasTrained) {
-  const auto sigmoid = BuildNetwork(
-      CaffeSpec(Input(1, 4, 4) + Classifier("data", 1) + Layer("Sigmoid", "prob", "fc")), zoo_);
-  ASSERT_TRUE(sigmoid.ok()) << sigmoid.status();
-  EXPECT_EQ((*sigmoid)->output_kind(), OutputKind::kIndependentLogits);
-  const auto trained = WithClasses(**sigmoid, 2, OutputKind::kLogits, zoo_);
-  ASSERT_TRUE(trained.ok()) << trained.status();
-  EXPECT_EQ((*trained)->output_kind(), OutputKind::kLogits);
-  const auto again = BuildNetwork(ToJson((*trained)->spec()), zoo_);
-  ASSERT_TRUE(again.ok()) << again.status();
-  EXPECT_EQ((*again)->output_kind(), OutputKind::kLogits);
-  const auto independent =
-      WithClasses(**BuildNetwork(SmallLeNet(), zoo_), 4, OutputKind::kIndependentLogits, zoo_);
-  ASSERT_TRUE(independent.ok()) << independent.status();
-  EXPECT_EQ((*BuildNetwork(ToJson((*independent)->spec()), zoo_))->output_kind(),
+  ASSERT_OK_AND_ASSIGN(const auto sigmoid,
+                       BuildNetwork(CaffeSpec(Input(1, 4, 4) + Classifier("data", 1) +
+                                              Layer("Sigmoid", "prob", "fc")),
+                                    zoo_));
+  EXPECT_EQ(sigmoid->output_kind(), OutputKind::kIndependentLogits);
+  ASSERT_OK_AND_ASSIGN(const auto trained, WithClasses(*sigmoid, 2, OutputKind::kLogits, zoo_));
+  EXPECT_EQ(trained->output_kind(), OutputKind::kLogits);
+  ASSERT_OK_AND_ASSIGN(const auto again, BuildNetwork(ToJson(trained->spec()), zoo_));
+  EXPECT_EQ(again->output_kind(), OutputKind::kLogits);
+  ASSERT_OK_AND_ASSIGN(const auto independent, WithClasses(**BuildNetwork(SmallLeNet(), zoo_), 4,
+                                                           OutputKind::kIndependentLogits, zoo_));
+  EXPECT_EQ((*BuildNetwork(ToJson(independent->spec()), zoo_))->output_kind(),
             OutputKind::kIndependentLogits);
 }
 
 TEST_F(NetworkDefinitionTest, WhatCannotBeTrainedSaysWhy) {
-  const auto features =
+  ASSERT_OK_AND_ASSIGN(
+      const auto features,
       BuildNetwork(CaffeSpec(Input(3, 8, 8) + Layer("Pooling", "pool", "data",
                                                     "pooling_param { pool: AVE global_pooling: "
                                                     "true }")),
-                   zoo_);
-  ASSERT_TRUE(features.ok()) << features.status();
-  EXPECT_THAT(std::string(WithClasses(**features, 2, OutputKind::kLogits, zoo_).status().message()),
+                   zoo_));
+  EXPECT_THAT(std::string(WithClasses(*features, 2, OutputKind::kLogits, zoo_).status().message()),
               HasSubstr("InnerProduct"));
-  const auto mean = BuildNetwork(
-      CaffeSpec(Input(1, 4, 4) + Classifier("data", 3, "a") + Classifier("data", 3, "b") +
-                Layer("Softmax", "pa", "a") + Layer("Softmax", "pb", "b") +
-                "layer { name: 'm' type: 'Eltwise' bottom: 'pa' bottom: 'pb' top: 'm' "
-                "eltwise_param { coeff: 0.25 coeff: 0.75 } }"),
-      zoo_);
-  ASSERT_TRUE(mean.ok()) << mean.status();
-  EXPECT_EQ((*mean)->output_kind(), OutputKind::kProbabilities);
-  EXPECT_THAT(std::string(WithClasses(**mean, 2, OutputKind::kLogits, zoo_).status().message()),
+  ASSERT_OK_AND_ASSIGN(
+      const auto mean,
+      BuildNetwork(
+          CaffeSpec(Input(1, 4, 4) + Classifier("data", 3, "a") + Classifier("data", 3, "b") +
+                    Layer("Softmax", "pa", "a") + Layer("Softmax", "pb", "b") +
+                    "layer { name: 'm' type: 'Eltwise' bottom: 'pa' bottom: 'pb' top: 'm' "
+                    "eltwise_param { coeff: 0.25 coeff: 0.75 } }"),
+          zoo_));
+  EXPECT_EQ(mean->output_kind(), OutputKind::kProbabilities);
+  EXPECT_THAT(std::string(WithClasses(*mean, 2, OutputKind::kLogits, zoo_).status().message()),
               HasSubstr("no logits to train"));
 }
 

@@ -26,12 +26,12 @@ const nlohmann::json& Formulas() {
   return *formulas;
 }
 
-// "unit" or "levels" of the formulas' picture.
+// "unit" or "levels" of the formulas' image.
 template <typename T>
-image::BasicImage<T> Picture(const char* name) {
-  image::BasicImage<T> picture({Formulas()["height"], Formulas()["width"]}, 3);
-  picture.pixels = Formulas()[name].get<std::vector<T>>();
-  return picture;
+image::BasicImage<T> TestImage(const char* name) {
+  image::BasicImage<T> image({Formulas()["height"], Formulas()["width"]}, 3);
+  image.pixels = Formulas()[name].get<std::vector<T>>();
+  return image;
 }
 
 image::Image Photo(image::Size size, int channels, int number = 0) {
@@ -65,24 +65,23 @@ std::vector<float> Augmented(const Augmentation& augmentation, const image::Prep
 
 TEST(AugmentationOpsTest, ColorsFollowTheFormulas) {
   for (const nlohmann::json& c : Formulas()["colors"]) {
-    image::FloatImage picture = Picture<float>("unit");
+    image::FloatImage image = TestImage<float>("unit");
     const std::string operation = c["operation"];
     const float value = c["value"];
-    if (operation == "saturation") AdjustSaturation(picture, value);
-    if (operation == "hue") AdjustHue(picture, value);
-    if (operation == "contrast") AdjustContrast(picture, value);
-    EXPECT_THAT(picture.pixels,
-                Pointwise(FloatNear(2e-6f), c["expected"].get<std::vector<float>>()))
+    if (operation == "saturation") AdjustSaturation(image, value);
+    if (operation == "hue") AdjustHue(image, value);
+    if (operation == "contrast") AdjustContrast(image, value);
+    EXPECT_THAT(image.pixels, Pointwise(FloatNear(2e-6f), c["expected"].get<std::vector<float>>()))
         << operation << " " << value;
   }
 }
 
 TEST(AugmentationOpsTest, HueGoesRoundAndBack) {
-  const image::FloatImage original = Picture<float>("unit");
-  image::FloatImage picture = original;
-  AdjustHue(picture, 0.17f);
-  AdjustHue(picture, 0.83f);
-  EXPECT_THAT(picture.pixels, Pointwise(FloatNear(3e-6f), original.pixels));
+  const image::FloatImage original = TestImage<float>("unit");
+  image::FloatImage image = original;
+  AdjustHue(image, 0.17f);
+  AdjustHue(image, 0.83f);
+  EXPECT_THAT(image.pixels, Pointwise(FloatNear(3e-6f), original.pixels));
 }
 
 TEST(AugmentationOpsTest, GrayHasNoColorsToDistort) {
@@ -104,8 +103,8 @@ TEST(AugmentationOpsTest, ResizesFollowTheFormulas) {
                                                        {"nearest", ResizeMethod::kNearest},
                                                        {"bicubic", ResizeMethod::kBicubic},
                                                        {"area", ResizeMethod::kArea}};
-  const image::Image photo = Picture<std::uint8_t>("levels");
-  // The same picture as a part of a larger one.
+  const image::Image photo = TestImage<std::uint8_t>("levels");
+  // The same image as a part of a larger one.
   image::Image large({20, 20}, 3);
   for (int y = 0; y < photo.height; ++y) {
     std::copy_n(photo.row(y), photo.row_length(), large.row(y + 4) + 3 * 6);
@@ -215,7 +214,7 @@ TEST(AugmentationTest, VggCropsAnywhereFlipsHalfAndKeepsTheScale) {
 }
 
 TEST(AugmentationTest, VggSidesAreAllOfTheRange) {
-  // The step from one column to the next tells the factor by which the photo was enlarged.
+  // The step from one column to the next gives the factor by which the photo was enlarged.
   const image::Image photo = Coordinates({50, 60});
   std::set<int> sides;
   for (int i = 0; i < 400; ++i) {
@@ -245,7 +244,7 @@ TEST(AugmentationTest, InceptionStaysInTheNetworksRange) {
   }
 }
 
-// Without distortion, what is left is the crop: one colour stays that colour, whatever the method.
+// Without distortion, what is left is the crop: one color stays that color, whatever the method.
 TEST(AugmentationTest, InceptionKeepsTheScaleOfTheSpec) {
   image::Image photo({64, 64}, 3);
   for (std::size_t i = 0; i < photo.pixels.size(); ++i) {

@@ -18,7 +18,7 @@ using testing::Floats;
 using testing::Json;
 using testing::TensorFlowResults;
 
-// A layer whose weights are what is normalised. The image is 1 in a channel of its own at each
+// A layer whose weights are what is normalized. The image is 1 in a channel of its own at each
 // place, so that the layer's value there is that channel's row of weights, and the gradient of the
 // weights is the gradient of that value.
 struct Network {

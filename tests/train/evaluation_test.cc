@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 
+#include "tests/support/status_testing.h"
 #include "tiny_training.h"
 
 namespace zood::train {
@@ -14,12 +15,12 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-// Answers, for each colour, its mean over the image: the brightest colour wins.
+// Answers, for each color, its mean over the image: the brightest color wins.
 struct Judge {
   std::shared_ptr<const graph::Graph> graph;
   TensorMap weights;
 };
-Judge ColourJudge() {
+Judge ColorJudge() {
   graph::Net net({.height = kTinySide, .width = kTinySide, .channels = 3});
   graph::Value x = net.Squeeze(net.GlobalAvgPool(net.input()));
   x = net.FullyConnected(x, kTinyClasses, {.activation = nullptr, .scope = "logits"});
@@ -31,7 +32,7 @@ Judge ColourJudge() {
 
 class EvaluationTest : public ::testing::Test {
  protected:
-  Judge judge_ = ColourJudge();
+  Judge judge_ = ColorJudge();
   std::shared_ptr<const dataset::Dataset> dataset_ = TinyDataset();
   absl::StatusOr<Evaluation> Run(const EvaluationOptions& options = {}) {
     return Evaluate(judge_.graph, judge_.weights, dataset_, dataset::Split::kValidation, TinySpec(),
@@ -40,14 +41,13 @@ class EvaluationTest : public ::testing::Test {
 };
 
 TEST_F(EvaluationTest, CountsWhatIsRight) {
-  const auto evaluation = Run({.batch_size = 4});
-  ASSERT_TRUE(evaluation.ok()) << evaluation.status();
-  EXPECT_EQ(evaluation->items, 9);
-  EXPECT_EQ(evaluation->top1, 1);
-  EXPECT_EQ(evaluation->top5, 1);
-  EXPECT_THAT(evaluation->confusion, ElementsAre(3, 0, 0, 0, 3, 0, 0, 0, 3));
-  EXPECT_GT(evaluation->loss, 0);
-  EXPECT_LT(evaluation->loss, std::log(3.0));
+  ASSERT_OK_AND_ASSIGN(const auto evaluation, Run({.batch_size = 4}));
+  EXPECT_EQ(evaluation.items, 9);
+  EXPECT_EQ(evaluation.top1, 1);
+  EXPECT_EQ(evaluation.top5, 1);
+  EXPECT_THAT(evaluation.confusion, ElementsAre(3, 0, 0, 0, 3, 0, 0, 0, 3));
+  EXPECT_GT(evaluation.loss, 0);
+  EXPECT_LT(evaluation.loss, std::log(3.0));
 }
 
 TEST_F(EvaluationTest, CountsWhatIsWrong) {
@@ -55,26 +55,24 @@ TEST_F(EvaluationTest, CountsWhatIsWrong) {
   judge_.weights["logits/weights"] =
       *Tensor::FromVector<float>({3, 3}, {0, 4, 0, 4, 0, 0, 0, 0, 4});
   judge_.weights["logits/biases"] = *Tensor::FromVector<float>({3}, {0, 0, -100});
-  const auto evaluation = Run();
-  ASSERT_TRUE(evaluation.ok());
-  EXPECT_EQ(evaluation->top1, 0);
-  EXPECT_EQ(evaluation->confusion[1], 3);  // red, answered as green
-  EXPECT_EQ(evaluation->confusion[3], 3);
-  EXPECT_EQ(evaluation->confusion[6] + evaluation->confusion[7], 3);
-  EXPECT_EQ(evaluation->classes[0].items, 3);
-  EXPECT_EQ(evaluation->classes[0].correct, 0);
-  EXPECT_GT(evaluation->loss, 30);
+  ASSERT_OK_AND_ASSIGN(const auto evaluation, Run());
+  EXPECT_EQ(evaluation.top1, 0);
+  EXPECT_EQ(evaluation.confusion[1], 3);  // red, answered as green
+  EXPECT_EQ(evaluation.confusion[3], 3);
+  EXPECT_EQ(evaluation.confusion[6] + evaluation.confusion[7], 3);
+  EXPECT_EQ(evaluation.classes[0].items, 3);
+  EXPECT_EQ(evaluation.classes[0].correct, 0);
+  EXPECT_GT(evaluation.loss, 30);
 }
 
 // As tf.argmax: the first of equals.
 TEST_F(EvaluationTest, TiesCountForTheLowerClass) {
   judge_.weights["logits/weights"] = *Tensor::FromVector<float>({3, 3}, std::vector<float>(9, 0));
-  const auto evaluation = Run();
-  ASSERT_TRUE(evaluation.ok());
-  EXPECT_EQ(evaluation->classes[0].correct, 3);
-  EXPECT_EQ(evaluation->classes[1].correct, 0);
-  EXPECT_NEAR(evaluation->top1, 1.0 / 3, 1e-12);
-  EXPECT_NEAR(evaluation->loss, std::log(3.0), 1e-6);
+  ASSERT_OK_AND_ASSIGN(const auto evaluation, Run());
+  EXPECT_EQ(evaluation.classes[0].correct, 3);
+  EXPECT_EQ(evaluation.classes[1].correct, 0);
+  EXPECT_NEAR(evaluation.top1, 1.0 / 3, 1e-12);
+  EXPECT_NEAR(evaluation.loss, std::log(3.0), 1e-6);
 }
 
 TEST_F(EvaluationTest, DoesNotDependOnTheBatch) {

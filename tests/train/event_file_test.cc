@@ -10,6 +10,7 @@
 
 #include "base/checksum.h"
 #include "tests/dataset/dataset_testing.h"
+#include "tests/support/status_testing.h"
 
 namespace zood::train {
 namespace {
@@ -83,13 +84,12 @@ TEST(EventFileTest, HoldsVersionScalarsAndTexts) {
   const dataset::Scratch scratch;
   std::string path;
   {
-    auto writer = EventFileWriter::Create(scratch / "runs/1");
-    ASSERT_TRUE(writer.ok()) << writer.status();
-    path = (*writer)->path();
+    ASSERT_OK_AND_ASSIGN(auto writer, EventFileWriter::Create(scratch / "runs/1"));
+    path = writer->path();
     EXPECT_THAT(path, HasSubstr(scratch / "runs/1/events.out.tfevents."));
     const std::vector<Scalar> scalars = {{"loss", 1.5f}, {"learning_rate", 0.01f}};
-    ASSERT_TRUE((*writer)->AddScalars(300, scalars).ok());
-    ASSERT_TRUE((*writer)->AddText(0, "plan", "# head only").ok());
+    ASSERT_TRUE(writer->AddScalars(300, scalars).ok());
+    ASSERT_TRUE(writer->AddText(0, "plan", "# head only").ok());
   }
   const std::vector<std::string> records = Records(path);
   ASSERT_EQ(records.size(), 3u);
@@ -135,16 +135,15 @@ TEST(EventFileTest, ARunThatGoesOnAddsAFile) {
 
 TEST(EventFileTest, ManyEventsAreWrittenAsTheyCome) {
   const dataset::Scratch scratch;
-  auto writer = EventFileWriter::Create(scratch.path());
-  ASSERT_TRUE(writer.ok());
+  ASSERT_OK_AND_ASSIGN(auto writer, EventFileWriter::Create(scratch.path()));
   const std::string tag(1000, 't');
   const std::vector<Scalar> scalars = {{tag, 1}};
   for (std::int64_t step = 0; step < 100; ++step) {
-    ASSERT_TRUE((*writer)->AddScalars(step, scalars).ok());
+    ASSERT_TRUE(writer->AddScalars(step, scalars).ok());
   }
-  EXPECT_GT(fs::file_size((*writer)->path()), 60'000u);
-  ASSERT_TRUE((*writer)->Flush().ok());
-  EXPECT_EQ(Records((*writer)->path()).size(), 101u);
+  EXPECT_GT(fs::file_size(writer->path()), 60'000u);
+  ASSERT_TRUE(writer->Flush().ok());
+  EXPECT_EQ(Records(writer->path()).size(), 101u);
 }
 
 TEST(EventFileTest, WhereNoFileCanBeMade) {

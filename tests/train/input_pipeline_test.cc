@@ -1,4 +1,4 @@
-// Batches are a function of seed and step, whoever makes them and in whatever order.
+// Batches are a function of seed and step, whichever thread makes them and in whatever order.
 #include "train/input/input_pipeline.h"
 
 #include <gmock/gmock.h>
@@ -10,6 +10,7 @@
 
 #include "image/presets.h"
 #include "tests/dataset/dataset_testing.h"
+#include "tests/support/status_testing.h"
 
 namespace zood::train {
 namespace {
@@ -32,10 +33,8 @@ std::unique_ptr<InputPipeline> Make(std::shared_ptr<const dataset::Dataset> data
       indices.push_back(static_cast<std::int32_t>(i));
     }
   }
-  auto pipeline = InputPipeline::Create(std::move(dataset), std::move(indices),
-                                        image::CifarnetEval(8), augmentation, options);
-  EXPECT_TRUE(pipeline.ok()) << pipeline.status();
-  return *std::move(pipeline);
+  return zood::ValueOf(InputPipeline::Create(std::move(dataset), std::move(indices),
+                                             image::CifarnetEval(8), augmentation, options));
 }
 
 Batch Get(InputPipeline& pipeline, std::int64_t step) {
@@ -90,7 +89,7 @@ TEST(InputPipelineTest, AnyStepAtAnyTime) {
   }
 }
 
-// What threads are still at when Fill() asks for another step must not reach the new batches.
+// What threads still compute when Fill() requests another step must not reach the new batches.
 TEST(InputPipelineTest, WhatWasBegunIsDroppedWhole) {
   const auto dataset =
       std::make_shared<const dataset::Dataset>(dataset::PixelDataset(64, 2, {300, 300, 3}));
@@ -221,10 +220,9 @@ TEST(InputPipelineTest, WrongArgumentsAreRefused) {
 
 TEST(DecodeItemTest, PixelsTakeTheChannelsThatAreAskedFor) {
   const dataset::Item gray = dataset::PixelItem("gray", 0, {2, 3, 1}, 1);
-  const auto rgb = dataset::DecodeItem(gray, {.channels = 3});
-  ASSERT_TRUE(rgb.ok());
+  ASSERT_OK_AND_ASSIGN(const auto rgb, dataset::DecodeItem(gray, {.channels = 3}));
   for (std::size_t i = 0; i < 18; ++i) {
-    EXPECT_EQ(rgb->pixels[i], gray.image.values<std::uint8_t>()[i / 3]);
+    EXPECT_EQ(rgb.pixels[i], gray.image.values<std::uint8_t>()[i / 3]);
   }
   dataset::Item red = dataset::PixelItem("red", 0, {1, 1, 3}, 1);
   red.image = *Tensor::FromVector({1, 1, 3}, std::vector<std::uint8_t>{255, 0, 0});

@@ -8,6 +8,7 @@
 #include <map>
 #include <set>
 
+#include "tests/support/status_testing.h"
 #include "tests/train/tensorflow_results.h"
 #include "train/math/optimizer_state.h"
 
@@ -65,20 +66,18 @@ TEST(OptimizerTest, EveryUpdateAndSlotIsTensorFlows) {
   const Json& results = TensorFlowResults()["optimizers"];
   ASSERT_EQ(results["cases"].size(), 14u);
   for (const auto& [name, expected] : results["cases"].items()) {
-    auto optimizer = FromHyper(name, expected["hyper"]);
-    ASSERT_TRUE(optimizer.ok()) << optimizer.status();
-    auto state = OptimizerState::Create(*optimizer, {{"w", {6}}});
-    ASSERT_TRUE(state.ok()) << state.status();
+    ASSERT_OK_AND_ASSIGN(auto optimizer, FromHyper(name, expected["hyper"]));
+    ASSERT_OK_AND_ASSIGN(auto state, OptimizerState::Create(optimizer, {{"w", {6}}}));
     std::vector<float> w = Floats(results["w0"]);
-    ExpectState(*state->Save(), expected, 0, name + " before");
+    ExpectState(*state.Save(), expected, 0, name + " before");
     for (std::size_t step = 0; step < results["g"].size(); ++step) {
       const std::vector<float> g = Floats(results["g"][step]);
       ASSERT_TRUE(
-          state->Apply("w", static_cast<std::int64_t>(step), expected["hyper"]["lr"], g, w).ok());
-      state->FinishStep();
+          state.Apply("w", static_cast<std::int64_t>(step), expected["hyper"]["lr"], g, w).ok());
+      state.FinishStep();
       const std::string what = name + " after step " + std::to_string(step);
       testing::ExpectNear(w, Floats(expected["w"][step]), what);
-      ExpectState(*state->Save(), expected, step + 1, what);
+      ExpectState(*state.Save(), expected, step + 1, what);
     }
   }
 }

@@ -7,6 +7,7 @@
 
 #include "base/name_pattern.h"
 #include "graph/net.h"
+#include "tests/support/status_testing.h"
 
 namespace zood::train {
 namespace {
@@ -70,29 +71,27 @@ class RestoreTest : public ::testing::Test {
 };
 
 TEST_F(RestoreTest, TakesACheckpointAsItIs) {
-  const auto restored = Run();
-  ASSERT_TRUE(restored.ok()) << restored.status();
-  EXPECT_EQ(restored->restored, 6);
-  EXPECT_EQ(restored->initialized, 0);
-  EXPECT_TRUE(network_.CheckWeights(restored->weights).ok());
+  ASSERT_OK_AND_ASSIGN(const auto restored, Run());
+  EXPECT_EQ(restored.restored, 6);
+  EXPECT_EQ(restored.initialized, 0);
+  EXPECT_TRUE(network_.CheckWeights(restored.weights).ok());
   for (const auto& [name, tensor] : source_.tensors) {
-    EXPECT_EQ(restored->weights.at(name).bytes().data(), tensor.bytes().data()) << name;
-    EXPECT_EQ(Of(*restored, name).origin, Origin::kCheckpoint);
-    EXPECT_EQ(Describe(Of(*restored, name)), name + ": from base.ckpt");
+    EXPECT_EQ(restored.weights.at(name).bytes().data(), tensor.bytes().data()) << name;
+    EXPECT_EQ(Of(restored, name).origin, Origin::kCheckpoint);
+    EXPECT_EQ(Describe(Of(restored, name)), name + ": from base.ckpt");
   }
 }
 
 TEST_F(RestoreTest, TakesOnlyWhatIsIncludedAndNotExcluded) {
   source_.include = {"body/conv[12]"};
   source_.exclude = {"body/conv2/b"};
-  const auto restored = Run();
-  ASSERT_TRUE(restored.ok()) << restored.status();
-  EXPECT_EQ(restored->restored, 3);
-  EXPECT_EQ(Of(*restored, "body/conv2/weights").origin, Origin::kCheckpoint);
-  EXPECT_EQ(Of(*restored, "body/conv2/biases").origin, Origin::kInitializer);
-  EXPECT_EQ(Describe(Of(*restored, "body/conv2/biases")),
-            "body/conv2/biases: initialised by constant(0)");
-  EXPECT_EQ(Of(*restored, "head/fc/weights").origin, Origin::kInitializer);
+  ASSERT_OK_AND_ASSIGN(const auto restored, Run());
+  EXPECT_EQ(restored.restored, 3);
+  EXPECT_EQ(Of(restored, "body/conv2/weights").origin, Origin::kCheckpoint);
+  EXPECT_EQ(Of(restored, "body/conv2/biases").origin, Origin::kInitializer);
+  EXPECT_EQ(Describe(Of(restored, "body/conv2/biases")),
+            "body/conv2/biases: initialized by constant(0)");
+  EXPECT_EQ(Of(restored, "head/fc/weights").origin, Origin::kInitializer);
 }
 
 // tf.get_collection: re.match, which is anchored at the start alone.
@@ -129,12 +128,11 @@ TEST_F(RestoreTest, FindsVariablesUnderOtherNames) {
   source_.names = {{"head/fc/weights", "body/conv1/weights"}};
   source_.renamings = {{"body/conv1/(\\w+)", "body/conv2/\\1"}, {"body/.*", "nowhere"}};
   source_.include = {"body/conv1", "head/fc/biases"};
-  const auto restored = Run();
-  ASSERT_TRUE(restored.ok()) << restored.status();
-  EXPECT_EQ(Of(*restored, "body/conv1/biases").name, "body/conv2/biases");
-  EXPECT_EQ(Describe(Of(*restored, "body/conv1/biases")),
+  ASSERT_OK_AND_ASSIGN(const auto restored, Run());
+  EXPECT_EQ(Of(restored, "body/conv1/biases").name, "body/conv2/biases");
+  EXPECT_EQ(Describe(Of(restored, "body/conv1/biases")),
             "body/conv1/biases: from base.ckpt, 'body/conv2/biases' there");
-  EXPECT_EQ(Of(*restored, "head/fc/biases").name, "head/fc/biases");
+  EXPECT_EQ(Of(restored, "head/fc/biases").name, "head/fc/biases");
   source_.names = {{"head/fc/wieghts", "x"}};
   EXPECT_THAT(Error(), AllOf(HasSubstr("'head/fc/wieghts' is not a variable"),
                              HasSubstr("'head/fc/weights'")));
@@ -164,11 +162,10 @@ TEST_F(RestoreTest, OtherShapesAreAnErrorUnlessReshapingIsAllowed) {
               AllOf(HasSubstr("base.ckpt: 'head/fc/weights'"),
                     HasSubstr("expected shape [32,5], found [160]"), HasSubstr("reshape")));
   source_.allow_reshape = true;
-  const auto restored = Run();
-  ASSERT_TRUE(restored.ok()) << restored.status();
-  EXPECT_EQ(First(*restored, "head/fc/weights"), 9);
-  EXPECT_TRUE(Of(*restored, "head/fc/weights").reshaped);
-  EXPECT_EQ(Describe(Of(*restored, "head/fc/weights")),
+  ASSERT_OK_AND_ASSIGN(const auto restored, Run());
+  EXPECT_EQ(First(restored, "head/fc/weights"), 9);
+  EXPECT_TRUE(Of(restored, "head/fc/weights").reshaped);
+  EXPECT_EQ(Describe(Of(restored, "head/fc/weights")),
             "head/fc/weights: from base.ckpt, reshaped from [160]");
   source_.tensors["head/fc/weights"] = Filled({161}, 9);
   EXPECT_THAT(Error(), HasSubstr("exclude it"));
@@ -183,11 +180,10 @@ TEST_F(RestoreTest, ConvertsRealNumbersAndRefusesOthers) {
 
 TEST_F(RestoreTest, ValuesFromMemoryAndSourcesInOrder) {
   const ValueSource values = {.values = {{"body/conv1/biases", Filled({1, 2}, 40)}}};
-  const auto first = Restore(network_, {.sources = {values, source_}});
-  ASSERT_TRUE(first.ok()) << first.status();
-  EXPECT_EQ(First(*first, "body/conv1/biases"), 40);
-  EXPECT_EQ(Of(*first, "body/conv1/biases").origin, Origin::kValue);
-  EXPECT_TRUE(Of(*first, "body/conv1/biases").reshaped);
+  ASSERT_OK_AND_ASSIGN(const auto first, Restore(network_, {.sources = {values, source_}}));
+  EXPECT_EQ(First(first, "body/conv1/biases"), 40);
+  EXPECT_EQ(Of(first, "body/conv1/biases").origin, Origin::kValue);
+  EXPECT_TRUE(Of(first, "body/conv1/biases").reshaped);
   const auto second = Restore(network_, {.sources = {source_, values}});
   EXPECT_EQ(First(*second, "body/conv1/biases"), 2);
   const ValueSource unknown = {.values = {{"body/conv3/biases", Filled({2}, 1)}}};
@@ -202,7 +198,7 @@ TEST_F(RestoreTest, EarlierSourcesMakeUpForWhatIsMissing) {
   EXPECT_TRUE(Restore(network_, {.sources = {values, source_}}).ok());
 }
 
-TEST_F(RestoreTest, InitialisersDependOnSeedAndNameAlone) {
+TEST_F(RestoreTest, InitializersDependOnSeedAndNameAlone) {
   source_.include = {"body/conv1"};
   const auto a = Run(7), b = Run(8);
   const auto nothing = Restore(network_, {.seed = 7});
@@ -235,17 +231,15 @@ TEST(NamePatternsTest, RefusesWhatIsUnsound) {
 // Time is linear in the name, where a backtracking matcher would take 2^40 steps.
 TEST(NamePatternsTest, NoPatternTakesLong) {
   const std::vector<std::string> patterns = {"(a|aa)+$"};
-  const auto compiled = NamePatterns::Create("update", patterns);
-  ASSERT_TRUE(compiled.ok());
-  EXPECT_FALSE(compiled->Match(std::string(1000, 'a') + "b"));
+  ASSERT_OK_AND_ASSIGN(const auto compiled, NamePatterns::Create("update", patterns));
+  EXPECT_FALSE(compiled.Match(std::string(1000, 'a') + "b"));
 }
 
 TEST(NamePatternsTest, PrefixesMeanThemselves) {
   const std::vector<std::string> patterns = {PrefixPattern("a.b/(c)")};
-  const auto compiled = NamePatterns::Create("exclude", patterns);
-  ASSERT_TRUE(compiled.ok());
-  EXPECT_TRUE(compiled->Match("a.b/(c)/weights"));
-  EXPECT_FALSE(compiled->Match("axb/(c)/weights"));
+  ASSERT_OK_AND_ASSIGN(const auto compiled, NamePatterns::Create("exclude", patterns));
+  EXPECT_TRUE(compiled.Match("a.b/(c)/weights"));
+  EXPECT_FALSE(compiled.Match("axb/(c)/weights"));
 }
 
 }  // namespace

@@ -16,6 +16,7 @@
 #include "graph/net.h"
 #include "image/presets.h"
 #include "tests/support/oracle_fill.h"
+#include "tests/support/status_testing.h"
 #include "train/restore.h"
 #include "train/trainer.h"
 
@@ -43,7 +44,7 @@ inline std::shared_ptr<const graph::Graph> TinyNetwork(bool auxiliary = false) {
   return std::make_shared<const graph::Graph>(*net.Finish(x, aux));
 }
 
-// Each class is bright in another colour, with noise. Every fifth item is for validation.
+// Each class is bright in another color, with noise. Every fifth item is for validation.
 inline std::shared_ptr<const dataset::Dataset> TinyDataset(int items = 45) {
   dataset::Dataset dataset = {.classes = {"red", "green", "blue"}};
   for (int i = 0; i < items; ++i) {
@@ -80,9 +81,8 @@ inline TrainerOptions TinyOptions() {
 
 inline std::unique_ptr<Trainer> TinyTrainer(const TrainerOptions& options,
                                             std::shared_ptr<const graph::Graph> graph) {
-  auto trainer = Trainer::Create(graph, InitialWeights(*graph), TinyDataset(), TinySpec(), options);
-  EXPECT_TRUE(trainer.ok()) << trainer.status();
-  return trainer.ok() ? *std::move(trainer) : nullptr;
+  return zood::ValueOf(
+      Trainer::Create(graph, InitialWeights(*graph), TinyDataset(), TinySpec(), options));
 }
 
 // The names of what differs, by SHA-256 of the bytes; what only one has counts as different.

@@ -7,6 +7,7 @@
 #include <limits>
 #include <numeric>
 
+#include "tests/support/status_testing.h"
 #include "tiny_training.h"
 #include "train/math/moving_average.h"
 
@@ -17,21 +18,13 @@ using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
-StepReport MustStep(Trainer& trainer) {
-  const auto report = trainer.Step();
-  EXPECT_TRUE(report.ok()) << report.status();
-  return report.ok() ? *report : StepReport{};
-}
+StepReport MustStep(Trainer& trainer) { return zood::ValueOf(trainer.Step()); }
 
 void MustSteps(Trainer& trainer, int count) {
   for (int i = 0; i < count; ++i) MustStep(trainer);
 }
 
-TensorMap MustSave(const Trainer& trainer) {
-  auto saved = trainer.Save();
-  EXPECT_TRUE(saved.ok()) << saved.status();
-  return saved.ok() ? *std::move(saved) : TensorMap();
-}
+TensorMap MustSave(const Trainer& trainer) { return zood::ValueOf(trainer.Save()); }
 
 // Everything that has a state, or is random.
 TrainerOptions EverythingOn() {
@@ -44,7 +37,7 @@ TrainerOptions EverythingOn() {
   return options;
 }
 
-TEST(TrainerTest, LearnsColours) {
+TEST(TrainerTest, LearnsColors) {
   for (const bool auxiliary : {false, true}) {
     const auto trainer = TinyTrainer(TinyOptions(), TinyNetwork(auxiliary));
     ASSERT_TRUE(trainer);
@@ -58,10 +51,10 @@ TEST(TrainerTest, LearnsColours) {
     EXPECT_EQ(report.auxiliary > 0, auxiliary);
     EXPECT_EQ(report.total, report.loss + report.auxiliary + report.regularization);
     EXPECT_NEAR(trainer->steps_per_epoch(), 6, 1e-12);
-    const auto evaluation = trainer->Evaluate(dataset::Split::kValidation, {}, false);
-    ASSERT_TRUE(evaluation.ok()) << evaluation.status();
-    EXPECT_EQ(evaluation->items, 9);
-    EXPECT_GE(evaluation->top1, 0.8);
+    ASSERT_OK_AND_ASSIGN(const auto evaluation,
+                         trainer->Evaluate(dataset::Split::kValidation, {}, false));
+    EXPECT_EQ(evaluation.items, 9);
+    EXPECT_GE(evaluation.top1, 0.8);
   }
 }
 
@@ -420,7 +413,7 @@ TEST(TrainerTest, AnUpdateThatIsNotFiniteFailsItsOwnStepAndIsNeverSaved) {
   }
 }
 
-// A rule of somebody else's may fail, or give what is no number.
+// A rule of another program may fail, or give what is no number.
 TEST(TrainerTest, ARuleThatFailsStopsTheStep) {
   class Broken : public GradientRule {
    public:
@@ -557,10 +550,9 @@ TEST(TrainerTest, TheEstimateCoversWhatIsHeld) {
       const auto trainer = TinyTrainer(options, graph);
       ASSERT_TRUE(trainer);
       MustStep(*trainer);
-      const auto estimate = EstimateTrainerBytes(*graph, 36, options);
-      ASSERT_TRUE(estimate.ok());
-      EXPECT_GE(*estimate, trainer->bytes());
-      EXPECT_LE(*estimate, 4 * trainer->bytes() + (std::uint64_t{1} << 20));
+      ASSERT_OK_AND_ASSIGN(const auto estimate, EstimateTrainerBytes(*graph, 36, options));
+      EXPECT_GE(estimate, trainer->bytes());
+      EXPECT_LE(estimate, 4 * trainer->bytes() + (std::uint64_t{1} << 20));
     }
   }
 }

@@ -90,20 +90,20 @@ image::FloatImage Make(const VggTrain& options, const image::Image& photo, image
       static_cast<int>(std::rint(static_cast<float>(photo.width) * scale))};
   const image::Window window = {random.Below(resized.height - out.height + 1),
                                 random.Below(resized.width - out.width + 1), out.height, out.width};
-  image::FloatImage picture(out, photo.channels);
+  image::FloatImage image(out, photo.channels);
   const image::RowReader read = [&](int y, int first, int count, float* row) {
     std::copy_n(photo.row(y) + static_cast<std::size_t>(first) * photo.channels,
                 static_cast<std::size_t>(count) * photo.channels, row);
   };
   image::ResizeBilinearWindow(read, photo.size(), photo.channels, resized,
-                              image::BilinearGrid::kLegacy, window, picture.pixels.data());
-  if (random.Coin() && options.flip) FlipLeftRight(picture);
-  return picture;
+                              image::BilinearGrid::kLegacy, window, image.pixels.data());
+  if (random.Coin() && options.flip) FlipLeftRight(image);
+  return image;
 }
 
-// slim's distort_color: four orders, of which the fast mode knows the first alone, with two of the
+// slim's distort_color: four orders, of which the fast mode has the first alone, with two of the
 // four operations.
-void DistortColor(const InceptionTrain& options, Random& random, image::FloatImage& picture) {
+void DistortColor(const InceptionTrain& options, Random& random, image::FloatImage& image) {
   enum Operation { kBrightness, kSaturation, kHue, kContrast };
   constexpr std::array<std::array<Operation, 4>, 4> kOrders = {
       {{kBrightness, kSaturation, kHue, kContrast},
@@ -121,16 +121,16 @@ void DistortColor(const InceptionTrain& options, Random& random, image::FloatIma
   for (const Operation operation : kOrders[static_cast<std::size_t>(order)]) {
     switch (operation) {
       case kBrightness:
-        AdjustBrightness(picture, brightness);
+        AdjustBrightness(image, brightness);
         break;
       case kSaturation:
-        AdjustSaturation(picture, saturation);
+        AdjustSaturation(image, saturation);
         break;
       case kHue:
-        if (!options.fast) AdjustHue(picture, hue);
+        if (!options.fast) AdjustHue(image, hue);
         break;
       case kContrast:
-        if (!options.fast) AdjustContrast(picture, contrast);
+        if (!options.fast) AdjustContrast(image, contrast);
         break;
     }
   }
@@ -141,13 +141,13 @@ image::FloatImage Make(const InceptionTrain& options, const image::Image& photo,
   const image::Window window = SampleDistortedBox(photo.size(), options, random);
   const auto method =
       options.fast ? ResizeMethod::kBilinear : static_cast<ResizeMethod>(random.Below(4));
-  image::FloatImage picture = ResizePart(photo, window, out, method);
-  if (random.Coin() && options.flip) FlipLeftRight(picture);
-  Scale(picture, static_cast<float>(1 / 255.0));
-  DistortColor(options, random, picture);
-  Clip(picture, 0, 1);
-  Scale(picture, 255);
-  return picture;
+  image::FloatImage image = ResizePart(photo, window, out, method);
+  if (random.Coin() && options.flip) FlipLeftRight(image);
+  Scale(image, static_cast<float>(1 / 255.0));
+  DistortColor(options, random, image);
+  Clip(image, 0, 1);
+  Scale(image, 255);
+  return image;
 }
 
 image::FloatImage Make(const CifarnetTrain& options, const image::Image& photo, image::Size out,
@@ -160,21 +160,21 @@ image::FloatImage Make(const CifarnetTrain& options, const image::Image& photo, 
   const int before = margin(photo.width, out.width);
   const int top = random.Below(photo.height + 2 * above - out.height + 1) - above;
   const int left = random.Below(photo.width + 2 * before - out.width + 1) - before;
-  image::FloatImage picture(out, photo.channels);
+  image::FloatImage image(out, photo.channels);
   const int first = std::max(0, -left);
   const int end = std::min(out.width, photo.width - left);
   for (int y = std::max(0, -top); y < std::min(out.height, photo.height - top); ++y) {
     if (first >= end) break;
     std::copy_n(photo.row(top + y) + static_cast<std::size_t>(left + first) * photo.channels,
                 static_cast<std::size_t>(end - first) * photo.channels,
-                picture.row(y) + static_cast<std::size_t>(first) * photo.channels);
+                image.row(y) + static_cast<std::size_t>(first) * photo.channels);
   }
-  if (random.Coin() && options.flip) FlipLeftRight(picture);
-  AdjustBrightness(picture,
+  if (random.Coin() && options.flip) FlipLeftRight(image);
+  AdjustBrightness(image,
                    static_cast<float>(random.Uniform(-options.brightness, options.brightness)));
-  AdjustContrast(picture,
+  AdjustContrast(image,
                  static_cast<float>(random.Uniform(options.min_contrast, options.max_contrast)));
-  return picture;
+  return image;
 }
 
 absl::Status CheckPhoto(const image::Image& photo, int channels) {
@@ -230,7 +230,7 @@ absl::Status Augment(const Augmentation& augmentation, const image::PreprocessSp
   Random random({kAugmentationStream, key.seed, static_cast<std::uint64_t>(key.epoch),
                  static_cast<std::uint64_t>(key.item)});
   const image::Size size = SizeOf(shape);
-  const image::FloatImage picture = std::visit(
+  const image::FloatImage image = std::visit(
       [&](const auto& options) {
         if constexpr (std::is_same_v<std::decay_t<decltype(options)>, NoAugmentation>) {
           return image::FloatImage();
@@ -239,7 +239,7 @@ absl::Status Augment(const Augmentation& augmentation, const image::PreprocessSp
         }
       },
       augmentation);
-  return image::Normalize(spec, picture, out);
+  return image::Normalize(spec, image, out);
 }
 
 }  // namespace zood::train

@@ -16,6 +16,7 @@
 #include <variant>
 
 #include "absl/status/status.h"
+#include "base/fields.h"
 #include "image/image.h"
 #include "image/preprocess.h"
 
@@ -26,8 +27,7 @@ namespace zood::train {
 struct NoAugmentation {
   friend bool operator==(const NoAugmentation&, const NoAugmentation&) = default;
 };
-template <typename V>
-void Fields(V&, NoAugmentation&) {}
+ZOOD_FIELDS(NoAugmentation)
 
 // slim's vgg_preprocessing: the shorter side becomes a random length in [min_side, max_side], the
 // aspect is kept (legacy bilinear resize); a random crop; a random flip.
@@ -46,7 +46,7 @@ void Fields(V& v, VggTrain& o) {
 
 // slim's inception_preprocessing: a random part of the photo (tf.image
 // .sample_distorted_bounding_box of the whole), resized to the output by a random method (bilinear,
-// nearest, bicubic, area; always bilinear when fast), a random flip, colours distorted in one of
+// nearest, bicubic, area; always bilinear when fast), a random flip, colors distorted in one of
 // four orders (fast: brightness and saturation only), clipped.
 struct InceptionTrain {
   bool fast = false;
@@ -62,10 +62,7 @@ struct InceptionTrain {
   bool flip = true;
   friend bool operator==(const InceptionTrain&, const InceptionTrain&) = default;
 };
-template <typename V>
-void Fields(V& v, InceptionTrain& o) {
-  v("fast", o.fast);
-}
+ZOOD_FIELDS(InceptionTrain, fast)
 
 // slim's cifarnet_preprocessing: zeros around the photo, a random crop, a random flip, brightness,
 // contrast. (Standardization is a step of CifarnetEval.)
@@ -77,13 +74,12 @@ struct CifarnetTrain {
   bool flip = true;
   friend bool operator==(const CifarnetTrain&, const CifarnetTrain&) = default;
 };
-template <typename V>
-void Fields(V&, CifarnetTrain&) {}
+ZOOD_FIELDS(CifarnetTrain)
 
 // A value type.
 using Augmentation = std::variant<NoAugmentation, VggTrain, InceptionTrain, CifarnetTrain>;
 
-// The pipeline that fits a network whose evaluation is `spec`, told by its steps: InceptionTrain
+// The pipeline that fits a network whose evaluation is `spec`, chosen by its steps: InceptionTrain
 // where they take a central fraction or square (InceptionEval, EfficientNetLiteEval), VggTrain
 // where they resize and take a central crop (VggEval, CaffeEval, TorchvisionEval), CifarnetTrain
 // where they crop or pad and standardize (CifarnetEval), else NoAugmentation. For slim's networks

@@ -25,7 +25,7 @@ std::optional<image::Window> Draw(image::Size photo, double aspect, const Incept
   height = std::min(height, max_height);
   if (height < max_height) height += random.Below(max_height - height + 1);
 
-  // Rounding may have gone past the areas that are asked for.
+  // Rounding may have gone past the requested areas.
   const auto area = [&] { return static_cast<double>(height) * Width(height, aspect); };
   if (area() < min_area) ++height;
   if (area() > max_area) --height;

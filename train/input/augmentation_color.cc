@@ -38,40 +38,40 @@ void FromHue(float hue, float low, float high, float* rgb) {
 }
 
 template <typename F>
-void ForEachPixel(image::FloatImage& picture, F f) {
-  if (picture.channels != 3) return;  // gray has neither hue nor saturation
-  for (std::size_t i = 0; i < picture.pixels.size(); i += 3) f(picture.pixels.data() + i);
+void ForEachPixel(image::FloatImage& image, F f) {
+  if (image.channels != 3) return;  // gray has neither hue nor saturation
+  for (std::size_t i = 0; i < image.pixels.size(); i += 3) f(image.pixels.data() + i);
 }
 
 }  // namespace
 
-void FlipLeftRight(image::FloatImage& picture) {
-  for (int y = 0; y < picture.height; ++y) {
-    float* row = picture.row(y);
-    for (int left = 0, right = picture.width - 1; left < right; ++left, --right) {
-      std::swap_ranges(row + left * picture.channels, row + (left + 1) * picture.channels,
-                       row + right * picture.channels);
+void FlipLeftRight(image::FloatImage& image) {
+  for (int y = 0; y < image.height; ++y) {
+    float* row = image.row(y);
+    for (int left = 0, right = image.width - 1; left < right; ++left, --right) {
+      std::swap_ranges(row + left * image.channels, row + (left + 1) * image.channels,
+                       row + right * image.channels);
     }
   }
 }
 
-void AdjustBrightness(image::FloatImage& picture, float delta) {
-  for (float& x : picture.pixels) x += delta;
+void AdjustBrightness(image::FloatImage& image, float delta) {
+  for (float& x : image.pixels) x += delta;
 }
 
-void AdjustContrast(image::FloatImage& picture, float factor) {
-  const auto channels = static_cast<std::size_t>(picture.channels);
+void AdjustContrast(image::FloatImage& image, float factor) {
+  const auto channels = static_cast<std::size_t>(image.channels);
   std::vector<double> sums(channels);
-  for (std::size_t i = 0; i < picture.pixels.size(); ++i) sums[i % channels] += picture.pixels[i];
-  const double count = static_cast<double>(picture.height) * picture.width;
-  for (std::size_t i = 0; i < picture.pixels.size(); ++i) {
+  for (std::size_t i = 0; i < image.pixels.size(); ++i) sums[i % channels] += image.pixels[i];
+  const double count = static_cast<double>(image.height) * image.width;
+  for (std::size_t i = 0; i < image.pixels.size(); ++i) {
     const auto mean = static_cast<float>(sums[i % channels] / count);
-    picture.pixels[i] = (picture.pixels[i] - mean) * factor + mean;
+    image.pixels[i] = (image.pixels[i] - mean) * factor + mean;
   }
 }
 
-void AdjustSaturation(image::FloatImage& picture, float factor) {
-  ForEachPixel(picture, [factor](float* rgb) {
+void AdjustSaturation(image::FloatImage& image, float factor) {
+  ForEachPixel(image, [factor](float* rgb) {
     const float high = std::max({rgb[0], rgb[1], rgb[2]});
     const float range = high - std::min({rgb[0], rgb[1], rgb[2]});
     if (range == 0) return;
@@ -82,8 +82,8 @@ void AdjustSaturation(image::FloatImage& picture, float factor) {
   });
 }
 
-void AdjustHue(image::FloatImage& picture, float delta) {
-  ForEachPixel(picture, [delta](float* rgb) {
+void AdjustHue(image::FloatImage& image, float delta) {
+  ForEachPixel(image, [delta](float* rgb) {
     const float high = std::max({rgb[0], rgb[1], rgb[2]});
     const float low = std::min({rgb[0], rgb[1], rgb[2]});
     if (high == low) return;
@@ -93,12 +93,12 @@ void AdjustHue(image::FloatImage& picture, float delta) {
   });
 }
 
-void Clip(image::FloatImage& picture, float low, float high) {
-  for (float& x : picture.pixels) x = std::clamp(x, low, high);
+void Clip(image::FloatImage& image, float low, float high) {
+  for (float& x : image.pixels) x = std::clamp(x, low, high);
 }
 
-void Scale(image::FloatImage& picture, float factor) {
-  for (float& x : picture.pixels) x *= factor;
+void Scale(image::FloatImage& image, float factor) {
+  for (float& x : image.pixels) x *= factor;
 }
 
 }  // namespace zood::train

@@ -9,22 +9,22 @@
 namespace zood::train {
 
 // tf.image.flip_left_right.
-void FlipLeftRight(image::FloatImage& picture);
+void FlipLeftRight(image::FloatImage& image);
 
 // tf.image.adjust_brightness: x + delta. Nothing is clipped.
-void AdjustBrightness(image::FloatImage& picture, float delta);
+void AdjustBrightness(image::FloatImage& image, float delta);
 
 // tf.image.adjust_contrast: (x - mean) * factor + mean, by the mean of each channel.
-void AdjustContrast(image::FloatImage& picture, float factor);
+void AdjustContrast(image::FloatImage& image, float factor);
 
 // tf.image.adjust_saturation: saturation of HSV times `factor`, cut to [0, 1]. RGB only.
-void AdjustSaturation(image::FloatImage& picture, float factor);
+void AdjustSaturation(image::FloatImage& image, float factor);
 
 // tf.image.adjust_hue: hue of HSV turned by `delta` of a full turn. RGB only.
-void AdjustHue(image::FloatImage& picture, float delta);
+void AdjustHue(image::FloatImage& image, float delta);
 
-void Clip(image::FloatImage& picture, float low, float high);
-void Scale(image::FloatImage& picture, float factor);
+void Clip(image::FloatImage& image, float low, float high);
+void Scale(image::FloatImage& image, float factor);
 
 // tf.image.ResizeMethod, legacy grid: no half-pixel offset.
 enum class ResizeMethod { kBilinear, kNearest, kBicubic, kArea };

@@ -10,22 +10,12 @@ namespace zood::train {
 
 // splitmix64, begun with a hash of the key. Not std::mt19937 and std::uniform_*, whose
 // distributions differ between standard libraries.
-class Random {
+class Random : public SplitMix {
  public:
-  explicit Random(std::initializer_list<std::uint64_t> key) {
-    for (const std::uint64_t part : key) state_ = DeriveSeed(state_, part);
-  }
-
-  std::uint64_t Next() {
-    const std::uint64_t value = MixSeed(state_);
-    state_ += 0x9E3779B97F4A7C15u;
-    return value;
-  }
+  explicit Random(std::initializer_list<std::uint64_t> key) : SplitMix(Hash(key)) {}
 
   // In [low, high).
-  double Uniform(double low, double high) {
-    return low + (high - low) * (static_cast<double>(Next() >> 11) * 0x1p-53);
-  }
+  double Uniform(double low, double high) { return low + (high - low) * SplitMix::Uniform(); }
   // In [0, count), for 0 < count < 2^31. No number is likelier than another by more than
   // count / 2^32.
   int Below(int count) {
@@ -34,7 +24,11 @@ class Random {
   bool Coin() { return Next() >> 63 != 0; }
 
  private:
-  std::uint64_t state_ = 0;
+  static std::uint64_t Hash(std::initializer_list<std::uint64_t> key) {
+    std::uint64_t seed = 0;
+    for (const std::uint64_t part : key) seed = DeriveSeed(seed, part);
+    return seed;
+  }
 };
 
 }  // namespace zood::train

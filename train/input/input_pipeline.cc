@@ -42,7 +42,7 @@ std::vector<std::int32_t> EpochOrder(std::uint64_t seed, std::int64_t epoch, std
 }
 
 // Batches stand in a ring: that of step s in slot s % slots. Workers claim items in order, from the
-// step that Fill() will ask for next to the last one that the ring has room for. The slot of the
+// step that Fill() will request next to the last one that the ring has room for. The slot of the
 // step that Fill() is at belongs to its caller once its items are done, until it is released.
 class InputPipeline::Impl {
  public:
@@ -255,7 +255,7 @@ class InputPipeline::Impl {
   Mutex mutex_;
   CondVar work_;  // there may be something to claim
   CondVar done_;  // a batch is done, or nothing is being worked on
-  // The images of a slot are written by who claimed them, without the lock.
+  // The images of a slot are written by the worker that claimed them, without the lock.
   std::vector<Slot> slots_;
   bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
   std::int64_t first_ ABSL_GUARDED_BY(mutex_) = -1;  // the step that Fill() comes for; -1: none yet

@@ -34,7 +34,7 @@ struct InputPipelineOptions {
   bool shuffle = true;  // false: every epoch in the order of the indices
   // Threads that prepare photos ahead. 0: none; Fill() does the work.
   int threads = 2;
-  int batches_ahead = 2;  // complete batches that may wait, besides the one that is asked for
+  int batches_ahead = 2;  // complete batches that may wait, besides the requested one
   image::DecodeLimits decode;
   std::function<void()> on_thread_start;  // called first on each thread: to set its priority
 };
@@ -42,7 +42,7 @@ struct InputPipelineOptions {
 // Use by one thread at a time; Cancel() from any.
 //
 // Position p = step * batch + k of a run is item k of that step's batch, and item p % n of epoch
-// p / n, where n is the number of indices: when an epoch ends inside a batch the next one goes on
+// p / n, where n is the number of indices: when an epoch ends inside a batch the next one continues
 // in it. Batches are always full, every item is used once an epoch, and a batch may be larger than
 // the dataset.
 class InputPipeline {

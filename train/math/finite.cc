@@ -5,7 +5,7 @@
 
 namespace zood::train {
 
-// Integers, so that the loop is vectorised: what is not finite, and nothing else, has an exponent
+// Integers, so that the loop is vectorized: what is not finite, and nothing else, has an exponent
 // of all ones, and one more carries into the sign's place.
 bool AllFinite(std::span<const float> values) {
   constexpr std::uint32_t kMagnitude = 0x7fffffffu;

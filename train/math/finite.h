@@ -1,4 +1,4 @@
-// Whether numbers are numbers. Internal to this room.
+// Whether numbers are finite. Internal to this room.
 #pragma once
 
 #include <span>

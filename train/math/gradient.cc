@@ -9,6 +9,7 @@
 
 #include "base/name_pattern.h"
 #include "base/option_check.h"
+#include "base/seed.h"
 #include "base/status.h"
 
 namespace zood::train {
@@ -77,32 +78,22 @@ class MultiplierRule final : public GradientRule {
   const std::vector<GradientMultiplier> multipliers_;
 };
 
-// Random numbers that depend on a seed and on how many were drawn (splitmix64).
-class Stream {
+class Stream : public SplitMix {
  public:
-  explicit Stream(std::uint64_t seed) : state_(seed) {}
-
-  std::uint64_t Next() {
-    std::uint64_t x = state_ += 0x9E3779B97F4A7C15u;
-    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9u;
-    x = (x ^ (x >> 27)) * 0x94D049BB133111EBu;
-    return x ^ (x >> 31);
-  }
-
-  // In (0, 1].
-  double Uniform() { return (static_cast<double>(Next() >> 11) + 1) * 0x1p-53; }
+  using SplitMix::SplitMix;
 
   // Not std::normal_distribution, whose numbers differ between standard libraries.
   double TruncatedNormal() {
     for (;;) {
-      const double radius = std::sqrt(-2 * std::log(Uniform()));
-      const double value = radius * std::cos(2 * std::numbers::pi * Uniform());
+      const double radius = std::sqrt(-2 * std::log(UpToOne()));
+      const double value = radius * std::cos(2 * std::numbers::pi * UpToOne());
       if (std::abs(value) <= 2) return value;
     }
   }
 
  private:
-  std::uint64_t state_;
+  // In (0, 1].
+  double UpToOne() { return (static_cast<double>(Next() >> 11) + 1) * 0x1p-53; }
 };
 
 class NoiseRule final : public GradientRule {
@@ -123,10 +114,9 @@ class NoiseRule final : public GradientRule {
 
  private:
   std::uint64_t StreamSeed(std::int64_t step, std::string_view variable) const {
-    std::uint64_t hash = 0xcbf29ce484222325u;  // FNV-1a
-    for (const char c : variable) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
     const std::uint64_t of_job = Stream(seed_).Next();
-    return Stream(Stream(of_job ^ static_cast<std::uint64_t>(step)).Next() ^ hash).Next();
+    return Stream(Stream(of_job ^ static_cast<std::uint64_t>(step)).Next() ^ HashName(variable))
+        .Next();
   }
 
   const float scale_;

@@ -15,6 +15,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "base/fields.h"
 #include "train/math/optimizer.h"
 
 namespace zood::train {
@@ -77,14 +78,7 @@ struct AdaptiveClippingOptions {
   std::optional<float> static_max_norm;  // a bound of the norm in any case
   bool use_step = false;                 // decay min(decay, step / (step + 1)): adapts sooner
 };
-template <typename V>
-void Fields(V& v, AdaptiveClippingOptions& o) {
-  v("std_factor", o.std_factor);
-  v("decay", o.decay);
-  v("epsilon", o.epsilon);
-  v("static_max_norm", o.static_max_norm);
-  v("use_step", o.use_step);
-}
+ZOOD_FIELDS(AdaptiveClippingOptions, std_factor, decay, epsilon, static_max_norm, use_step)
 absl::StatusOr<GradientRulePtr> AdaptiveClipping(const AdaptiveClippingOptions& options);
 
 // g *= factor for the variables that `pattern` matches: a whole name, in which each '*' stands for
@@ -93,13 +87,9 @@ struct GradientMultiplier {
   std::string pattern;
   float factor = 1;
 };
-template <typename V>
-void Fields(V& v, GradientMultiplier& o) {
-  v("pattern", o.pattern);
-  v("factor", o.factor);
-}
+ZOOD_FIELDS(GradientMultiplier, pattern, factor)
 // The first multiplier that matches counts, and a variable that none matches is left alone. Check()
-// and Apply() are InvalidArgument where a multiplier matches no variable at all: a misspelt one.
+// and Apply() are InvalidArgument where a multiplier matches no variable at all: a misspelled one.
 absl::StatusOr<GradientRulePtr> GradientMultipliers(std::vector<GradientMultiplier> multipliers);
 
 // g += scale * (truncated normal: mean 0, stddev 1, drawn again beyond 2). The noise is a function

@@ -17,7 +17,7 @@ struct Term {
   double slope = 0;
 };
 
-// A loss whose elements know nothing of each other; the mean over all of them.
+// A loss whose elements are independent of each other; the mean over all of them.
 template <typename Function>
 class ElementwiseLoss final : public Loss {
  public:

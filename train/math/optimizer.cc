@@ -12,7 +12,7 @@ namespace {
 
 // Calls rule(g, w, slots...) with the gradient, the weight and the slots of each element.
 //
-// Plain loops, which the compiler vectorises with exact roots and quotients. Eigen's vectorised
+// Plain loops, which the compiler vectorizes with exact roots and quotients. Eigen's vectorized
 // root is an approximation, but not for an array's last elements: with it a weight would depend on
 // where in an array it lies.
 template <typename Rule, std::size_t... kSlot>
@@ -30,19 +30,36 @@ void ForEachElement(const Update& update, const Rule& rule) {
   ForEachElement(update, rule, std::make_index_sequence<kSlots>());
 }
 
-class SgdOptimizer final : public Optimizer {
+using Slots = std::vector<StateSpec>;
+
+// What all optimizers share: a name, slots, options.
+template <typename Options>
+class Configured : public Optimizer {
  public:
-  std::string name() const override { return "sgd"; }
+  Configured(const char* name, Slots slots, const Options& options)
+      : options_(options), name_(name), slots_(std::move(slots)) {}
+  std::string name() const final { return name_; }
+  Slots slots() const final { return slots_; }
+
+ protected:
+  const Options options_;
+
+ private:
+  const char* const name_;
+  const Slots slots_;
+};
+
+class SgdOptimizer final : public Configured<SgdOptions> {
+ public:
+  using Configured::Configured;
   void Apply(const Update& update) const override {
     ForEachElement<0>(update, [&](float g, float& w) { w -= update.learning_rate * g; });
   }
 };
 
-class MomentumOptimizer final : public Optimizer {
+class MomentumOptimizer final : public Configured<MomentumOptions> {
  public:
-  explicit MomentumOptimizer(const MomentumOptions& options) : options_(options) {}
-  std::string name() const override { return "momentum"; }
-  std::vector<StateSpec> slots() const override { return {{"Momentum", 0}}; }
+  using Configured::Configured;
   void Apply(const Update& update) const override {
     const float lr = update.learning_rate, mu = options_.momentum;
     ForEachElement<1>(update, [&](float g, float& w, float& a) {
@@ -54,34 +71,22 @@ class MomentumOptimizer final : public Optimizer {
       }
     });
   }
-
- private:
-  const MomentumOptions options_;
 };
 
-class AdagradOptimizer final : public Optimizer {
+class AdagradOptimizer final : public Configured<AdagradOptions> {
  public:
-  explicit AdagradOptimizer(const AdagradOptions& options) : options_(options) {}
-  std::string name() const override { return "adagrad"; }
-  std::vector<StateSpec> slots() const override {
-    return {{"Adagrad", options_.initial_accumulator_value}};
-  }
+  using Configured::Configured;
   void Apply(const Update& update) const override {
     ForEachElement<1>(update, [&](float g, float& w, float& a) {
       a += g * g;
       w -= g * update.learning_rate / std::sqrt(a);
     });
   }
-
- private:
-  const AdagradOptions options_;
 };
 
-class AdadeltaOptimizer final : public Optimizer {
+class AdadeltaOptimizer final : public Configured<AdadeltaOptions> {
  public:
-  explicit AdadeltaOptimizer(const AdadeltaOptions& options) : options_(options) {}
-  std::string name() const override { return "adadelta"; }
-  std::vector<StateSpec> slots() const override { return {{"Adadelta", 0}, {"Adadelta_1", 0}}; }
+  using Configured::Configured;
   void Apply(const Update& update) const override {
     const float rho = options_.rho, epsilon = options_.epsilon;
     ForEachElement<2>(update, [&](float g, float& w, float& a, float& u) {
@@ -91,16 +96,11 @@ class AdadeltaOptimizer final : public Optimizer {
       u = u * rho + d * d * (1 - rho);
     });
   }
-
- private:
-  const AdadeltaOptions options_;
 };
 
-class AdamOptimizer final : public Optimizer {
+class AdamOptimizer final : public Configured<AdamOptions> {
  public:
-  explicit AdamOptimizer(const AdamOptions& options) : options_(options) {}
-  std::string name() const override { return "adam"; }
-  std::vector<StateSpec> slots() const override { return {{"Adam", 0}, {"Adam_1", 0}}; }
+  using Configured::Configured;
   std::vector<StateSpec> scalars() const override {
     return {{"beta1_power", options_.beta1}, {"beta2_power", options_.beta2}};
   }
@@ -117,19 +117,11 @@ class AdamOptimizer final : public Optimizer {
     scalars[0] *= options_.beta1;
     scalars[1] *= options_.beta2;
   }
-
- private:
-  const AdamOptions options_;
 };
 
-class RmsPropOptimizer final : public Optimizer {
+class RmsPropOptimizer final : public Configured<RmsPropOptions> {
  public:
-  explicit RmsPropOptimizer(const RmsPropOptions& options) : options_(options) {}
-  std::string name() const override { return "rmsprop"; }
-  std::vector<StateSpec> slots() const override {
-    if (options_.centered) return {{"RMSProp", 1}, {"RMSProp_1", 0}, {"RMSProp_2", 0}};
-    return {{"RMSProp", 1}, {"RMSProp_1", 0}};
-  }
+  using Configured::Configured;
   void Apply(const Update& update) const override {
     if (options_.centered) return ApplyCentered(update);
     const float lr = update.learning_rate, kept = 1 - options_.decay;
@@ -151,23 +143,17 @@ class RmsPropOptimizer final : public Optimizer {
       w -= momentum;
     });
   }
-
-  const RmsPropOptions options_;
 };
 
-class FtrlOptimizer final : public Optimizer {
+class FtrlOptimizer final : public Configured<FtrlOptions> {
  public:
-  explicit FtrlOptimizer(const FtrlOptions& options) : options_(options) {}
-  std::string name() const override { return "ftrl"; }
-  std::vector<StateSpec> slots() const override {
-    return {{"Ftrl", options_.initial_accumulator_value}, {"Ftrl_1", 0}};
-  }
-  // A scalar loop: a vectorised power rounds by where an array begins, and then a variable that is
+  using Configured::Configured;
+  // A scalar loop: a vectorized power rounds by where an array begins, and then a variable that is
   // updated in pieces would differ from one that is not.
   void Apply(const Update& update) const override {
     const float lr = update.learning_rate;
     // z has no limit where lr goes to 0, and TensorFlow makes NaN of every weight. A rate of 0 (the
-    // first step of a warm-up, the end of a schedule) asks for no change: nothing changes.
+    // first step of a warm-up, the end of a schedule) means no change.
     if (lr == 0) return;
     for (std::size_t i = 0; i < update.variable.size(); ++i) {
       float& w = update.variable[i];
@@ -188,37 +174,37 @@ class FtrlOptimizer final : public Optimizer {
     return options_.learning_rate_power == -0.5f ? std::sqrt(n)
                                                  : std::pow(n, -options_.learning_rate_power);
   }
-
-  const FtrlOptions options_;
 };
 
 }  // namespace
 
-OptimizerPtr Sgd() { return std::make_shared<SgdOptimizer>(); }
+OptimizerPtr Sgd() { return std::make_shared<SgdOptimizer>("sgd", Slots(), SgdOptions()); }
 
 absl::StatusOr<OptimizerPtr> Momentum(const MomentumOptions& options) {
   ZOOD_RETURN_IF_ERROR(CheckOption("momentum", "momentum", options.momentum, kFraction));
-  return std::make_shared<MomentumOptimizer>(options);
+  return std::make_shared<MomentumOptimizer>("momentum", Slots{{"Momentum", 0}}, options);
 }
 
 absl::StatusOr<OptimizerPtr> Adagrad(const AdagradOptions& options) {
   // At zero, the first gradient that is zero would make 0 / 0 of its weight.
   ZOOD_RETURN_IF_ERROR(CheckOption("adagrad", "initial_accumulator_value",
                                    options.initial_accumulator_value, kPositive));
-  return std::make_shared<AdagradOptimizer>(options);
+  return std::make_shared<AdagradOptimizer>(
+      "adagrad", Slots{{"Adagrad", options.initial_accumulator_value}}, options);
 }
 
 absl::StatusOr<OptimizerPtr> Adadelta(const AdadeltaOptions& options) {
   ZOOD_RETURN_IF_ERROR(CheckOption("adadelta", "rho", options.rho, kBelowOne));
   ZOOD_RETURN_IF_ERROR(CheckOption("adadelta", "epsilon", options.epsilon, kPositive));
-  return std::make_shared<AdadeltaOptimizer>(options);
+  return std::make_shared<AdadeltaOptimizer>("adadelta", Slots{{"Adadelta", 0}, {"Adadelta_1", 0}},
+                                             options);
 }
 
 absl::StatusOr<OptimizerPtr> Adam(const AdamOptions& options) {
   ZOOD_RETURN_IF_ERROR(CheckOption("adam", "beta1", options.beta1, kBelowOne));
   ZOOD_RETURN_IF_ERROR(CheckOption("adam", "beta2", options.beta2, kBelowOne));
   ZOOD_RETURN_IF_ERROR(CheckOption("adam", "epsilon", options.epsilon, kPositive));
-  return std::make_shared<AdamOptimizer>(options);
+  return std::make_shared<AdamOptimizer>("adam", Slots{{"Adam", 0}, {"Adam_1", 0}}, options);
 }
 
 absl::StatusOr<OptimizerPtr> Ftrl(const FtrlOptions& options) {
@@ -229,14 +215,17 @@ absl::StatusOr<OptimizerPtr> Ftrl(const FtrlOptions& options) {
   ZOOD_RETURN_IF_ERROR(CheckOption("ftrl", "l1", options.l1, kNotNegative));
   ZOOD_RETURN_IF_ERROR(CheckOption("ftrl", "l2", options.l2, kNotNegative));
   ZOOD_RETURN_IF_ERROR(CheckOption("ftrl", "l2_shrinkage", options.l2_shrinkage, kNotNegative));
-  return std::make_shared<FtrlOptimizer>(options);
+  return std::make_shared<FtrlOptimizer>(
+      "ftrl", Slots{{"Ftrl", options.initial_accumulator_value}, {"Ftrl_1", 0}}, options);
 }
 
 absl::StatusOr<OptimizerPtr> RmsProp(const RmsPropOptions& options) {
   ZOOD_RETURN_IF_ERROR(CheckOption("rmsprop", "decay", options.decay, kFraction));
   ZOOD_RETURN_IF_ERROR(CheckOption("rmsprop", "momentum", options.momentum, kFraction));
   ZOOD_RETURN_IF_ERROR(CheckOption("rmsprop", "epsilon", options.epsilon, kPositive));
-  return std::make_shared<RmsPropOptimizer>(options);
+  Slots slots = {{"RMSProp", 1}, {"RMSProp_1", 0}};
+  if (options.centered) slots.push_back({"RMSProp_2", 0});
+  return std::make_shared<RmsPropOptimizer>("rmsprop", std::move(slots), options);
 }
 
 }  // namespace zood::train

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "base/fields.h"
 
 namespace zood::train {
 
@@ -58,49 +59,32 @@ using OptimizerPtr = std::shared_ptr<const Optimizer>;
 // w -= lr * g.
 OptimizerPtr Sgd();
 struct SgdOptions {};
-template <typename V>
-void Fields(V&, SgdOptions&) {}
+ZOOD_FIELDS(SgdOptions)
 
 // A list of fields beside each struct maps it to the API and to what the store keeps.
 struct MomentumOptions {
   float momentum = 0.9f;
   bool nesterov = false;
 };
-template <typename V>
-void Fields(V& v, MomentumOptions& o) {
-  v("momentum", o.momentum);
-  v("nesterov", o.nesterov);
-}
+ZOOD_FIELDS(MomentumOptions, momentum, nesterov)
 
 struct AdagradOptions {
   float initial_accumulator_value = 0.1f;
 };
-template <typename V>
-void Fields(V& v, AdagradOptions& o) {
-  v("initial_accumulator_value", o.initial_accumulator_value);
-}
+ZOOD_FIELDS(AdagradOptions, initial_accumulator_value)
 
 struct AdadeltaOptions {
   float rho = 0.95f;
   float epsilon = 1e-8f;
 };
-template <typename V>
-void Fields(V& v, AdadeltaOptions& o) {
-  v("rho", o.rho);
-  v("epsilon", o.epsilon);
-}
+ZOOD_FIELDS(AdadeltaOptions, rho, epsilon)
 
 struct AdamOptions {
   float beta1 = 0.9f;
   float beta2 = 0.999f;
   float epsilon = 1e-8f;  // "epsilon hat": beside the root of the uncorrected second moment
 };
-template <typename V>
-void Fields(V& v, AdamOptions& o) {
-  v("beta1", o.beta1);
-  v("beta2", o.beta2);
-  v("epsilon", o.epsilon);
-}
+ZOOD_FIELDS(AdamOptions, beta1, beta2, epsilon)
 
 struct FtrlOptions {
   float learning_rate_power = -0.5f;
@@ -109,14 +93,7 @@ struct FtrlOptions {
   float l2 = 0;
   float l2_shrinkage = 0;
 };
-template <typename V>
-void Fields(V& v, FtrlOptions& o) {
-  v("learning_rate_power", o.learning_rate_power);
-  v("initial_accumulator_value", o.initial_accumulator_value);
-  v("l1", o.l1);
-  v("l2", o.l2);
-  v("l2_shrinkage", o.l2_shrinkage);
-}
+ZOOD_FIELDS(FtrlOptions, learning_rate_power, initial_accumulator_value, l1, l2, l2_shrinkage)
 
 struct RmsPropOptions {
   float decay = 0.9f;
@@ -124,13 +101,7 @@ struct RmsPropOptions {
   float epsilon = 1e-10f;  // inside the root
   bool centered = false;
 };
-template <typename V>
-void Fields(V& v, RmsPropOptions& o) {
-  v("decay", o.decay);
-  v("momentum", o.momentum);
-  v("epsilon", o.epsilon);
-  v("centered", o.centered);
-}
+ZOOD_FIELDS(RmsPropOptions, decay, momentum, epsilon, centered)
 
 // InvalidArgument, naming the option, where one is not finite or outside the range in which the
 // rule is defined.

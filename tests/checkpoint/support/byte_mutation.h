@@ -15,14 +15,16 @@ inline std::size_t RandomBelow(Random& random, std::size_t limit) {
 }
 
 // One to three of: truncation, a flipped bit, another byte, a large length in the manner of
-// protobuf or of pickle, a piece taken out, a piece from elsewhere put in or laid over.
-inline void DamageRandomly(Random& random, std::string& bytes) {
+// protobuf or of pickle, a piece taken out, a piece from elsewhere put in or laid over. `place`
+// chooses where, below the size that it is given.
+template <typename Place = decltype(RandomBelow)>
+void DamageRandomly(Random& random, std::string& bytes, const Place& place = RandomBelow) {
   const std::size_t mutations = 1 + RandomBelow(random, 3);
   for (std::size_t i = 0; i < mutations && !bytes.empty(); ++i) {
-    const std::size_t at = RandomBelow(random, bytes.size());
+    const std::size_t at = place(random, bytes.size());
     const std::size_t length =
         1 + RandomBelow(random, std::min<std::size_t>(64, bytes.size() - at));
-    const std::string piece = bytes.substr(RandomBelow(random, bytes.size()), length);
+    const std::string piece = bytes.substr(place(random, bytes.size()), length);
     switch (RandomBelow(random, 8)) {
       case 0:
         bytes.resize(at);

@@ -7,7 +7,6 @@
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -52,17 +51,6 @@ inline void ExpectTensor(const Tensor& tensor, const nlohmann::json& expected) {
   EXPECT_EQ(Name(tensor.dtype()), expected.at("dtype").get<std::string>());
   EXPECT_EQ(tensor.shape(), Shape(expected.at("shape").get<std::vector<std::int64_t>>()));
   EXPECT_EQ(Crc32(tensor.bytes()), expected.at("crc32").get<std::uint32_t>());
-}
-
-// A file of ZOOD_MODELS_DIR, the folder of published models; nothing when it is absent, which a
-// test answers by GTEST_SKIP() << kNoPublishedModels.
-inline constexpr const char* kNoPublishedModels =
-    "a published model is not here: set ZOOD_MODELS_DIR to the folder that has it";
-inline std::optional<std::string> PublishedModel(const std::string& name) {
-  const char* folder = std::getenv("ZOOD_MODELS_DIR");
-  const std::string path = (folder == nullptr ? "" : std::string(folder) + "/") + name;
-  if (folder != nullptr && std::filesystem::exists(path)) return path;
-  return std::nullopt;
 }
 
 }  // namespace zood::checkpoint

@@ -1,4 +1,4 @@
-// Files of torch.save put together by hand: forms that it writes only for those who ask, and forms
+// Files of torch.save built from parts: forms that it writes only on request, and forms
 // that it never writes.
 #pragma once
 

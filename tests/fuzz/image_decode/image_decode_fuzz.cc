@@ -1,4 +1,4 @@
-// Any bytes either decode to a picture of a sound size or are refused; nothing else happens.
+// Any bytes either decode to an image of a sound size or are refused; nothing else happens.
 #include <cstdint>
 #include <cstdlib>
 #include <span>

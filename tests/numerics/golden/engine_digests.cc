@@ -23,7 +23,7 @@
 #include "engine/training_program.h"
 #include "graph/operations.h"
 #include "models/zoo.h"
-#include "tests/support/oracle_fill.h"
+#include "tests/support/fill_variables.h"
 
 namespace zood {
 namespace {
@@ -34,16 +34,6 @@ constexpr double kSmall = 6e9;
 void Print(const std::string& network, const std::string& what, std::string digest) {
   fmt::print("{:24} {:20} {}\n", network, what, digest);
   std::fflush(stdout);
-}
-
-TensorMap FillVariables(const graph::Graph& graph) {
-  TensorMap weights;
-  for (const graph::Variable& variable : graph.variables()) {
-    const auto dims = variable.shape.dims();
-    weights[variable.name] = *Tensor::FromVector(
-        variable.shape, testing::Fill(variable.name, {dims.begin(), dims.end()}));
-  }
-  return weights;
 }
 
 // The generator's images, scaled to [-1, 1).
@@ -122,7 +112,7 @@ absl::Status Digest(const models::Architecture& architecture) {
   ZOOD_ASSIGN_OR_RETURN(graph::Graph built,
                         models::BuildGraph(architecture, architecture.defaults));
   const auto graph = std::make_shared<const graph::Graph>(std::move(built));
-  const TensorMap weights = FillVariables(*graph);
+  const TensorMap weights = testing::FillVariables(*graph);
   ZOOD_RETURN_IF_ERROR(DigestInference(architecture.name, graph, weights));
   ZOOD_RETURN_IF_ERROR(DigestEndPoints(architecture.name, graph, weights));
   if (graph::CountOperations(*graph) > kSmall) return absl::OkStatus();

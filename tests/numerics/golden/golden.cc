@@ -126,7 +126,7 @@ absl::StatusOr<Golden> LoadGolden(const std::string& path) {
     }
     if (golden.normalize != "vgg" && golden.normalize != "inception" &&
         golden.normalize != "lenet" && golden.normalize != "cifarnet") {
-      return InvalidArgument("{}: no normalisation '{}'", path, golden.normalize);
+      return InvalidArgument("{}: no normalization '{}'", path, golden.normalize);
     }
     return golden;
   } catch (const std::exception& error) {
@@ -139,16 +139,6 @@ absl::StatusOr<graph::Graph> BuildGoldenGraph(const std::string& model,
   const models::Zoo zoo = models::Zoo::Standard();
   ZOOD_ASSIGN_OR_RETURN(const models::Architecture* architecture, zoo.Find(model));
   return models::BuildGraph(*architecture, args);
-}
-
-absl::StatusOr<TensorMap> FillVariables(const graph::Graph& graph) {
-  TensorMap weights;
-  for (const graph::Variable& variable : graph.variables()) {
-    ZOOD_ASSIGN_OR_RETURN(
-        weights[variable.name],
-        Tensor::FromVector(variable.shape, Fill(variable.name, variable.shape.dims())));
-  }
-  return weights;
 }
 
 std::vector<float> MakeImages(const Golden& golden) {

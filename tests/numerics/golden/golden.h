@@ -14,7 +14,7 @@
 
 namespace zood::testing {
 
-// A tensor, told by its statistics and its ends in NHWC order.
+// A tensor, described by its statistics and its ends in NHWC order.
 struct GoldenTensor {
   std::string name;
   Shape shape;  // with the batch
@@ -68,9 +68,7 @@ absl::StatusOr<Golden> LoadGolden(const std::string& path);
 
 absl::StatusOr<graph::Graph> BuildGoldenGraph(const std::string& model,
                                               const models::NetworkArgs& args);
-// The generator's values for every variable of `graph`.
-absl::StatusOr<TensorMap> FillVariables(const graph::Graph& graph);
-// The normalised images, [batch, H, W, C].
+// The normalized images, [batch, H, W, C].
 std::vector<float> MakeImages(const Golden& golden);
 
 }  // namespace zood::testing

@@ -11,7 +11,7 @@ namespace zood::testing {
 // Count, elements, bits and samples are the file's.
 void ExpectVariables(const Golden& golden, const TensorMap& weights);
 
-// The images are the file's: bytes and, once normalised, numbers.
+// The images are the file's: bytes and, once normalized, numbers.
 void ExpectImages(const Golden& golden, std::span<const float> images);
 
 // For each image: no logit is further from the file's than `bound` x the standard deviation of

@@ -9,6 +9,8 @@
 #include "tests/numerics/golden/golden.h"
 #include "tests/numerics/golden/golden_checks.h"
 #include "tests/numerics/reference/reference_engine.h"
+#include "tests/support/fill_variables.h"
+#include "tests/support/status_testing.h"
 
 namespace zood::testing {
 namespace {
@@ -37,29 +39,26 @@ std::vector<std::string> ChosenFiles() {
 class GoldenReferenceTest : public ::testing::TestWithParam<std::string> {};
 
 TEST_P(GoldenReferenceTest, AgreesWithTensorFlowInDoublePrecision) {
-  const auto golden = LoadGolden(GetParam());
-  ASSERT_TRUE(golden.ok()) << golden.status();
-  const auto graph = BuildGoldenGraph(golden->model, golden->args);
+  ASSERT_OK_AND_ASSIGN(const auto golden, LoadGolden(GetParam()));
+  const auto graph = BuildGoldenGraph(golden.model, golden.args);
   ASSERT_TRUE(graph.ok()) << graph.status();
-  const auto weights = FillVariables(*graph);
-  ASSERT_TRUE(weights.ok()) << weights.status();
-  ExpectVariables(*golden, *weights);
-  const std::vector<float> images = MakeImages(*golden);
-  ExpectImages(*golden, images);
+  const TensorMap weights = FillVariables(*graph);
+  ExpectVariables(golden, weights);
+  const std::vector<float> images = MakeImages(golden);
+  ExpectImages(golden, images);
 
   std::vector<graph::NodeId> outputs = {graph->logits()};
-  for (const GoldenTensor& end_point : golden->end_points) {
-    const auto id = graph->EndPoint(end_point.name);
-    ASSERT_TRUE(id.ok()) << id.status();
-    EXPECT_EQ(graph->node(*id).shape.WithBatch(golden->batch()), end_point.shape)
-        << end_point.name << ": " << graph->node(*id).shape.ToString();
-    outputs.push_back(*id);
+  for (const GoldenTensor& end_point : golden.end_points) {
+    ASSERT_OK_AND_ASSIGN(const auto id, graph->EndPoint(end_point.name));
+    EXPECT_EQ(graph->node(id).shape.WithBatch(golden.batch()), end_point.shape)
+        << end_point.name << ": " << graph->node(id).shape.ToString();
+    outputs.push_back(id);
   }
-  const auto results = reference::Evaluate(*graph, *weights, images, golden->batch(), outputs);
-  ASSERT_TRUE(results.ok()) << results.status();
-  ExpectLogits(*golden, results->at(graph->logits()), kLogitsBound);
-  for (std::size_t i = 0; i < golden->end_points.size(); ++i) {
-    ExpectTensor(golden->end_points[i], results->at(outputs[i + 1]), kEndPointsBound);
+  ASSERT_OK_AND_ASSIGN(const auto results,
+                       reference::Evaluate(*graph, weights, images, golden.batch(), outputs));
+  ExpectLogits(golden, results.at(graph->logits()), kLogitsBound);
+  for (std::size_t i = 0; i < golden.end_points.size(); ++i) {
+    ExpectTensor(golden.end_points[i], results.at(outputs[i + 1]), kEndPointsBound);
   }
 }
 

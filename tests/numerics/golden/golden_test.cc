@@ -24,6 +24,8 @@
 #include "store/store.h"
 #include "tests/numerics/golden/golden.h"
 #include "tests/numerics/golden/golden_checks.h"
+#include "tests/support/fill_variables.h"
+#include "tests/support/status_testing.h"
 
 namespace zood::testing {
 namespace {
@@ -56,22 +58,18 @@ const models::Zoo& TheZoo() {
 
 // Fills the network's variables, checks them, and publishes them as the model "golden".
 void Publish(const Golden& golden, const std::string& root) {
-  const auto graph = BuildGoldenGraph(golden.model, golden.args);
-  ASSERT_TRUE(graph.ok()) << graph.status();
-  const auto weights = FillVariables(*graph);
-  ASSERT_TRUE(weights.ok()) << weights.status();
-  ExpectVariables(golden, *weights);
-  const auto store = store::Store::Open(FileSystem::Native(), root);
-  ASSERT_TRUE(store.ok()) << store.status();
+  ASSERT_OK_AND_ASSIGN(const auto graph, BuildGoldenGraph(golden.model, golden.args));
+  const TensorMap weights = FillVariables(graph);
+  ExpectVariables(golden, weights);
+  ASSERT_OK_AND_ASSIGN(const auto store, store::Store::Open(FileSystem::Native(), root));
   const netdef::NetworkSpec network = netdef::ZooSpec(golden.model, golden.args);
-  const auto architecture = TheZoo().Find(golden.model);
-  ASSERT_TRUE(architecture.ok()) << architecture.status();
-  const auto published =
-      (*store)->Publish({.model = "golden",
-                         .network = netdef::ToJson(network),
-                         .preprocess = image::ToJson((*architecture)->preprocess(golden.args))},
-                        *weights);
-  ASSERT_TRUE(published.ok()) << published.status();
+  ASSERT_OK_AND_ASSIGN(const auto architecture, TheZoo().Find(golden.model));
+  ASSERT_OK_AND_ASSIGN(
+      const auto published,
+      store->Publish({.model = "golden",
+                      .network = netdef::ToJson(network),
+                      .preprocess = image::ToJson(architecture->preprocess(golden.args))},
+                     weights));
 }
 
 // The published version as the daemon takes it from a store that it opens.
@@ -114,34 +112,28 @@ std::vector<double> Doubles(std::span<const float> values) {
 class GoldenTest : public ::testing::TestWithParam<std::string> {};
 
 TEST_P(GoldenTest, TheServedExecutableAgreesWithTensorFlow) {
-  const auto golden = LoadGolden(GetParam());
-  ASSERT_TRUE(golden.ok()) << golden.status();
+  ASSERT_OK_AND_ASSIGN(const auto golden, LoadGolden(GetParam()));
   const TemporaryDirectory directory;
-  ASSERT_NO_FATAL_FAILURE(Publish(*golden, directory.path() + "/store"));
-  const auto parts = LoadPublished(directory.path() + "/store");
-  ASSERT_TRUE(parts.ok()) << parts.status();
-  const std::vector<float> images = MakeImages(*golden);
-  ExpectImages(*golden, images);
+  ASSERT_NO_FATAL_FAILURE(Publish(golden, directory.path() + "/store"));
+  ASSERT_OK_AND_ASSIGN(const auto parts, LoadPublished(directory.path() + "/store"));
+  const std::vector<float> images = MakeImages(golden);
+  ExpectImages(golden, images);
 
-  const auto served = Compile(*parts, golden->batch(), {}, nullptr);
-  ASSERT_TRUE(served.ok()) << served.status();
-  const auto answered = Computed(*served, images, golden->batch());
-  ASSERT_TRUE(answered.ok()) << answered.status();
-  ExpectLogits(*golden, Doubles((*answered)->logits()), kBound);
+  ASSERT_OK_AND_ASSIGN(const auto served, Compile(parts, golden.batch(), {}, nullptr));
+  ASSERT_OK_AND_ASSIGN(const auto answered, Computed(served, images, golden.batch()));
+  ExpectLogits(golden, Doubles(answered->logits()), kBound);
 
   std::vector<std::string> names;
-  for (const GoldenTensor& end_point : golden->end_points) names.push_back(end_point.name);
-  const auto variant = Compile(*parts, golden->batch(), names, served->get());
-  ASSERT_TRUE(variant.ok()) << variant.status();
-  const auto execution = Computed(*variant, images, golden->batch());
-  ASSERT_TRUE(execution.ok()) << execution.status();
-  ExpectLogits(*golden, Doubles((*execution)->logits()), kBound);
-  for (std::size_t i = 0; i < golden->end_points.size(); ++i) {
-    const GoldenTensor& expected = golden->end_points[i];
-    const graph::Node& node = parts->graph->node(*parts->graph->EndPoint(expected.name));
-    EXPECT_EQ(node.shape.WithBatch(golden->batch()), expected.shape)
+  for (const GoldenTensor& end_point : golden.end_points) names.push_back(end_point.name);
+  ASSERT_OK_AND_ASSIGN(const auto variant, Compile(parts, golden.batch(), names, served.get()));
+  ASSERT_OK_AND_ASSIGN(const auto execution, Computed(variant, images, golden.batch()));
+  ExpectLogits(golden, Doubles(execution->logits()), kBound);
+  for (std::size_t i = 0; i < golden.end_points.size(); ++i) {
+    const GoldenTensor& expected = golden.end_points[i];
+    const graph::Node& node = parts.graph->node(*parts.graph->EndPoint(expected.name));
+    EXPECT_EQ(node.shape.WithBatch(golden.batch()), expected.shape)
         << expected.name << ": " << node.shape.ToString();
-    ExpectTensor(expected, Doubles((*execution)->end_point(i)), kBound);
+    ExpectTensor(expected, Doubles(execution->end_point(i)), kBound);
   }
 }
 

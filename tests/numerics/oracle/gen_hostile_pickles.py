@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes tests/data/pytorch/hostile: files that want to do harm, or to make a reader of them do it,
+"""Writes tests/data/pytorch/hostile: files meant to do harm, or to make their reader do it,
 and a manifest with a part of the message by which each must be refused. Needs only Python.
 
   tests/numerics/oracle/gen_hostile_pickles.py tests/data/pytorch/hostile
@@ -120,7 +120,7 @@ FILES = {
     "past_the_end.pt": (one_tensor(4, 1, [4], [1]), "lies outside of storage '0' of 4 elements"),
     "long_stride.pt": (one_tensor(4, 0, [2, 2], [3, 1]), "lies outside"),
     "overflowing_stride.pt": (one_tensor(4, 0, [4], [2**62]), "lies outside"),
-    "negative_stride.pt": (one_tensor(4, 3, [4], [-1]), "no natural number"),
+    "negative_stride.pt": (one_tensor(4, 3, [4], [-1]), "not a natural number"),
     "negative_offset.pt": (one_tensor(4, -1, [4], [1]), "sound storage and offset"),
     "ranks_differ.pt": (one_tensor(4, 0, [4], [1, 1]), "1 extents but 2 strides"),
     "missing_storage.pt": (stream(state(tensor(storage(4), 0, [4], [1]))), "are missing from the file"),
@@ -135,10 +135,10 @@ FILES = {
     # What is no program at all.
     "underflow.pt": (stream(b"\x80\x02s."), "more from the stack"),
     "no_mark.pt": (stream(b"\x80\x02Nt."), "needs a mark"),
-    "forgotten_memo.pt": (stream(b"\x80\x02h\x05."), "nothing was memorised as 5"),
+    "forgotten_memo.pt": (stream(b"\x80\x02h\x05."), "the memo has no entry 5"),
     "no_stop.pt": (PREAMBLE + b"\x80\x02}", "without a STOP"),
     "odd_entries.pt": (stream(b"\x80\x02}(Nu."), "a key without a value"),
-    "call_of_a_string.pt": (stream(b"\x80\x02" + text("f") + b")R."), "a call of what is no name"),
+    "call_of_a_string.pt": (stream(b"\x80\x02" + text("f") + b")R."), "a call of what is not a name"),
     "no_dictionary.pt": (stream(b"\x80\x02K\x07."), "no dictionary of tensors"),
     "no_tensors.pt": (stream(b"\x80\x02}" + text("epoch") + b"K\x07s."), "holds no tensors"),
     "wrong_version.pt": (PREAMBLE.replace(pickle.dumps(1001, 2), pickle.dumps(1002, 2)),

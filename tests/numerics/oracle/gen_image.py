@@ -1,11 +1,11 @@
-"""Makes tests/data/image: what Pillow makes of generated images, and pictures whose pixels are known.
+"""Makes tests/data/image: what Pillow makes of generated images, and images whose pixels are known.
 
   pip install pillow numpy
   python tests/numerics/oracle/gen_image.py tests/data/image
 
 pillow_resize.json  CRC-32 of Pillow's Image.resize for generated images (the generator is
                     tests/support/oracle_fill.h), sizes and filters; and the pixels of some whole.
-*.png, *.bmp        every colour type, depth and interlacing, written here byte by byte, so that the
+*.png, *.bmp        every color type, depth and interlacing, written here byte by byte, so that the
                     pixels beside them (*.rgb) come from the definition of the format, not a decoder.
 """
 import json
@@ -52,9 +52,9 @@ def resizes(out):
   for size_in, size_out in SIZES:
     for number in (0, 1):
       pixels = image_u8(number, *size_in)
-      picture = Image.fromarray(pixels[:, :, 0] if size_in[2] == 1 else pixels)
+      image = Image.fromarray(pixels[:, :, 0] if size_in[2] == 1 else pixels)
       for name, kind in FILTERS.items():
-        made = np.asarray(picture.resize(size_out[::-1], kind))
+        made = np.asarray(image.resize(size_out[::-1], kind))
         case = {'image': number, 'in': size_in, 'out': size_out, 'filter': name,
                 'crc32': '%08x' % zlib.crc32(made.tobytes())}
         if made.size <= 75:
@@ -160,9 +160,9 @@ def bmps(out):
   index = image_u8(5, 9, 7, 1)
   gray = b''.join(bytes([i, i, i, 0]) for i in range(256))
   save(out, 'gray_8.bmp', bmp(index, 8, palette=gray), np.repeat(index, 3, 2))
-  colours = image_u8(6, 256, 1, 4)[:, 0]
-  save(out, 'palette_8.bmp', bmp(index, 8, palette=colours.tobytes()),
-       colours[:, 2::-1][index[:, :, 0]])
+  colors = image_u8(6, 256, 1, 4)[:, 0]
+  save(out, 'palette_8.bmp', bmp(index, 8, palette=colors.tobytes()),
+       colors[:, 2::-1][index[:, :, 0]])
 
 
 if __name__ == '__main__':

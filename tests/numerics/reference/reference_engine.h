@@ -29,7 +29,7 @@ struct Perturbation {
 // lie on different sides of a kink, or find another maximum; with the decisions of one of them its
 // gradients can be judged element by element.
 struct Decisions {
-  // Values that somebody else computed: of activations, and of what max pools look at. Nodes that
+  // Values that another engine computed: of activations, and of what max pools look at. Nodes that
   // are not here decide for themselves.
   std::map<graph::NodeId, std::vector<float>> values;
   // Added up by Differentiate(): decisions made, those unlike one's own, and how far one of these

@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "graph/net.h"
+#include "tests/support/status_testing.h"
 
 namespace zood::reference {
 namespace {
@@ -301,12 +302,11 @@ TEST(ReferenceEngine, DeliversEveryOutputAskedFor) {
   ASSERT_TRUE(graph.ok());
   const std::vector<float> images = {1, 2};
   const std::vector<graph::NodeId> outputs = {3, 0, 1, 1};
-  const auto results = Evaluate(*graph, {}, images, 1, outputs);
-  ASSERT_TRUE(results.ok()) << results.status();
-  EXPECT_EQ(results->size(), 3u);
-  EXPECT_THAT(results->at(0), Elements(List({1, 2})));
-  EXPECT_THAT(results->at(1), Elements(List({2, 4})));
-  EXPECT_THAT(results->at(3), Elements(List({13, 25})));
+  ASSERT_OK_AND_ASSIGN(const auto results, Evaluate(*graph, {}, images, 1, outputs));
+  EXPECT_EQ(results.size(), 3u);
+  EXPECT_THAT(results.at(0), Elements(List({1, 2})));
+  EXPECT_THAT(results.at(1), Elements(List({2, 4})));
+  EXPECT_THAT(results.at(3), Elements(List({13, 25})));
 }
 
 TEST(ReferenceEngine, RefusesWhatDoesNotFit) {

@@ -39,7 +39,8 @@ double RmsOf(const std::vector<double>& values) {
   return std::sqrt(squares / static_cast<double>(values.size()));
 }
 
-// Where f's derivative jumps, on the side where somebody else's result y lies: x, or a point there.
+// Where f's derivative jumps, on the side where another engine's result y lies: x, or a point
+// there.
 double OnSideOf(const graph::Eltwise& f, double x, float y) {
   const double low = f.alpha, high = f.beta;
   switch (f.kind) {

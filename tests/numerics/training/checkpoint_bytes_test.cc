@@ -10,6 +10,7 @@
 #include "tests/checkpoint/support/memory_file_system.h"
 #include "tests/numerics/training/lenet_job.h"
 #include "tests/support/oracle_fill.h"
+#include "tests/support/status_testing.h"
 
 namespace zood::testing {
 namespace {
@@ -63,13 +64,11 @@ TensorMap GeneratedState(const TensorMap& like) {
 TEST(CheckpointBytesTest, AreTheCommittedOnes) {
   for (const LenetJob& job : LenetJobs()) {
     SCOPED_TRACE(job.name);
-    const auto trainer = MakeTrainer(job);
-    ASSERT_TRUE(trainer.ok()) << trainer.status();
-    ASSERT_TRUE((*trainer)->Restore(GeneratedState(*(*trainer)->Save())).ok());
-    const auto saved = (*trainer)->Save();
-    ASSERT_TRUE(saved.ok()) << saved.status();
+    ASSERT_OK_AND_ASSIGN(const auto trainer, MakeTrainer(job));
+    ASSERT_TRUE(trainer->Restore(GeneratedState(*trainer->Save())).ok());
+    ASSERT_OK_AND_ASSIGN(const auto saved, trainer->Save());
     checkpoint::MemoryFileSystem files;
-    ASSERT_TRUE(checkpoint::WriteBundle(files, "model.ckpt-137", *saved).ok());
+    ASSERT_TRUE(checkpoint::WriteBundle(files, "model.ckpt-137", saved).ok());
     const Digests digests = {Sha256Hex(AsBytes(files.files["model.ckpt-137.index"])),
                              Sha256Hex(AsBytes(files.files["model.ckpt-137.data-00000-of-00001"]))};
     const auto expected = Expected().find(job.name);

@@ -72,7 +72,7 @@ class Exact {
             .decisions = &decisions_};
   }
 
-  // Of the total loss; `norm_inputs` gets what each batch norm normalises.
+  // Of the total loss; `norm_inputs` gets what each batch norm normalizes.
   absl::StatusOr<reference::Gradients> Gradients(Results& norm_inputs) {
     std::vector<graph::NodeId> heads = {graph_.logits()};
     if (graph_.aux_logits()) heads.push_back(*graph_.aux_logits());

@@ -1,5 +1,5 @@
 // A step of a training golden with every gradient in double precision, on the tests' reference
-// engine: what tells TensorFlow's rounding from our mistakes.
+// engine: distinguishes TensorFlow's rounding from mistakes of the engine.
 #pragma once
 
 #include <cstddef>

@@ -312,7 +312,7 @@ def outside(recorded, found, bound):
 
 def farthest_element(found, exact):
     """(distance, name) of the farthest element of any gradient, measured as the judge does: by the
-    tensor's rms, or a hundredth of that of a neighbour in its scope."""
+    tensor's rms, or a hundredth of that of a neighbor in its scope."""
     rms = {name: float((values**2).mean() ** 0.5) for name, values in exact.items()}
     largest = max(rms.values())
 

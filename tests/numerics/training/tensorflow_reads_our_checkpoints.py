@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""TensorFlow restores what zood exports in mid-training and goes on with the same losses.
+"""TensorFlow restores what zood exports in mid-training and continues with the same losses.
 
 usage: tensorflow_reads_our_checkpoints.py WRITE_CHECKPOINTS
 

@@ -24,7 +24,8 @@
 #include "engine/training_program.h"
 #include "tests/numerics/training/exact_training.h"
 #include "tests/numerics/training/training_golden.h"
-#include "tests/support/oracle_fill.h"
+#include "tests/support/fill_variables.h"
+#include "tests/support/status_testing.h"
 #include "train/math/loss.h"
 #include "train/math/optimizer_state.h"
 
@@ -44,14 +45,12 @@ class TrainingRun {
     auto graph = BuildGoldenGraph(golden_.network.model, golden_.network.args);
     ASSERT_TRUE(graph.ok()) << graph.status();
     graph_ = std::make_shared<graph::Graph>(*std::move(graph));
-    const auto weights = FillVariables(*graph_);
-    ASSERT_TRUE(weights.ok()) << weights.status();
+    const TensorMap weights = FillVariables(*graph_);
     engine::TrainingOptions options{.batch = golden_.network.batch(), .keep_probability = 1.0f};
     options.updated.assign(graph_->variables().size(), true);
     options.keep_values = keep_values_;
-    auto program = engine::TrainingProgram::Create(graph_, *weights, options);
-    ASSERT_TRUE(program.ok()) << program.status();
-    program_ = *std::move(program);
+    ASSERT_OK_AND_ASSIGN(auto program, engine::TrainingProgram::Create(graph_, weights, options));
+    program_ = std::move(program);
     EXPECT_EQ(program_->bytes(), engine::EstimateTrainingBytes(*graph_, options));
     std::ranges::copy(MakeImages(golden_.network), program_->input().begin());
 
@@ -60,9 +59,8 @@ class TrainingRun {
       if (variable.trainable) variables[variable.name] = variable.shape;
     }
     trainable_ = variables;
-    auto state = train::OptimizerState::Create(golden_.optimizer, variables);
-    ASSERT_TRUE(state.ok()) << state.status();
-    optimizer_ = std::make_unique<train::OptimizerState>(*std::move(state));
+    ASSERT_OK_AND_ASSIGN(auto state, train::OptimizerState::Create(golden_.optimizer, variables));
+    optimizer_ = std::make_unique<train::OptimizerState>(std::move(state));
     loss_ = *train::SoftmaxCrossEntropy(golden_.label_smoothing);
   }
 
@@ -217,7 +215,7 @@ void PrintOutside(const char* what, const std::vector<Comparison>& comparisons) 
 
 constexpr double kLossBound = 1e-5;
 
-// The scopes of the layers that are normalised by the statistics of a handful of values: an
+// The scopes of the layers that are normalized by the statistics of a handful of values: an
 // auxiliary head on a map of one pixel. Two of the values may lie near each other; what they differ
 // by is then rounding, and the division by their deviation makes it large. TensorFlow's own float32
 // is 2.1e-5 of such a head's loss away from its double precision, and 9.2e-3 of the rms of that
@@ -360,22 +358,20 @@ class ExactJudge {
 
  private:
   void JudgeStep(std::size_t step) {
-    const auto weights = run_.Weights();
-    ASSERT_TRUE(weights.ok()) << weights.status();
-    auto optimizer = run_.Optimizer();
-    ASSERT_TRUE(optimizer.ok()) << optimizer.status();
+    ASSERT_OK_AND_ASSIGN(const auto weights, run_.Weights());
+    ASSERT_OK_AND_ASSIGN(auto optimizer, run_.Optimizer());
     GoldenLosses ignored;
     ASSERT_NO_FATAL_FAILURE(run_.ComputeGradients(ignored));
     decisions_.values = run_.values();
-    const auto exact = TakeExactStep(run_.graph(), golden_, step, *weights, *optimizer, decisions_);
-    ASSERT_TRUE(exact.ok()) << exact.status();
-    if (step == 0) ExpectGradients(*exact);
+    ASSERT_OK_AND_ASSIGN(const auto exact, TakeExactStep(run_.graph(), golden_, step, weights,
+                                                         optimizer, decisions_));
+    if (step == 0) ExpectGradients(exact);
     ASSERT_NO_FATAL_FAILURE(run_.Update(static_cast<std::int64_t>(step)));
-    ExpectVariables(*exact, *weights, step);
+    ExpectVariables(exact, weights, step);
   }
 
   // A gradient that nearly cancels out, as that of biases before a batch norm does, is rounding
-  // noise beside its neighbours, and is measured by them: by a hundredth of what their rms is.
+  // noise beside its neighbors, and is measured by them: by a hundredth of what their rms is.
   static double UnitOf(const std::string& name, const std::map<std::string, double>& rms) {
     const std::string scope = name.substr(0, name.rfind('/') + 1);
     double unit = rms.at(name);
@@ -454,16 +450,11 @@ TEST_P(TrainingGoldenTest, StepsAreTensorFlows) {
   ExactJudge(golden).Judge();
 }
 
-std::vector<TrainingGolden> AllGoldens() {
-  auto goldens = LoadTrainingGoldens();
-  EXPECT_TRUE(goldens.ok()) << goldens.status();
-  return goldens.ok() ? *std::move(goldens) : std::vector<TrainingGolden>();
-}
+std::vector<TrainingGolden> AllGoldens() { return zood::ValueOf(LoadTrainingGoldens()); }
 
 TEST(TrainingGoldenFilesTest, ThereAreSome) {
-  const auto goldens = LoadTrainingGoldens();
-  ASSERT_TRUE(goldens.ok()) << goldens.status();
-  EXPECT_FALSE(goldens->empty()) << "no *.json of training steps in " << TrainingGoldenDirectory();
+  ASSERT_OK_AND_ASSIGN(const auto goldens, LoadTrainingGoldens());
+  EXPECT_FALSE(goldens.empty()) << "no *.json of training steps in " << TrainingGoldenDirectory();
 }
 
 INSTANTIATE_TEST_SUITE_P(All, TrainingGoldenTest, ::testing::ValuesIn(AllGoldens()),
