@@ -164,7 +164,7 @@ grpc::Status ModelsService::DeleteVersion(grpc::ServerContext* context,
   const absl::Status unneeded =
       request->force() ? absl::OkStatus() : CheckUnneeded(request->model(), request->version());
   if (!unneeded.ok()) return ToGrpc(unneeded);
-  // From the store first: nobody can ask for it any more. Requests under way keep its memory.
+  // From the store first, so that no new request finds it. Requests in flight keep its memory.
   const absl::Status status =
       runtime_.catalogue().DeleteVersion(request->model(), request->version(), request->force());
   if (!status.ok()) return ToGrpc(status);
