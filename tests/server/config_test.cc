@@ -103,7 +103,8 @@ TEST_F(ConfigTest, NumbersAreWhatTheyAreOrRefused) {
   for (const CLI::Option* option : app.get_options()) {
     const std::string name = option->get_name();
     const std::string value = option->get_default_str();
-    if (value.empty() || value.find_first_not_of("0123456789.-[], ") != std::string::npos) continue;
+    if (value.find_first_not_of("0123456789.-[], ") != std::string::npos) continue;
+    if (value.find_first_of("0123456789") == std::string::npos || name == "--host") continue;
     ++numeric;
     for (const std::string wrong :
          {"-1", "-5000000000", "99999999999999999999999", "1e300", "nan", "inf", "1x", "-1MiB"}) {
