@@ -182,4 +182,9 @@ absl::StatusOr<v1::DaemonStatus> Client::GetStatus() {
                            connection_->options.call_timeout);
 }
 
+absl::StatusOr<v1::CollectGarbageResponse> Client::CollectGarbage() {
+  return connection_->Call(*connection_->daemon, &v1::Daemon::Stub::CollectGarbage, {},
+                           connection_->options.long_call_timeout);
+}
+
 }  // namespace zood::client

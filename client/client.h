@@ -37,7 +37,8 @@ struct ClientOptions {
   std::chrono::milliseconds connect_timeout{5000};
   // Of a call that answers one message, those below aside. Zero: no limit.
   std::chrono::milliseconds call_timeout{120000};
-  // Of LoadModel, UnloadModel, PromoteJob, CreateJob, and of all calls that stream. Zero: no limit.
+  // Of LoadModel, UnloadModel, PromoteJob, CreateJob, CollectGarbage, and of all calls that stream.
+  // Zero: no limit.
   std::chrono::milliseconds long_call_timeout{0};
   // Of one answer. Requests are limited by the daemon (--max-message-bytes).
   int max_answer_bytes = 256 << 20;
@@ -233,6 +234,8 @@ class Client {
   // ------------------------------------------------------------ the daemon
 
   absl::StatusOr<v1::DaemonStatus> GetStatus();
+  // Gives back the space of what was deleted.
+  absl::StatusOr<v1::CollectGarbageResponse> CollectGarbage();
 
  private:
   struct Connection;

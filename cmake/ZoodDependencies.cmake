@@ -21,6 +21,7 @@ find_package(LibArchive REQUIRED)
 find_package(CLI11 CONFIG REQUIRED)
 find_package(spdlog CONFIG REQUIRED)
 find_package(prometheus-cpp CONFIG REQUIRED)
+find_package(Boost 1.74 CONFIG REQUIRED)  # Asio and Beast: headers alone
 
 # gRPC installs its CMake files where the distribution built it with CMake.
 find_package(gRPC CONFIG QUIET)

@@ -57,30 +57,59 @@ class Group {
   const std::string title_;
 };
 
-// "6GiB", "512 MB", "1048576": CLI11 alone takes a minus sign, and wraps around.
-const CLI::Validator kBytes(
-    [](std::string& text) {
-      // 10^18 with a unit is the most that CLI11 multiplies without wrapping around unseen.
-      const std::size_t digits = std::min(text.find_first_not_of("0123456789"), text.size());
-      if (digits == 0 || digits > 18) {
-        return "'" + text + "' is no size; expected bytes, or a number with a unit, like 6GiB";
-      }
-      return CLI::AsSizeValue(/*kb_is_1000=*/false)(text);
-    },
-    "SIZE");
+// A number of bytes, with or without a unit: "6GiB", "512 MB", "1048576". CLI11 alone takes a minus
+// sign, and wraps around.
+CLI::Validator Bytes(std::uint64_t least, std::uint64_t most = std::uint64_t{1} << 62) {
+  return CLI::Validator(
+      [=](std::string& text) -> std::string {
+        // 10^18 with a unit is the most that CLI11 multiplies without wrapping around unseen.
+        const std::size_t digits = std::min(text.find_first_not_of("0123456789"), text.size());
+        if (digits == 0 || digits > 18) {
+          return "'" + text + "' is no size; expected bytes, or a number with a unit, like 6GiB";
+        }
+        if (std::string wrong = CLI::AsSizeValue(/*kb_is_1000=*/false)(text); !wrong.empty()) {
+          return wrong;
+        }
+        const std::uint64_t bytes = std::strtoull(text.c_str(), nullptr, 10);
+        if (bytes >= least && bytes <= most) return "";
+        return text + " bytes are not between " + std::to_string(least) + " and " +
+               std::to_string(most);
+      },
+      "SIZE");
+}
 
-const CLI::Validator kCount(
-    [](std::string& text) {
-      const bool is_one = !text.empty() && text.size() <= 18 &&
-                          text.find_first_not_of("0123456789") == std::string::npos;
-      return is_one ? std::string() : "'" + text + "' is no count; expected a whole number";
-    },
-    "COUNT");
+// A number of things.
+CLI::Validator Count(std::uint64_t least, std::uint64_t most) {
+  return CLI::Validator(
+      [=](std::string& text) -> std::string {
+        const bool digits = !text.empty() && text.size() <= 18 &&
+                            text.find_first_not_of("0123456789") == std::string::npos;
+        const std::uint64_t count = digits ? std::strtoull(text.c_str(), nullptr, 10) : 0;
+        if (digits && count >= least && count <= most) return "";
+        return "'" + text + "' is no whole number from " + std::to_string(least) + " to " +
+               std::to_string(most);
+      },
+      "COUNT");
+}
+
+// CLI::Range takes "nan" for a number between any two.
+CLI::Validator Number(double most) {
+  return CLI::Validator(
+      [=](std::string& text) -> std::string {
+        char* end = nullptr;
+        const double value = std::strtod(text.c_str(), &end);
+        if (!text.empty() && *end == '\0' && value >= 0 && value <= most) return "";
+        return "'" + text + "' is no number from 0 to " +
+               std::to_string(static_cast<std::int64_t>(most));
+      },
+      "NUMBER");
+}
 
 void AddListening(CLI::App& app, ServeConfig& config) {
   Group group(app, "Listening");
   ServerOptions& server = config.server;
-  group.Add("host", server.host, "Address to listen on; 0.0.0.0 for every interface");
+  group.Add("host", server.host,
+            "Address to listen on, of version 4 or 6; 0.0.0.0 or :: for every interface");
   group.Add("port", server.port, "Port of gRPC; 0 picks one")->check(CLI::Range(0, 65535));
   group.Add("http-port", server.http_port, "Port of /metrics and /healthz; 0 picks one, -1: none")
       ->check(CLI::Range(-1, 65535));
@@ -89,7 +118,7 @@ void AddListening(CLI::App& app, ServeConfig& config) {
   group
       .Add("grace-seconds", config.grace_seconds,
            "After SIGTERM, how long accepted requests may take to be answered")
-      ->check(CLI::NonNegativeNumber);
+      ->check(Number(1e6));
 }
 
 void AddModels(CLI::App& app, ServeConfig& config) {
@@ -112,11 +141,15 @@ void AddModels(CLI::App& app, ServeConfig& config) {
   group
       .Add("memory-budget", runtime.memory_budget,
            "Memory for loaded models, like 6GiB; 0: four fifths of the machine's or container's")
-      ->transform(kBytes);
+      ->transform(Bytes(0));
   group
       .Add("checkpoint-retention", config.checkpoint_retention_days,
            "Days after a job's end for which its checkpoints are kept; 0: for ever")
-      ->check(CLI::Range(0.0, 36500.0));
+      ->check(Number(36500.0));
+  group
+      .Add("gc-interval-seconds", config.gc_interval_seconds,
+           "How often the space of what was deleted is given back; 0: only by `zoo gc`")
+      ->check(Number(1e6));
   group.Add("loader-threads", runtime.manager.loader_threads, "Models loaded at the same time")
       ->check(CLI::Range(1, 64));
 }
@@ -131,8 +164,8 @@ void AddComputing(CLI::App& app, ServeConfig& config) {
       ->check(CLI::Range(1, 1024));
   group
       .Add("max-batch-wait-ms", config.max_batch_wait_ms,
-           "How long images wait for others of which it is known that they are coming")
-      ->check(CLI::Range(0.0, 10000.0));
+           "How long images wait for others that are known to be coming, to share a batch")
+      ->check(Number(10000.0));
   group
       .Add("queue-capacity", runtime.servable.queue_capacity,
            "Images of one model that may wait, half of them of evaluations; more are refused")
@@ -155,28 +188,27 @@ void AddLimits(CLI::App& app, ServeConfig& config) {
   Group group(app, "Limits");
   serving::ClassifierOptions& classifier = config.server.runtime.classifier;
   group.Add("max-message-bytes", config.server.max_message_bytes, "Of one gRPC message")
-      ->transform(kBytes)
-      ->check(CLI::Range(1024, std::numeric_limits<int>::max()));
+      ->transform(Bytes(1024, std::numeric_limits<int>::max()));
   group
       .Add("max-request-memory", classifier.max_bytes_under_way,
-           "Of all Classify requests under way: their images and answers; more are refused")
-      ->transform(kBytes);
+           "Of all Classify requests in flight: their images and answers; more are refused")
+      ->transform(Bytes(1));
   group.Add("max-images-per-request", classifier.max_images_per_request, "Of Classify")
-      ->check(CLI::PositiveNumber);
+      ->check(CLI::Range(1, 1 << 20));
   group.Add("max-image-bytes", classifier.image_limits.max_bytes, "Of an encoded image")
-      ->transform(kBytes);
+      ->transform(Bytes(1));
   group.Add("max-image-pixels", classifier.image_limits.max_pixels, "Height times width")
-      ->check(kCount);
+      ->check(Count(1, 1'000'000'000'000));
   group
       .Add("max-request-pixels", classifier.max_pixels_per_request,
            "Of all images of one Classify request")
-      ->check(kCount);
+      ->check(Count(1, 1'000'000'000'000));
   group
       .Add("max-decode-memory", classifier.max_decode_bytes,
            "Of all images that are decoded at the same time; others wait")
-      ->transform(kBytes);
+      ->transform(Bytes(1));
   group.Add("max-upload-bytes", config.server.max_upload_bytes, "Of all files of one import")
-      ->transform(kBytes);
+      ->transform(Bytes(1));
 }
 
 }  // namespace
@@ -196,6 +228,8 @@ void AddServeOptions(CLI::App& app, ServeConfig& config) {
   AddComputing(app, config);
   AddLimits(app, config);
   Group logging(app, "Logging");
+  logging.Add("log-file", config.log_file,
+              "A file that is appended to, and reopened on SIGHUP; standard error without one");
   logging.Add("log-level", config.log_level, "What to log")
       ->check(CLI::IsMember({"debug", "info", "warning", "error"}));
   logging.Add("log-format", config.log_format, "Text for people, JSON lines for programs")
@@ -204,8 +238,7 @@ void AddServeOptions(CLI::App& app, ServeConfig& config) {
 
 namespace {
 
-// CLI11 2.4 passes over what it takes for wrong in the environment, every list among it, without a
-// word.
+// CLI11 2.4 silently ignores what it takes for wrong in the environment, every list included.
 void ReadEnvironment(CLI::App& app) {
   for (CLI::Option* option : app.get_options()) {
     const std::string& name = option->get_envname();
@@ -263,6 +296,8 @@ void Resolve(ServeConfig& config) {
       std::chrono::microseconds(static_cast<std::int64_t>(config.max_batch_wait_ms * 1000));
   runtime.fine_tuner.checkpoint_retention = std::chrono::milliseconds(
       static_cast<std::int64_t>(config.checkpoint_retention_days * 24 * 3600 * 1000));
+  config.server.gc_interval =
+      std::chrono::milliseconds(static_cast<std::int64_t>(config.gc_interval_seconds * 1000));
   // Never more computing threads than cores: a thread that waits for one that has no core spins.
   const int threads = config.compute_threads > 0 ? std::min(config.compute_threads, cores) : cores;
   runtime.lanes = std::min(runtime.lanes, threads);

@@ -19,9 +19,11 @@ struct ServeConfig {
   std::string ready_file;
   std::string log_level = "info";
   std::string log_format = "text";
+  std::string log_file;
   double grace_seconds = 30;
   double max_batch_wait_ms = 2;
   double checkpoint_retention_days = 7;
+  double gc_interval_seconds = 60;
   int compute_threads = 0;
 };
 

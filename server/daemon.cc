@@ -7,15 +7,18 @@
 
 #include <CLI/CLI.hpp>
 #include <array>
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <iostream>
 #include <string>
 #include <system_error>
 
 #include "base/status.h"
 #include "server/config.h"
+#include "server/listen_address.h"
 #include "server/log.h"
 #include "server/offline.h"
 #include "server/server.h"
@@ -43,7 +46,7 @@ void ExecuteAgainForOpenMp(char** argv) {
 }
 
 absl::Status WriteReadyFile(const std::string& path, const Server& server) {
-  // Written aside, then renamed: whoever waits for the file never sees half of it.
+  // Written aside, then renamed, so that no reader sees half of it.
   const std::string part = path + ".part";
   {
     std::ofstream file(part, std::ios::trunc);
@@ -56,15 +59,27 @@ absl::Status WriteReadyFile(const std::string& path, const Server& server) {
   return absl::OkStatus();
 }
 
-// SIGTERM and SIGINT are taken by sigwait() on the main thread and blocked everywhere else.
+// SIGTERM, SIGINT and SIGHUP are taken by sigwait() on the main thread and blocked everywhere else.
 sigset_t BlockSignals() {
   sigset_t signals;
   sigemptyset(&signals);
   sigaddset(&signals, SIGTERM);
   sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGHUP);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   signal(SIGPIPE, SIG_IGN);
   return signals;
+}
+
+// What SIGHUP asks for. Only the log file can be reloaded while the daemon runs.
+void Reload(Log& log) {
+  if (!log.has_file()) {
+    return log.Info("SIGHUP: there is nothing to reload without --log-file; serving continues");
+  }
+  const absl::Status reopened = log.Reopen();
+  if (reopened.ok()) return log.Info("SIGHUP: log file reopened");
+  log.Error("SIGHUP: the log file cannot be reopened; the old one stays in use",
+            {{"error", std::string(reopened.message())}});
 }
 
 absl::Status Serve(ServeConfig& config, const models::Zoo& zoo) {
@@ -72,7 +87,7 @@ absl::Status Serve(ServeConfig& config, const models::Zoo& zoo) {
   Resolve(config);
   const sigset_t signals = BlockSignals();
   ZOOD_ASSIGN_OR_RETURN(const std::unique_ptr<Log> log,
-                        Log::Create(config.log_level, config.log_format));
+                        Log::Create(config.log_level, config.log_format, config.log_file));
   const runtime::RuntimeOptions& runtime = config.server.runtime;
   const int threads = runtime.lanes * runtime.servable.threads_per_lane;
   if (runtime.lanes < lanes || threads < config.compute_threads) {
@@ -84,19 +99,40 @@ absl::Status Serve(ServeConfig& config, const models::Zoo& zoo) {
                         Server::Start(config.server, zoo, *log));
   log->Info("serving",
             {{"build", Build()},
-             {"grpc", fmt::format("{}:{}", config.server.host, server->port())},
-             {"http", fmt::format("{}:{}", config.server.host, server->http_port())},
+             {"grpc", HostAndPort(config.server.host, server->port())},
+             {"http", HostAndPort(config.server.host, server->http_port())},
              {"data_dir", config.data_dir},
              {"memory_budget", serving::FormatBytes(server->runtime().budget().total())}});
   if (!config.ready_file.empty()) {
     ZOOD_RETURN_IF_ERROR(WriteReadyFile(config.ready_file, *server));
   }
   int signal_number = 0;
-  sigwait(&signals, &signal_number);
+  while (sigwait(&signals, &signal_number) == 0 && signal_number == SIGHUP) Reload(*log);
   log->Info("draining", {{"signal", strsignal(signal_number)}});
   server->Stop(std::chrono::milliseconds(static_cast<std::int64_t>(config.grace_seconds * 1000)));
   log->Info("stopped");
   return absl::OkStatus();
+}
+
+absl::Status NotWritten(int error) {
+  return Unavailable("the output cannot be written: {}", std::generic_category().message(error));
+}
+
+// Runs a command that prints. What it printed has arrived, or the command has failed.
+template <typename Command>
+absl::Status Printing(Command command) {
+  absl::Status status;
+  errno = 0;
+  try {
+    status = command();
+  } catch (const std::system_error& error) {  // of fmt::print
+    return NotWritten(error.code().value());
+  }
+  std::cout.flush();
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0 || !std::cout) {
+    status.Update(NotWritten(errno != 0 ? errno : EIO));
+  }
+  return status;
 }
 
 int Report(const absl::Status& status) {
@@ -138,11 +174,16 @@ int RunDaemon(int argc, char** argv, const models::Zoo& zoo) {
     app.parse(argc, argv);
     if (serve->parsed()) ReadOtherSources(*serve, config);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
+    int code = 0;
+    const absl::Status printed = Printing([&] {
+      code = app.exit(error);
+      return absl::OkStatus();
+    });
+    return code == 0 ? Report(printed) : 2;
   }
-  if (inspect->parsed()) return Report(Inspect(path));
-  if (fsck->parsed()) return Report(Fsck(data_dir, !quick));
-  if (gc->parsed()) return Report(Gc(data_dir));
+  if (inspect->parsed()) return Report(Printing([&] { return Inspect(path); }));
+  if (fsck->parsed()) return Report(Printing([&] { return Fsck(data_dir, !quick); }));
+  if (gc->parsed()) return Report(Printing([&] { return Gc(data_dir); }));
   ExecuteAgainForOpenMp(argv);
   return Report(Serve(config, zoo));
 }

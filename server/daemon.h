@@ -11,7 +11,7 @@
 
 namespace zood::server {
 
-// Runs the command line (`serve`, `inspect`, `fsck`, `gc`; `--help` tells) and gives the process's
+// Runs the command line (`serve`, `inspect`, `fsck`, `gc`; see `--help`) and gives the process's
 // exit code: 0 for success, 1 for an error, which is on standard error, 2 for a wrong command line.
 //
 // To be called from main, before there are threads: it may execute the program again, once, with

@@ -42,6 +42,11 @@ void Events::UpdateHealth(const std::string& model) {
   }
 }
 
+runtime::Runtime* Events::WatchedRuntime() const {
+  MutexLock lock(mutex_);
+  return runtime_;
+}
+
 void Events::OnState(const serving::StateChange& change) {
   metrics_.OnState(change);
   LogFields fields = {{"model", change.model}, {"version", std::to_string(change.version)}};
@@ -57,6 +62,9 @@ void Events::OnState(const serving::StateChange& change) {
 
 void Events::OnModel(const std::string& model) {
   log_.Info("versions or aliases changed", {{"model", model}});
+  if (runtime::Runtime* const runtime = WatchedRuntime(); runtime != nullptr) {
+    metrics_.Forget(runtime->catalogue());
+  }
   UpdateHealth(model);
 }
 

@@ -23,7 +23,7 @@ class Events final : public serving::Observer {
 
   Metrics& metrics() { return metrics_; }
 
-  // From now on health is told. Both outlive this.
+  // From now on health follows the models. Both outlive this.
   void Watch(runtime::Runtime& runtime, grpc::HealthCheckServiceInterface& health);
   // Everything is NOT_SERVING from now on.
   void Drain();
@@ -39,11 +39,12 @@ class Events final : public serving::Observer {
 
  private:
   void UpdateHealth(const std::string& model);
+  runtime::Runtime* WatchedRuntime() const;
 
   Metrics metrics_;
   Log& log_;
 
-  // Held while a state is asked for and told, so that what is told last is what is true last.
+  // Held from reading a state to publishing it, so that the last one published is the current one.
   mutable Mutex mutex_;
   runtime::Runtime* runtime_ ABSL_GUARDED_BY(mutex_) = nullptr;
   grpc::HealthCheckServiceInterface* health_ ABSL_GUARDED_BY(mutex_) = nullptr;

@@ -1,5 +1,6 @@
 #include "server/server.h"
 
+#include <grpc/support/log.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/resource_quota.h>
@@ -10,8 +11,8 @@
 #include <utility>
 
 #include "base/status.h"
+#include "server/listen_address.h"
 #include "server/zood_v1/convert_fine_tuning.h"
-#include "server/zood_v1/guarded_services.h"
 
 namespace zood::server {
 namespace {
@@ -26,16 +27,25 @@ constexpr int kMaxLongCalls = 192;
 constexpr std::size_t kMessagesInMemory = 16;
 constexpr std::size_t kLeastMessageMemory = std::size_t{256} << 20;
 
-// A call that reaches gRPC while it shuts down ends as if it had been cancelled. So for a moment
-// before that, calls are refused in a way that clients understand: try elsewhere.
+// For how long new calls are refused before connections end: clients learn that they are to call
+// elsewhere, and health says NOT_SERVING.
 constexpr std::chrono::milliseconds kRefusing{250};
 
-// How long connections without a call may take to close.
+// How long gRPC may take to close what is left.
 constexpr std::chrono::milliseconds kClosing{250};
 
-HttpPage Health(const Events& events) {
+// Clients may send keepalive pings down to this interval, with a call in flight or without.
+constexpr int kMinPingMilliseconds = 1000;
+
+HttpAnswer Health(const Events& events) {
   if (events.draining()) return {.status = 503, .body = "draining\n"};
   return {.body = "ok\n"};
+}
+
+void AllowPings(grpc::ServerBuilder& builder) {
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
+                             kMinPingMilliseconds);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
 }
 
 }  // namespace
@@ -64,10 +74,16 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   s.datasets_ = std::make_unique<DatasetsService>(*s.runtime_, options.max_upload_bytes);
   s.fine_tuning_ = std::make_unique<FineTuningService>(*s.runtime_);
   s.daemon_ = std::make_unique<DaemonService>(*s.runtime_, s.events_, Build());
-  s.guarded_ = Guard(s.calls_, *s.models_, *s.evaluation_, *s.datasets_, *s.fine_tuning_);
+  s.methods_ =
+      std::make_unique<MethodTable>(s.calls_, BlockingServices{.models = *s.models_,
+                                                               .evaluation = *s.evaluation_,
+                                                               .datasets = *s.datasets_,
+                                                               .fine_tuning = *s.fine_tuning_,
+                                                               .daemon = *s.daemon_});
 
   grpc::ServerBuilder builder;
-  const std::string address = fmt::format("{}:{}", options.host, options.port);
+  const std::string address = HostAndPort(options.host, options.port);
+  AllowPings(builder);
   builder.AddListeningPort(address, grpc::InsecureServerCredentials(), &s.port_);
   // Otherwise two daemons could share a port and a client would meet either.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
@@ -78,50 +94,67 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
                                .SetMaxThreads(kMaxThreads)
                                .Resize(std::max(kLeastMessageMemory, kMessagesInMemory * largest)));
   builder.RegisterService(s.classifier_.get());
-  for (const std::unique_ptr<grpc::Service>& service : s.guarded_) {
+  for (const std::unique_ptr<grpc::Service>& service : s.methods_->services()) {
     builder.RegisterService(service.get());
   }
-  builder.RegisterService(s.daemon_.get());
   std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> interceptors;
   interceptors.push_back(s.calls_.MakeInterceptorFactory());
   builder.experimental().SetInterceptorCreators(std::move(interceptors));
   s.grpc_ = builder.BuildAndStart();
   if (s.grpc_ == nullptr || s.port_ == 0) {
-    return Unavailable("gRPC cannot listen on {}: is the port taken? choose another with --port",
-                       address);
+    std::string why = WhyNotListen(options.host, options.port);
+    if (why.empty()) why = "the library does not say why";
+    return CannotListen("gRPC", options.host, options.port, why, "--port");
   }
   if (options.http_port >= 0) {
-    ZOOD_ASSIGN_OR_RETURN(
-        s.http_, HttpServer::Start(
-                     options.host, options.http_port,
-                     {{"/healthz", [&s] { return Health(s.events_); }},
-                      {"/metrics", [&s] {
-                         return HttpPage{.content_type = "text/plain; version=0.0.4; charset=utf-8",
-                                         .body = s.events_.metrics().Text(*s.runtime_)};
-                       }}}));
+    ZOOD_ASSIGN_OR_RETURN(s.http_,
+                          HttpServer::Start(options.host, options.http_port, s.HttpRoutes()));
   }
   ZOOD_RETURN_IF_ERROR(s.runtime_->LoadOnStart(options.load_on_start));
+  s.housekeeper_ =
+      std::make_unique<Housekeeper>(s.runtime_->catalogue().store(), log, options.gc_interval);
   s.events_.Watch(*s.runtime_, *s.grpc_->GetHealthCheckService());
   s.calls_.Open();
   return server;
 }
 
+std::vector<HttpRoute> Server::HttpRoutes() {
+  return {
+      {.method = "GET",
+       .path = "/healthz",
+       .handler = [this](const HttpRequest&,
+                         const std::shared_ptr<HttpReply>& reply) { reply->Send(Health(events_)); },
+       .quick = true},
+      {.method = "GET",
+       .path = "/metrics",
+       .handler = [this](const HttpRequest&, const std::shared_ptr<HttpReply>& reply) {
+         reply->Send({.content_type = "text/plain; version=0.0.4; charset=utf-8",
+                      .body = events_.metrics().Text(*runtime_)});
+       }}};
+}
+
 void Server::Stop(std::chrono::milliseconds grace) {
   if (grpc_ == nullptr) return;
-  const auto deadline = std::chrono::system_clock::now() + grace;
+  // Of the steady clock: setting the system clock does not change the grace.
+  const auto deadline = std::chrono::steady_clock::now() + grace;
   events_.Drain();
   calls_.Drain();
   calls_.Open();  // where Start() failed on its way
   classifier_->Drain();
-  // The job under way writes its checkpoint while calls are being answered.
+  // The running job writes its checkpoint while calls are being answered.
   runtime_->fine_tuner().BeginShutdown();
   std::this_thread::sleep_for(std::min(grace, kRefusing));
-  // gRPC waits for every connection to be closed, and a client that is idle does not hear that it
-  // should. So it is given the whole time only for as long as calls are under way.
   calls_.WaitForNone(deadline);
-  grpc_->Shutdown(std::min(deadline, std::chrono::system_clock::now() + kClosing));
+  // A call that reaches gRPC while it shuts down ends CANCELLED, which clients do not retry. So the
+  // connections are closed first: calls on them end UNAVAILABLE, which is retryable.
+  // gRPC would log an error about its listening socket.
+  gpr_set_log_verbosity(static_cast<gpr_log_severity>(GPR_LOG_SEVERITY_ERROR + 1));
+  ShutDownSockets(port_);
+  grpc_->Shutdown(gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
+                               gpr_time_from_millis(kClosing.count(), GPR_TIMESPAN)));
   grpc_->Wait();
   http_.reset();
+  housekeeper_.reset();
   runtime_->Shutdown();
   grpc_.reset();
 }

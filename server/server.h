@@ -11,10 +11,12 @@
 #include "absl/status/statusor.h"
 #include "models/zoo.h"
 #include "runtime/runtime.h"
-#include "server/calls_under_way.h"
+#include "server/calls_in_flight.h"
 #include "server/events.h"
+#include "server/housekeeper.h"
 #include "server/http/http_server.h"
 #include "server/log.h"
+#include "server/method_table.h"
 #include "server/zood_v1/classifier_service.h"
 #include "server/zood_v1/daemon_service.h"
 #include "server/zood_v1/datasets_service.h"
@@ -30,7 +32,8 @@ struct ServerOptions {
   int http_port = 8501;  // 0 picks one; below 0 there is none
   int max_message_bytes = 64 << 20;
   std::uint64_t max_upload_bytes = std::uint64_t{4} << 30;
-  std::vector<std::string> load_on_start;  // see Runtime::LoadOnStart()
+  std::vector<std::string> load_on_start;         // see Runtime::LoadOnStart()
+  std::chrono::milliseconds gc_interval{60'000};  // see Housekeeper; 0: never
   runtime::RuntimeOptions runtime;
 };
 
@@ -45,6 +48,7 @@ class Server {
   int port() const { return port_; }
   int http_port() const { return http_ ? http_->port() : -1; }
   runtime::Runtime& runtime() { return *runtime_; }
+  const std::vector<Method>& methods() const { return methods_->methods(); }
 
   // Health says NOT_SERVING, new calls are refused, accepted ones are answered; streams of Classify
   // requests end when what was read from them is answered. Calls that are not after `grace` are
@@ -53,10 +57,11 @@ class Server {
 
  private:
   Server(const std::string& build, Log& log);
+  std::vector<HttpRoute> HttpRoutes();
 
-  // In the order in which they use each other: the last goes first.
+  // In the order in which they use each other: the last is destroyed first.
   Events events_;
-  CallsUnderWay calls_;
+  CallsInFlight calls_;
   std::unique_ptr<runtime::Runtime> runtime_;
   std::unique_ptr<ClassifierService> classifier_;
   std::unique_ptr<ModelsService> models_;
@@ -64,10 +69,11 @@ class Server {
   std::unique_ptr<DatasetsService> datasets_;
   std::unique_ptr<FineTuningService> fine_tuning_;
   std::unique_ptr<DaemonService> daemon_;
-  std::vector<std::unique_ptr<grpc::Service>> guarded_;
+  std::unique_ptr<MethodTable> methods_;
   std::unique_ptr<grpc::Server> grpc_;
   int port_ = 0;
   std::unique_ptr<HttpServer> http_;
+  std::unique_ptr<Housekeeper> housekeeper_;
 };
 
 // "zood 0.1.0".

@@ -35,13 +35,14 @@ absl::Status RemoveForgottenPacks(BlobStore& blobs, Catalogue& catalogue, Mutex&
   return catalogue.ForgetRemoved(removable);
 }
 
-// Nothing is removed on the word of a catalogue that is not what it was when it was written.
-absl::Status CheckTrustworthy(Catalogue& catalogue) {
+// Whether anything is unused. Nothing is removed on the word of a catalogue that is not what it was
+// when it was written.
+absl::StatusOr<bool> FindUnused(Catalogue& catalogue) {
   ZOOD_ASSIGN_OR_RETURN(const UnusedTensors unused, catalogue.CountUnused());
   ZOOD_ASSIGN_OR_RETURN(const std::vector<std::string> removable, catalogue.RemovablePacks());
-  if (unused.tensors == 0 && removable.empty()) return absl::OkStatus();
+  if (unused.tensors == 0 && removable.empty()) return false;
   ZOOD_ASSIGN_OR_RETURN(const std::vector<std::string> problems, catalogue.Check());
-  if (problems.empty()) return absl::OkStatus();
+  if (problems.empty()) return true;
   return DataLoss("the catalogue is damaged, so nothing is removed: {}; run fsck", problems[0]);
 }
 
@@ -106,7 +107,8 @@ absl::StatusOr<std::uint64_t> Compact(BlobStore& blobs, Catalogue& catalogue, do
 absl::StatusOr<GcReport> CollectGarbage(BlobStore& blobs, Catalogue& catalogue, Mutex& unlinking,
                                         const GcOptions& options) {
   GcReport report;
-  ZOOD_RETURN_IF_ERROR(CheckTrustworthy(catalogue));
+  ZOOD_ASSIGN_OR_RETURN(const bool found, FindUnused(catalogue));
+  if (!found && options.only_if_unused) return report;
   ZOOD_ASSIGN_OR_RETURN(report.leftovers_removed, blobs.RemoveLeftovers());
   ZOOD_ASSIGN_OR_RETURN(const UnusedTensors unused, catalogue.Sweep());
   report.tensors_forgotten = unused.tensors;

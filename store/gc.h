@@ -13,6 +13,8 @@ namespace zood::store {
 struct GcOptions {
   // A pack is rewritten when at most this share of its bytes is in use; 0 never rewrites.
   double compact_at_most = 0.5;
+  // Do nothing, and write nothing, where no tensor and no pack is unused: for periodic calls.
+  bool only_if_unused = false;
 };
 
 struct GcReport {

@@ -1,4 +1,4 @@
-// zoo alias, zoo load, zoo unload, zoo rm: what changes the models.
+// zoo alias, zoo load, zoo unload, zoo rm, zoo gc: what changes the models and their store.
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -79,6 +79,16 @@ absl::Status Remove(const Options& options, Session& session) {
   return absl::OkStatus();
 }
 
+absl::Status CollectGarbage(Session& session) {
+  ZOOD_ASSIGN_OR_RETURN(const v1::CollectGarbageResponse answer, session.client.CollectGarbage());
+  Print(session, answer,
+        fmt::format("{} freed: {} forgotten, {} removed, {} of them rewritten\n",
+                    FormatBytes(answer.bytes_freed()),
+                    FormatCount(answer.tensors_forgotten(), "tensor"),
+                    FormatCount(answer.packs_removed(), "pack"), answer.packs_rewritten()));
+  return absl::OkStatus();
+}
+
 using Function = absl::Status (*)(const Options&, Session&);
 
 CLI::App* AddCommand(CLI::App& app, const std::string& name, const std::string& help,
@@ -138,6 +148,8 @@ void AddManageCommands(CLI::App& app, Invocation& invocation) {
   AddSimple(app, invocation, "load", "Load a model and wait until it answers", Load);
   AddSimple(app, invocation, "unload", "Unload a version, or every version of a model", Unload);
   AddRemove(app, invocation);
+  app.add_subcommand("gc", "Give back the space of what was deleted, now instead of soon")
+      ->callback([&invocation] { invocation.action = CollectGarbage; });
 }
 
 }  // namespace zood::client::cli

@@ -4,6 +4,7 @@
 #include <prometheus/metric_family.h>
 #include <prometheus/text_serializer.h>
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -93,16 +94,49 @@ Metrics::Metrics(const std::string& build)
       .Set(1);
 }
 
+template <typename Series, typename... Arguments>
+Series& Metrics::Of(const Owner& owner, prometheus::Family<Series>& family,
+                    const prometheus::Labels& labels, Arguments&&... arguments) {
+  Series& series = family.Add(labels, std::forward<Arguments>(arguments)...);
+  series_[owner].try_emplace(&series, [&family, &series] { family.Remove(&series); });
+  return series;
+}
+
+void Metrics::Forget(const serving::Catalogue& catalogue) {
+  const std::map<std::string, serving::ModelEntry> models = catalogue.List();
+  MutexLock lock(mutex_);
+  for (auto owner = series_.begin(); owner != series_.end();) {
+    const auto& [model, version] = owner->first;
+    const auto found = models.find(model);
+    const bool there =
+        model.empty() ||
+        (found != models.end() &&
+         (version == 0 || std::ranges::binary_search(found->second.versions, version)));
+    if (there) {
+      ++owner;
+      continue;
+    }
+    for (const auto& [address, end] : owner->second) end();
+    owner = series_.erase(owner);
+  }
+}
+
 void Metrics::OnState(const serving::StateChange& change) {
-  state_changes_.Add({{"model", change.model}, {"state", Name(change.state)}}).Increment();
+  MutexLock lock(mutex_);
+  Of({change.model, 0}, state_changes_, {{"model", change.model}, {"state", Name(change.state)}})
+      .Increment();
 }
 
 void Metrics::OnImage(const serving::ImageRecord& record) {
   const std::string version = std::to_string(record.version);
-  images_.Add({{"model", record.model}, {"version", version}}).Increment();
-  batch_size_.Add({{"model", record.model}}, BatchSizes()).Observe(record.batch_size);
-  const auto stage = [&](const char* name, double ms) {
-    stage_seconds_.Add({{"model", record.model}, {"stage", name}}, Seconds()).Observe(ms / 1000);
+  const Owner model{record.model, 0};
+  MutexLock lock(mutex_);
+  Of({record.model, record.version}, images_, {{"model", record.model}, {"version", version}})
+      .Increment();
+  Of(model, batch_size_, {{"model", record.model}}, BatchSizes()).Observe(record.batch_size);
+  const auto stage = [&](const char* name, double ms) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    Of(model, stage_seconds_, {{"model", record.model}, {"stage", name}}, Seconds())
+        .Observe(ms / 1000);
   };
   stage("decode", record.decode_ms);
   stage("preprocess", record.preprocess_ms);
@@ -112,16 +146,17 @@ void Metrics::OnImage(const serving::ImageRecord& record) {
 
 void Metrics::OnRequest(const serving::RequestRecord& record) {
   if (record.background) return;  // an image of an evaluation is no request
-  // A model that does not exist is no label: callers could make up any number of them.
+  // A model that does not exist gets no label: clients could make up any number of them.
   const std::string model = record.version > 0 ? record.model : "";
   const std::string version = record.version > 0 ? std::to_string(record.version) : "";
-  requests_
-      .Add({{"model", model},
-            {"version", version},
-            {"status", absl::StatusCodeToString(record.status.code())}})
+  MutexLock lock(mutex_);
+  Of({model, record.version}, requests_,
+     {{"model", model},
+      {"version", version},
+      {"status", absl::StatusCodeToString(record.status.code())}})
       .Increment();
   if (record.status.ok()) {
-    request_seconds_.Add({{"model", model}}, Seconds()).Observe(record.total_ms / 1000);
+    Of({model, 0}, request_seconds_, {{"model", model}}, Seconds()).Observe(record.total_ms / 1000);
   }
 }
 
@@ -131,6 +166,8 @@ void Metrics::OnTrainingStep(std::int64_t images) {
 }
 
 std::string Metrics::Text(runtime::Runtime& runtime) {
+  // Calls that were in flight when their model was deleted have counted since.
+  Forget(runtime.catalogue());
   std::vector<MetricFamily> families = registry_.Collect();
   MetricFamily memory = Gauges("zood_memory_bytes", "Memory of models: used, and the budget");
   AddGauge(memory, {{"kind", "used"}}, static_cast<double>(runtime.budget().used()));

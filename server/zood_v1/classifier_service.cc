@@ -41,7 +41,7 @@ grpc::ServerUnaryReactor* ClassifierService::Classify(grpc::CallbackServerContex
   absl::StatusOr<serving::ClassifyRequest> call = Draining();
   if (!draining_) {
     // The buffer is this call's own, and gRPC keeps what is in it until the call has ended: parsing
-    // lets go of it.
+    // releases it.
     const absl::Status parsed = Parse(const_cast<grpc::ByteBuffer&>(*bytes), *request);
     call = parsed.ok() ? ToClassifyRequest(*request) : parsed;
   }

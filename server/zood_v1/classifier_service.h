@@ -19,7 +19,7 @@ namespace zood::server {
 // called seldom, are in the blocking form.
 //
 // Messages come and go as bytes (message_bytes.h): what a request and its answer count for in the
-// memory of requests under way is given back when the answer's bytes have gone.
+// memory of requests in flight is given back when the answer's bytes have been sent.
 class ClassifierService final
     : public v1::Classifier::WithRawCallbackMethod_Classify<
           v1::Classifier::WithRawCallbackMethod_ClassifyStream<v1::Classifier::Service>> {
@@ -27,7 +27,7 @@ class ClassifierService final
   // `classifier` outlives the service.
   explicit ClassifierService(serving::Classifier& classifier) : classifier_(classifier) {}
 
-  // New calls are refused with UNAVAILABLE from now on. Those under way are answered; a stream is
+  // New calls are refused with UNAVAILABLE from now on. Those in flight are answered; a stream is
   // read no more, and ends when what was read from it is answered: with UNAVAILABLE, so that the
   // client sends the rest elsewhere, or with OK when it had sent everything.
   void Drain();

@@ -5,6 +5,7 @@
 #include "base/status.h"
 #include "server/zood_v1/convert.h"
 #include "server/zood_v1/message_bytes.h"
+#include "server/zood_v1/receive.h"
 #include "server/zood_v1/status.h"
 
 namespace zood::server {
@@ -12,7 +13,7 @@ namespace {
 
 // Requests of one stream that have been read and whose answers have not been taken yet. A client
 // that sends more, or reads less, is not read from.
-constexpr int kMaxUnderWay = 64;
+constexpr int kMaxInFlight = 64;
 // The same for the bytes of answers that wait for the client.
 constexpr std::size_t kMaxWaitingBytes = std::size_t{16} << 20;
 
@@ -38,14 +39,14 @@ void ClassifyReactor::Drain(const absl::Status& reason) {
 void ClassifyReactor::OnReadDone(bool ok) {
   if (!ok) return Step([this] { reads_done_ = true; });
   auto request = std::make_shared<v1::ClassifyStreamRequest>();
-  const absl::Status parsed = Parse(reading_, *request);
-  // The rest of the stream is not read: a client that sends one such message is not to be
-  // understood.
+  absl::Status parsed = Parse(reading_, *request);
+  if (parsed.ok()) parsed = CheckNoUnknownFields(*request);
+  // The rest of the stream is not read: after one such message none can be trusted.
   if (!parsed.ok()) return Drain(parsed);
   absl::Status refused;
   {
     MutexLock lock(mutex_);
-    ++under_way_;
+    ++in_flight_;
     refused = stopped_;
   }
   if (refused.ok()) {
@@ -95,7 +96,7 @@ void ClassifyReactor::Answer(const v1::ClassifyStreamRequest& request,
 }
 
 void ClassifyReactor::PopAnswer() {
-  --under_way_;
+  --in_flight_;
   waiting_bytes_ -= answers_.front().size;
   answers_.pop_front();
 }
@@ -120,17 +121,17 @@ void ClassifyReactor::Act() {
       MutexLock lock(mutex_);
       write = !writing_ && !answers_.empty() ? &answers_.front().bytes : nullptr;
       writing_ = writing_ || write != nullptr;
-      read_on = read_wanted_ && stopped_.ok() && !finished_ && under_way_ < kMaxUnderWay &&
+      read_on = read_wanted_ && stopped_.ok() && !finished_ && in_flight_ < kMaxInFlight &&
                 waiting_bytes_ < kMaxWaitingBytes;
       if (read_on) {
         read_wanted_ = false;
         ++beginning_;
       }
-      finish = (reads_done_ || !stopped_.ok()) && under_way_ == 0 && beginning_ == 0 && !finished_;
+      finish = (reads_done_ || !stopped_.ok()) && in_flight_ == 0 && beginning_ == 0 && !finished_;
       finished_ = finished_ || finish;
       if (!reads_done_) status = ToGrpc(stopped_);
     }
-    // At most one thread comes by with each of these.
+    // Each of these is set for at most one thread at a time.
     if (write != nullptr) StartWrite(write);
     if (finish) Finish(status);
     if (!read_on) return;

@@ -56,19 +56,19 @@ class ClassifyReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, g
   serving::Classifier& classifier_;
   grpc::CallbackServerContext& context_;
   std::shared_ptr<ClassifyReactor> self_;
-  grpc::ByteBuffer reading_;  // gRPC's while a read is under way
+  grpc::ByteBuffer reading_;  // gRPC's while a read is in flight
 
   Mutex mutex_;
   std::deque<Waiting> answers_ ABSL_GUARDED_BY(mutex_);  // the first is being written
   std::size_t waiting_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
-  int under_way_ ABSL_GUARDED_BY(mutex_) = 0;  // read, and the answer not yet written
+  int in_flight_ ABSL_GUARDED_BY(mutex_) = 0;  // read, and the answer not yet written
   int beginning_ ABSL_GUARDED_BY(mutex_) = 0;  // reads that a thread is about to start
-  // No read is under way, and one is to begin as soon as may be.
+  // No read is in flight, and the next is to start as soon as the limits allow.
   bool read_wanted_ ABSL_GUARDED_BY(mutex_) = false;
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;
   bool broken_ ABSL_GUARDED_BY(mutex_) = false;      // a write failed
   bool reads_done_ ABSL_GUARDED_BY(mutex_) = false;  // the client has sent everything
-  // Why no more is read; OK while reading goes on.
+  // Why reading stopped; OK while it continues.
   absl::Status stopped_ ABSL_GUARDED_BY(mutex_);
   bool finished_ ABSL_GUARDED_BY(mutex_) = false;
 };

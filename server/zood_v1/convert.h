@@ -26,7 +26,7 @@ absl::StatusOr<dataset::ImageSource> ToImageSource(const v1::Image& image);
 
 void ToProto(const absl::Status& status, v1::Error* message);
 
-// Views `request`. An image that is no image of any form is an error in the result's `images`.
+// Views `request`. An image of no known form is an error in the result's `images`.
 // Deadline and cancellation are left to the caller.
 absl::StatusOr<serving::ClassifyRequest> ToClassifyRequest(const v1::ClassifyRequest& request);
 void ToProto(const serving::ClassifyResult& result, const v1::ClassifyRequest& request,

@@ -14,7 +14,7 @@ namespace {
 
 using google::protobuf::util::TimeUtil;
 
-// Of a message that JSON tells: the names are the same on both sides (jobs/job_spec.h).
+// Of a message from JSON: the names are the same on both sides (jobs/job_spec.h).
 absl::Status ToJson(const google::protobuf::Message& message, std::string& json) {
   google::protobuf::util::JsonPrintOptions options;
   options.preserve_proto_field_names = true;

@@ -21,7 +21,7 @@ using google::protobuf::FieldDescriptor;
 using google::protobuf::Message;
 
 // The field of that name. These two are called otherwise in the API, and one means the opposite,
-// so that a message that says nothing means the default.
+// so that an empty message means the default.
 const FieldDescriptor* FieldOf(const Message& message, std::string_view name) {
   if (name == "dct") name = "jpeg_dct";
   if (name == "fancy_upsampling") name = "plain_upsampling";

@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "server/zood_v1/convert.h"
+#include "server/zood_v1/status.h"
 
 namespace zood::server {
 
@@ -43,6 +44,17 @@ grpc::Status DaemonService::GetStatus(grpc::ServerContext*, const v1::GetStatusR
     response->set_queued_jobs(queued->second);
   }
   for (const std::string& root : runtime_.roots().roots()) response->add_model_roots(root);
+  return grpc::Status::OK;
+}
+
+grpc::Status DaemonService::CollectGarbage(grpc::ServerContext*, const v1::CollectGarbageRequest*,
+                                           v1::CollectGarbageResponse* response) {
+  const auto report = runtime_.catalogue().store().Gc();
+  if (!report.ok()) return ToGrpc(report.status());
+  response->set_bytes_freed(static_cast<std::int64_t>(report->bytes_freed));
+  response->set_tensors_forgotten(report->tensors_forgotten);
+  response->set_packs_removed(report->packs_removed);
+  response->set_packs_rewritten(report->packs_rewritten);
   return grpc::Status::OK;
 }
 

@@ -8,6 +8,7 @@
 
 #include "base/status.h"
 #include "server/zood_v1/convert_fine_tuning.h"
+#include "server/zood_v1/dataset_pages.h"
 #include "server/zood_v1/receive.h"
 #include "server/zood_v1/status.h"
 #include "server/zood_v1/upload.h"
@@ -97,24 +98,6 @@ serving::DatasetRequest ToDatasetRequest(const v1::DatasetSpec& spec) {
   return request;
 }
 
-// A page is a number of things already told.
-absl::StatusOr<std::size_t> PageStart(const std::string& token) {
-  if (token.empty()) return 0;
-  std::size_t start = 0;
-  for (const char c : token) {
-    if (c < '0' || c > '9' || token.size() > 12) {
-      return InvalidArgument("'{}' is no page token that this daemon gave", token);
-    }
-    start = start * 10 + static_cast<std::size_t>(c - '0');
-  }
-  return start;
-}
-
-absl::StatusOr<std::size_t> PageSize(int asked, std::size_t most) {
-  if (asked < 0) return InvalidArgument("page_size is {}", asked);
-  return asked == 0 ? 100 : std::min(static_cast<std::size_t>(asked), most);
-}
-
 }  // namespace
 
 absl::Status DatasetsService::Create(
@@ -159,7 +142,7 @@ grpc::Status DatasetsService::UploadDataset(
                     stream->Write(Progress(v1::DatasetProgress::RECEIVING, received, announced));
                   });
     const auto received = ReceiveFiles<v1::UploadDatasetRequest>(*stream, upload);
-    if (context->IsCancelled()) return Cancelled("the caller has gone");
+    if (context->IsCancelled()) return Cancelled("client disconnected");
     if (!received.ok()) return received.status();
     // One file is an archive or an index; otherwise it is a folder that was sent.
     const bool folder = received->size() > 1 || upload.has_folders();
@@ -206,34 +189,11 @@ grpc::Status DatasetsService::ListDatasets(grpc::ServerContext*,
   return ToGrpc(list());
 }
 
-grpc::Status DatasetsService::ListDatasetItems(grpc::ServerContext*,
+grpc::Status DatasetsService::ListDatasetItems(grpc::ServerContext* context,
                                                const v1::ListDatasetItemsRequest* request,
                                                v1::ListDatasetItemsResponse* response) {
-  const auto list = [&]() -> absl::Status {
-    ZOOD_ASSIGN_OR_RETURN(const store::LoadedDataset dataset,
-                          runtime_.catalogue().store().LoadDataset(request->dataset()));
-    ZOOD_ASSIGN_OR_RETURN(const std::size_t start, PageStart(request->page_token()));
-    ZOOD_ASSIGN_OR_RETURN(const std::size_t size, PageSize(request->page_size(), 10'000));
-    for (std::size_t i = start; i < dataset.items.size(); ++i) {
-      const store::DatasetItem& item = dataset.items[i];
-      const v1::Split split = ToProto(static_cast<dataset::Split>(item.split));
-      if (request->split() != v1::SPLIT_UNSPECIFIED && request->split() != split) continue;
-      if (request->has_label() && request->label() != item.label) continue;
-      if (static_cast<std::size_t>(response->items_size()) == size) {
-        response->set_next_page_token(std::to_string(i));
-        break;
-      }
-      v1::DatasetItem* entry = response->add_items();
-      entry->set_name(item.name);
-      entry->set_label(item.label);
-      entry->set_class_name(dataset.manifest.classes[static_cast<std::size_t>(item.label)]);
-      entry->set_split(split);
-      entry->set_digest(dataset::ItemDigest(item.data));
-      entry->set_bytes(static_cast<std::int64_t>(item.data.bytes().size()));
-    }
-    return absl::OkStatus();
-  };
-  return ToGrpc(list());
+  return ToGrpc(ListItems(
+      runtime_.catalogue().store(), *request, [&] { return context->IsCancelled(); }, *response));
 }
 
 grpc::Status DatasetsService::DeleteDataset(grpc::ServerContext*,

@@ -8,7 +8,7 @@
 
 namespace zood::server {
 
-// In gRPC's blocking form: a thread for each call under way.
+// In gRPC's blocking form: a thread for each call in flight.
 class DatasetsService final : public v1::Datasets::Service {
  public:
   // `runtime` outlives the service. `max_upload_bytes` is for all files of one dataset.

@@ -92,7 +92,7 @@ absl::StatusOr<dataset::Dataset> LoadStored(runtime::Runtime& runtime,
                              .image = std::move(item.data)});
   }
   if (!dataset.items.empty()) return dataset;
-  return FailedPrecondition("the dataset '{}' has no picture in its split {}", stored.name(),
+  return FailedPrecondition("the dataset '{}' has no photo in its split {}", stored.name(),
                             v1::Split_Name(stored.split()));
 }
 

@@ -8,7 +8,7 @@
 
 namespace zood::server {
 
-// In gRPC's blocking form: a thread for each evaluation under way.
+// In gRPC's blocking form: a thread for each evaluation in flight.
 class EvaluationService final : public v1::Evaluation::Service {
  public:
   // `runtime` outlives the service.

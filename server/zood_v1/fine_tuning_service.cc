@@ -44,11 +44,11 @@ absl::Status Send(const std::string& directory, const std::string& name,
   v1::ExportCheckpointResponse message;
   message.mutable_file()->set_path(name);
   message.mutable_file()->set_size(static_cast<std::int64_t>(bytes.size()));
-  if (!writer.Write(message)) return Cancelled("the caller has gone");
+  if (!writer.Write(message)) return Cancelled("client disconnected");
   for (std::size_t at = 0; at < bytes.size(); at += kChunk) {
     const auto chunk = bytes.subspan(at, std::min(kChunk, bytes.size() - at));
     message.set_chunk(chunk.data(), chunk.size());
-    if (!writer.Write(message)) return Cancelled("the caller has gone");
+    if (!writer.Write(message)) return Cancelled("client disconnected");
   }
   return absl::OkStatus();
 }
@@ -103,7 +103,7 @@ grpc::Status FineTuningService::ListJobs(grpc::ServerContext*, const v1::ListJob
   return ToGrpc(list());
 }
 
-// What events are told with: all of the spec but its values, which may be megabytes.
+// For events: all of the spec but its values, which may be megabytes.
 absl::StatusOr<v1::JobSpec> FineTuningService::ReadSpec(const std::string& id) {
   ZOOD_ASSIGN_OR_RETURN(const jobs::Job job, jobs().Get(id));
   ZOOD_ASSIGN_OR_RETURN(const jobs::JobSpec spec, jobs().SpecOf(job));
@@ -127,7 +127,7 @@ grpc::Status FineTuningService::WatchJob(grpc::ServerContext* context,
       for (const jobs::JobEvent& event : news.events) {
         v1::JobEvent message;
         ToProto(event, spec, &message);
-        if (!writer->Write(message)) return Cancelled("the caller has gone");
+        if (!writer->Write(message)) return Cancelled("client disconnected");
         after = event.sequence;
       }
       if (news.over) return absl::OkStatus();

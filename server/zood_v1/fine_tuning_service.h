@@ -8,7 +8,7 @@
 
 namespace zood::server {
 
-// In gRPC's blocking form: a thread for each call under way.
+// In gRPC's blocking form: a thread for each call in flight.
 class FineTuningService final : public v1::FineTuning::Service {
  public:
   // `runtime` outlives the service.

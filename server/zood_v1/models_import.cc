@@ -32,7 +32,7 @@ v1::ImportProgress::Stage ToProto(serving::ImportStage stage) {
   return v1::ImportProgress::STAGE_UNSPECIFIED;
 }
 
-// What an import made of its files, as the API says it.
+// What an import made of its files, as an API message.
 void ToProto(const serving::ImportReport& report, v1::ImportReport* message) {
   message->set_format(report.format);
   message->set_naming(report.naming);
@@ -79,7 +79,7 @@ absl::Status ModelsService::Import(
       runtime_.importer().Import(files, request, progress, [&] { return context.IsCancelled(); }));
   if (load) {
     writer.Write(Progress(v1::ImportProgress::LOADING, 0, 0));
-    // An error is told by the version's state.
+    // An error shows in the version's state.
     runtime_.manager()
         .LoadAndWait(request.model, imported.published.version, SteadyDeadline(context.deadline()))
         .IgnoreError();
@@ -124,7 +124,7 @@ grpc::Status ModelsService::UploadModel(grpc::ServerContext* context, UploadStre
     ZOOD_ASSIGN_OR_RETURN(const ScratchDirectory scratch,
                           ScratchDirectory::Make(runtime_.uploads_dir()));
     ZOOD_ASSIGN_OR_RETURN(job.files, Receive(*stream, scratch.path(), max_upload_bytes_));
-    if (context->IsCancelled()) return Cancelled("the caller has gone");
+    if (context->IsCancelled()) return Cancelled("client disconnected");
     job.display_directory = scratch.path();
     return Import(*context, FileSystem::Native(), job, first.spec().load(), *stream);
   };

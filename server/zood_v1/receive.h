@@ -1,4 +1,4 @@
-// Streams of requests, which end only where the caller says so.
+// Streams of requests, which end only with their end mark.
 #pragma once
 
 #include <google/protobuf/message.h>

@@ -16,7 +16,7 @@
 
 namespace zood::server {
 
-// A directory that goes with its files when the upload is over.
+// A directory that is removed with its files when the upload is over.
 class ScratchDirectory {
  public:
   static absl::StatusOr<ScratchDirectory> Make(const std::string& parent);
@@ -68,7 +68,7 @@ inline constexpr std::uint64_t kUploadEntryBytes = 4096;
 // Begin() for each file, then Append() for its bytes; Finish() in the end.
 class Upload {
  public:
-  // `progress` is told bytes, now and then.
+  // `progress` is called with bytes received and announced, from time to time.
   Upload(std::string directory, const UploadLimits& limits,
          std::function<void(std::int64_t received, std::int64_t announced)> progress)
       : directory_(std::move(directory)), limits_(limits), progress_(std::move(progress)) {}

@@ -20,8 +20,9 @@ int Exit(std::vector<std::string> arguments) {
 TEST(CommandLineTest, HelpAndVersionNeedNoDaemon) {
   EXPECT_EQ(Exit({"--help"}), kExitOk);
   EXPECT_EQ(Exit({"--version"}), kExitOk);
-  for (const char* command : {"classify", "eval", "import", "models", "show", "architectures",
-                              "alias", "load", "unload", "rm", "status", "dataset", "finetune"}) {
+  for (const char* command :
+       {"classify", "eval", "import", "models", "show", "architectures", "alias", "load", "unload",
+        "rm", "gc", "status", "dataset", "finetune"}) {
     EXPECT_EQ(Exit({command, "--help"}), kExitOk) << command;
   }
   for (const char* command : {"create", "list", "show", "items", "rm"}) {

@@ -13,6 +13,7 @@
 #include <array>
 #include <atomic>
 #include <future>
+#include <set>
 #include <thread>
 #include <utility>
 
@@ -121,12 +122,15 @@ TEST_F(DaemonTest, WhatIsToBeLoadedAtStartIsLoaded) {
   EXPECT_EQ(server.status().code(), absl::StatusCode::kNotFound);
 }
 
-// A service that guards another has to name each of its methods; one that it forgets answers
-// UNIMPLEMENTED.
+// The table has to name each method; one that it forgets answers UNIMPLEMENTED.
 TEST_F(DaemonTest, EveryMethodOfEveryServiceIsThere) {
   ASSERT_NO_FATAL_FAILURE(Start());
   const auto* pool = google::protobuf::DescriptorPool::generated_pool();
-  int methods = 0;
+  std::set<std::string> in_table;
+  for (const Method& method : server_->methods()) {
+    EXPECT_TRUE(in_table.insert(std::string(method.name)).second) << method.name;
+  }
+  std::size_t methods = 0;
   for (const char* name :
        {"Classifier", "Models", "Evaluation", "Daemon", "Datasets", "FineTuning"}) {
     const auto* service = pool->FindServiceByName(std::string("zood.v1.") + name);
@@ -136,9 +140,10 @@ TEST_F(DaemonTest, EveryMethodOfEveryServiceIsThere) {
       std::string ignored;
       const grpc::Status status = CallGeneric(channel_, method, "", &ignored);
       EXPECT_NE(status.error_code(), grpc::StatusCode::UNIMPLEMENTED) << method;
+      EXPECT_TRUE(in_table.contains(method)) << method;
     }
   }
-  EXPECT_GT(methods, 30);
+  EXPECT_EQ(methods, in_table.size()) << "the table names what no service has";
 }
 
 TEST_F(DaemonTest, ReflectionListsTheServices) {
@@ -237,6 +242,162 @@ TEST_F(DaemonTest, AnotherDaemonOnTheSameStoreOrPortIsRefused) {
   const auto refused = Server::Start(same_port, zoo_, *log_);
   EXPECT_EQ(refused.status().code(), absl::StatusCode::kUnavailable);
   EXPECT_THAT(std::string(refused.status().message()), HasSubstr("--port"));
+  EXPECT_THAT(std::string(refused.status().message()), HasSubstr("Address already in use"));
+}
+
+TEST_F(DaemonTest, ListensOnAddressesOfVersion6) {
+  for (const char* host : {"::1", "[::1]", "::"}) {
+    options_.host = host;
+    ASSERT_NO_FATAL_FAILURE(Start());
+    const auto channel = grpc::CreateChannel("[::1]:" + std::to_string(server_->port()),
+                                             grpc::InsecureChannelCredentials());
+    EXPECT_EQ(Health(channel, ""), 1) << host;
+    server_.reset();
+  }
+  options_.host = "192.0.2.1";  // of nobody
+  EXPECT_THAT(std::string(Server::Start(options_, zoo_, *log_).status().message()),
+              HasSubstr("Cannot assign requested address"));
+}
+
+// Keepalive pings every second, of a connection without a call, as HTTP/2 frames.
+TEST_F(DaemonTest, PingsAreWelcome) {
+  ASSERT_NO_FATAL_FAILURE(Start());
+  const int fd = socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(static_cast<std::uint16_t>(server_->port()));
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  ASSERT_EQ(connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+  const auto send_bytes = [&](const std::string& bytes) {
+    return send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(bytes.size());
+  };
+  const auto receive = [&](std::size_t length) {
+    std::string bytes(length, '\0');
+    const ssize_t got = recv(fd, bytes.data(), length, MSG_WAITALL);
+    return got == static_cast<ssize_t>(length) ? bytes : std::string();
+  };
+  constexpr char kSettings = 4;
+  constexpr char kPing = 6;
+  const auto frame = [](char type, const std::string& payload) {
+    return std::string("\0\0", 2) + static_cast<char>(payload.size()) + type +
+           std::string(5, '\0') + payload;
+  };
+  ASSERT_TRUE(send_bytes("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(kSettings, "")));
+  constexpr int kPings = 6;  // gRPC's own default forgives two
+  for (int i = 0; i < kPings; ++i) {
+    ASSERT_TRUE(send_bytes(frame(kPing, std::string(8, 'p')))) << "ping " << i;
+    while (true) {
+      const std::string head = receive(9);
+      ASSERT_EQ(head.size(), 9u) << "closed after ping " << i;
+      const char type = head[3];
+      ASSERT_NE(type, 7) << "GOAWAY after ping " << i;
+      const auto byte = [&](int at) {
+        return static_cast<std::size_t>(
+            static_cast<unsigned char>(head[static_cast<std::size_t>(at)]));
+      };
+      if (const std::size_t length = byte(0) << 16 | byte(1) << 8 | byte(2); length > 0) {
+        ASSERT_EQ(receive(length).size(), length);
+      }
+      if (type == kPing) break;
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(1100));  // the interval between pings
+  }
+  close(fd);
+}
+
+// A log rotation moves the file away and sends SIGHUP.
+TEST_F(DaemonTest, ALogFileIsOpenedAnew) {
+  const std::string path = directory_ + "/zood.log";
+  const auto log = Log::Create("info", "text", path);
+  ASSERT_TRUE(log.ok()) << log.status();
+  (*log)->Info("first");
+  std::filesystem::rename(path, path + ".1");
+  (*log)->Info("second");
+  ASSERT_TRUE((*log)->Reopen().ok());
+  (*log)->Info("third");
+  EXPECT_THAT(ReadFile(path + ".1"), HasSubstr("second"));
+  EXPECT_THAT(ReadFile(path), HasSubstr("third"));
+  EXPECT_THAT(ReadFile(path), Not(HasSubstr("second")));
+  // Where it cannot be opened, the old one is written on.
+  std::filesystem::remove(path);
+  std::filesystem::create_directory(path);
+  EXPECT_EQ((*log)->Reopen().code(), absl::StatusCode::kUnavailable);
+  (*log)->Info("fourth");
+  EXPECT_EQ(Log::Create("info", "text", directory_ + "/none/zood.log").status().code(),
+            absl::StatusCode::kUnavailable);
+}
+
+std::uintmax_t BytesOfPacks(const std::string& data_dir) {
+  std::uintmax_t bytes = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(data_dir + "/store/packs")) {
+    std::error_code gone;  // while it is looked at
+    const std::uintmax_t size = entry.file_size(gone);
+    if (!gone) bytes += size;
+  }
+  return bytes;
+}
+
+// What is deleted gives its space back while the daemon serves: by itself, or when it is asked to.
+TEST_F(DaemonTest, GarbageIsCollectedOnline) {
+  for (const bool asked : {true, false}) {
+    options_.gc_interval = std::chrono::milliseconds(asked ? 0 : 20);
+    ASSERT_NO_FATAL_FAILURE(Start());
+    if (asked) {
+      ASSERT_NO_FATAL_FAILURE(ImportLeNet());
+    }
+    const std::uintmax_t before = BytesOfPacks(options_.runtime.data_dir);
+    ASSERT_GT(before, 0u);
+    v1::ImportSpec spec;
+    spec.set_model("other");
+    spec.mutable_zoo()->set_architecture("mobilenet_v1_025");
+    const Imported other = Import(spec, {"mobilenet_v1_025_v2.ckpt"});
+    ASSERT_TRUE(other.status.ok()) << other.status.error_message();
+    EXPECT_GT(BytesOfPacks(options_.runtime.data_dir), before);
+    grpc::ClientContext context;
+    v1::DeleteModelRequest request;
+    request.set_name("other");
+    v1::DeleteModelResponse response;
+    ASSERT_TRUE(models_->DeleteModel(&context, request, &response).ok());
+    if (asked) {
+      EXPECT_GT(BytesOfPacks(options_.runtime.data_dir), before) << "nobody has asked yet";
+      grpc::ClientContext call;
+      v1::CollectGarbageResponse collected;
+      const grpc::Status status = daemon_->CollectGarbage(&call, {}, &collected);
+      ASSERT_TRUE(status.ok()) << status.error_message();
+      EXPECT_GT(collected.bytes_freed(), 0);
+      EXPECT_EQ(collected.packs_removed(), 1);
+    }
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+    while (!asked && BytesOfPacks(options_.runtime.data_dir) > before &&
+           std::chrono::steady_clock::now() < deadline) {
+      std::this_thread::yield();
+    }
+    EXPECT_EQ(BytesOfPacks(options_.runtime.data_dir), before);
+    EXPECT_TRUE(Classify(Request("digits", 0)).ok());
+    server_.reset();
+  }
+}
+
+// The series of a model and of a version end with them.
+TEST_F(DaemonTest, MetricsForgetWhatIsDeleted) {
+  ASSERT_NO_FATAL_FAILURE(Start());
+  std::size_t size = 0;
+  for (int i = 0; i < 4; ++i) {
+    const std::string model = "model" + std::to_string(i);
+    ASSERT_NO_FATAL_FAILURE(ImportLeNet(model));
+    ASSERT_TRUE(Classify(Request(model, 0)).ok());
+    EXPECT_THAT(HttpGet(server_->http_port(), "/metrics"), HasSubstr(model));
+    grpc::ClientContext context;
+    v1::DeleteModelRequest request;
+    request.set_name(model);
+    v1::DeleteModelResponse response;
+    const grpc::Status deleted = models_->DeleteModel(&context, request, &response);
+    ASSERT_TRUE(deleted.ok()) << deleted.error_message();
+    const std::string metrics = HttpGet(server_->http_port(), "/metrics");
+    EXPECT_THAT(metrics, Not(HasSubstr(model)));
+    if (i == 0) size = metrics.size();
+    EXPECT_LT(metrics.size(), size + 200);
+  }
 }
 
 TEST_F(DaemonTest, DrainingLosesNoAcceptedRequest) {
@@ -404,8 +565,8 @@ TEST_F(DaemonTest, WhileItDrainsEveryServiceRefusesNewCalls) {
   stopped.get();
 }
 
-TEST(CallsUnderWayTest, LongCallsLeaveThreadsForShortOnes) {
-  CallsUnderWay calls(/*max_long=*/2);
+TEST(CallsInFlightTest, LongCallsLeaveThreadsForShortOnes) {
+  CallsInFlight calls(/*max_long=*/2);
   const auto ok = [] { return grpc::Status::OK; };
   grpc::Status third;
   grpc::Status short_one;
@@ -428,7 +589,7 @@ TEST(CallsUnderWayTest, LongCallsLeaveThreadsForShortOnes) {
 // gRPC's own health service says SERVING from the moment at which it listens.
 TEST_F(DaemonTest, NoCallIsAnsweredBeforeTheServerIsWhole) {
   ASSERT_NO_FATAL_FAILURE(Start());  // turns gRPC's health service on
-  CallsUnderWay calls(1);
+  CallsInFlight calls(1);
   grpc::ServerBuilder builder;
   int port = 0;
   builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
@@ -511,6 +672,22 @@ TEST_F(ProgramTest, InspectFsckAndGcWorkOffline) {
   EXPECT_EQ(Run("gc --data-dir " + options_.runtime.data_dir).code, 0);
 }
 
+// What cannot be written was not done.
+TEST_F(ProgramTest, OutputThatCannotBeWrittenIsAnError) {
+  ASSERT_NO_FATAL_FAILURE(Start());
+  ASSERT_NO_FATAL_FAILURE(ImportLeNet());
+  server_.reset();
+  const std::string data_dir = " --data-dir " + options_.runtime.data_dir;
+  for (const std::string& command :
+       {"inspect " + ckpt_ + "/lenet12_v1.ckpt", "fsck" + data_dir, "gc" + data_dir,
+        std::string("--help"), std::string("--version")}) {
+    const Outcome full = Run(command + " 3>&1 >/dev/full 2>&3; exit $?");
+    EXPECT_EQ(full.code, 1) << command;
+    EXPECT_THAT(full.output, HasSubstr("the output cannot be written: No space left on device"))
+        << command;
+  }
+}
+
 TEST_F(ProgramTest, ServesUntilSigtermAndTakesOptionsFromEverywhere) {
   const std::string ready = directory_ + "/ready";
   const std::string config = directory_ + "/zood.conf";
@@ -553,6 +730,12 @@ TEST_F(ProgramTest, ServesUntilSigtermAndTakesOptionsFromEverywhere) {
   EXPECT_THAT(environment, HasSubstr("ZOOD_OPENMP_SET=1"));
   EXPECT_THAT(environment, HasSubstr("GOMP_SPINCOUNT="));
   EXPECT_TRUE(std::filesystem::exists(directory_ + "/from-file/store"));
+  kill(pid, SIGHUP);
+  while (ReadFile(log).find("SIGHUP: there is nothing to reload") == std::string::npos &&
+         std::chrono::steady_clock::now() < deadline) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  EXPECT_THAT(HttpGet(http_port, "/healthz"), HasSubstr("200")) << "it goes on";
   kill(pid, SIGTERM);
   int status = 0;
   waitpid(pid, &status, 0);

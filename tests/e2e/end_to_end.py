@@ -145,6 +145,7 @@ class EndToEnd(unittest.TestCase):
         self.assertIn("stable", self.zoo("rm", "mobilenet@2", code=1))
         self.zoo("rm", "mobilenet@1")
         self.zoo("rm", "mobilenet@2", "--force")
+        self.assertRegex(self.zoo("gc"), r"freed: \d+ tensors? forgotten, \d+ packs? removed, \d+ of them rewritten")
         self.zoo("show", "mobilenet@2", code=1)
 
     def test_4_lenet_on_fashion_mnist(self):

@@ -94,6 +94,27 @@ TEST_F(ConfigTest, WhatIsWrongIsSaidWhereverItStands) {
   EXPECT_THROW(Read({}), CLI::ParseError);
 }
 
+// Every option that takes a number refuses what would be another number, or none, inside.
+TEST_F(ConfigTest, NumbersAreWhatTheyAreOrRefused) {
+  ServeConfig ignored;
+  CLI::App app;
+  AddServeOptions(app, ignored);
+  int numeric = 0;
+  for (const CLI::Option* option : app.get_options()) {
+    const std::string name = option->get_name();
+    const std::string value = option->get_default_str();
+    if (value.find_first_not_of("0123456789.-[], ") != std::string::npos) continue;
+    if (value.find_first_of("0123456789") == std::string::npos || name == "--host") continue;
+    ++numeric;
+    for (const std::string wrong :
+         {"-1", "-5000000000", "99999999999999999999999", "1e300", "nan", "inf", "1x", "-1MiB"}) {
+      if (name == "--http-port" && wrong == "-1") continue;  // means none
+      EXPECT_THROW(Read({name + "=" + wrong}), CLI::ParseError) << name << " " << wrong;
+    }
+  }
+  EXPECT_GE(numeric, 14);
+}
+
 TEST_F(ConfigTest, SizesHaveUnits) {
   const ServeConfig config = Read({"--max-message-bytes", "1MiB"}, "max-request-memory = 2GiB\n");
   EXPECT_EQ(config.server.max_message_bytes, 1 << 20);

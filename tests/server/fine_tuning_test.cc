@@ -53,6 +53,73 @@ TEST_F(FineTuningTest, ADatasetIsKeptWithItsProblems) {
   EXPECT_EQ(items, 24);
 }
 
+std::vector<std::string> PackFiles(const std::string& data_dir) {
+  std::vector<std::string> files;
+  for (const auto& entry : std::filesystem::directory_iterator(data_dir + "/store/packs")) {
+    files.push_back(entry.path());
+  }
+  return files;
+}
+
+// A page reads what is on it: a photo that is damaged on disk is an error of its own page only.
+TEST_F(FineTuningTest, APageOfItemsReadsNoOthers) {
+  Start();
+  ASSERT_TRUE(UploadDataset("bars", Pictures(3, 8)).status.ok());
+  v1::ListDatasetItemsRequest request;
+  request.set_dataset("bars");
+  const auto list = [&](v1::ListDatasetItemsResponse& page) {
+    grpc::ClientContext context;
+    return datasets_->ListDatasetItems(&context, request, &page);
+  };
+  v1::ListDatasetItemsResponse all;
+  ASSERT_TRUE(list(all).ok());
+  ASSERT_EQ(all.items_size(), 24);
+  const v1::DatasetItem& last = all.items(23);
+  // The item's bytes in its pack, one of them changed.
+  int label = 0;
+  int number = 0;
+  ASSERT_EQ(std::sscanf(last.name().c_str(), "c%d/%d.bmp", &label, &number), 2);
+  bool damaged = false;
+  for (const std::string& path : PackFiles(options_.runtime.data_dir)) {
+    std::string pack = ReadFile(path);
+    const std::size_t at = pack.find(Picture(label, number));
+    if (at == std::string::npos) continue;
+    std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+    file.seekp(static_cast<std::streamoff>(at + 1200)).put('!');
+    damaged = true;
+  }
+  ASSERT_TRUE(damaged);
+  v1::ListDatasetItemsResponse page;
+  EXPECT_EQ(list(page).error_code(), grpc::StatusCode::DATA_LOSS);
+  request.set_page_size(1);
+  std::vector<std::string> names;
+  for (int i = 0; i < 23; ++i) {
+    const grpc::Status status = list(page);
+    ASSERT_TRUE(status.ok()) << status.error_message();
+    ASSERT_EQ(page.items_size(), 1);
+    EXPECT_EQ(page.items(0).name(), all.items(i).name());
+    EXPECT_EQ(page.items(0).digest(), all.items(i).digest());
+    request.set_page_token(page.next_page_token());
+  }
+  EXPECT_EQ(list(page).error_code(), grpc::StatusCode::DATA_LOSS);
+  // With a filter, pages hold what it asks for and nothing of the rest is read.
+  for (int asked = 0; asked < 3; ++asked) {
+    if (asked == last.label()) continue;
+    request.set_label(asked);
+    request.set_page_size(3);
+    request.clear_page_token();
+    int found = 0;
+    do {
+      const grpc::Status status = list(page);
+      ASSERT_TRUE(status.ok()) << status.error_message();
+      for (const v1::DatasetItem& item : page.items()) EXPECT_EQ(item.label(), asked);
+      found += page.items_size();
+      request.set_page_token(page.next_page_token());
+    } while (!page.next_page_token().empty());
+    EXPECT_EQ(found, 8);
+  }
+}
+
 TEST_F(FineTuningTest, FromPicturesToAVersionThatIsServed) {
   Prepare();
   const v1::Job job = RunToEnd(HeadJob());

@@ -1,4 +1,4 @@
-#include "server/calls_under_way.h"
+#include "server/calls_in_flight.h"
 
 #include <string_view>
 
@@ -16,9 +16,9 @@ bool HasAnEnd(std::string_view method) {
 }  // namespace
 
 // Lives as long as its call.
-class CallsUnderWay::Interceptor final : public grpc::experimental::Interceptor {
+class CallsInFlight::Interceptor final : public grpc::experimental::Interceptor {
  public:
-  Interceptor(CallsUnderWay& calls, bool counts) : calls_(calls), counts_(counts) {
+  Interceptor(CallsInFlight& calls, bool counts) : calls_(calls), counts_(counts) {
     MutexLock lock(calls_.mutex_);
     while (!calls_.open_) calls_.changed_.Wait(calls_.mutex_);
     counts_ = counts_ && !calls_.waiting_;
@@ -35,13 +35,13 @@ class CallsUnderWay::Interceptor final : public grpc::experimental::Interceptor 
   }
 
  private:
-  CallsUnderWay& calls_;
+  CallsInFlight& calls_;
   bool counts_;
 };
 
-class CallsUnderWay::Factory final : public grpc::experimental::ServerInterceptorFactoryInterface {
+class CallsInFlight::Factory final : public grpc::experimental::ServerInterceptorFactoryInterface {
  public:
-  explicit Factory(CallsUnderWay& calls) : calls_(calls) {}
+  explicit Factory(CallsInFlight& calls) : calls_(calls) {}
 
   grpc::experimental::Interceptor* CreateServerInterceptor(
       grpc::experimental::ServerRpcInfo* info) override {
@@ -49,34 +49,35 @@ class CallsUnderWay::Factory final : public grpc::experimental::ServerIntercepto
   }
 
  private:
-  CallsUnderWay& calls_;
+  CallsInFlight& calls_;
 };
 
 std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>
-CallsUnderWay::MakeInterceptorFactory() {
+CallsInFlight::MakeInterceptorFactory() {
   return std::make_unique<Factory>(*this);
 }
 
-void CallsUnderWay::Open() {
+void CallsInFlight::Open() {
   MutexLock lock(mutex_);
   open_ = true;
   changed_.NotifyAll();
 }
 
-void CallsUnderWay::Drain() {
+void CallsInFlight::Drain() {
   MutexLock lock(mutex_);
   draining_ = true;
 }
 
-grpc::Status CallsUnderWay::Answer(CallLength length, const std::function<grpc::Status()>& call) {
+grpc::Status CallsInFlight::Answer(CallLength length, const std::function<grpc::Status()>& call) {
   const int weight = length == CallLength::kLong ? 1 : 0;
   {
     MutexLock lock(mutex_);
-    if (draining_) return ToGrpc(Unavailable("zood is shutting down"));
+    if (draining_ && length != CallLength::kAlways)
+      return ToGrpc(Unavailable("zood is shutting down"));
     if (long_calls_ + weight > max_long_) {
       return ToGrpc(
           ResourceExhausted("{} calls that take long (uploads, imports, evaluations, loadings, "
-                            "watches) are under way, "
+                            "watches) are in flight, "
                             "and that many are allowed; try again when one has ended",
                             long_calls_));
     }
@@ -88,11 +89,11 @@ grpc::Status CallsUnderWay::Answer(CallLength length, const std::function<grpc::
   return status;
 }
 
-void CallsUnderWay::WaitForNone(std::chrono::system_clock::time_point deadline) {
+void CallsInFlight::WaitForNone(std::chrono::steady_clock::time_point deadline) {
   MutexLock lock(mutex_);
   waiting_ = true;
   while (waited_for_ > 0) {
-    if (!changed_.WaitUntil(mutex_, deadline) && std::chrono::system_clock::now() >= deadline) {
+    if (!changed_.WaitUntil(mutex_, deadline) && std::chrono::steady_clock::now() >= deadline) {
       return;
     }
   }

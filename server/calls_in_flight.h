@@ -15,23 +15,24 @@ namespace zood::server {
 
 // How long a call of a blocking service may take: it holds one of the server's threads meanwhile.
 enum class CallLength {
+  kUnthreaded,  // holds none: Classify
+  kAlways,      // short, and answered while zood drains, too
   kShort,
-  kLong,  // an upload, an import, an evaluation, a loading, a watch
+  kLong,  // an upload, an import, an evaluation, a loading, a job that is planned, a watch
 };
 
 // Counts by an interceptor that every call passes. Calls that have no end of their own (watching
 // health, reflection) do not count. Order of calls: Open(), then Drain(), then WaitForNone().
 // Thread-safe; outlives the server.
-class CallsUnderWay {
+class CallsInFlight {
  public:
-  // Of the blocking services, `max_long` long calls may be under way: fewer than the server has
+  // Of the blocking services, `max_long` long calls may be in flight: fewer than the server has
   // threads, so that short ones, GetStatus above all, always find one.
-  explicit CallsUnderWay(int max_long) : max_long_(max_long) {}
+  explicit CallsInFlight(int max_long) : max_long_(max_long) {}
 
   std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface> MakeInterceptorFactory();
 
-  // Until this is called no call is begun: those that arrive wait. gRPC says that the server serves
-  // from the moment at which it listens.
+  // Calls that arrive before this wait. gRPC's health says SERVING as soon as it listens.
   void Open();
 
   // Answers a call of a blocking service by `call`; while draining, or when it is one long call too
@@ -41,9 +42,9 @@ class CallsUnderWay {
   // From now on Answer() refuses with UNAVAILABLE.
   void Drain();
 
-  // Returns when no call is under way that began before this was called, or at the deadline. After
+  // Returns when no call is in flight that began before this was called, or at the deadline. After
   // Drain(): later calls are refused and need not be waited for.
-  void WaitForNone(std::chrono::system_clock::time_point deadline);
+  void WaitForNone(std::chrono::steady_clock::time_point deadline);
 
  private:
   class Interceptor;
