@@ -57,10 +57,7 @@ class FineTuner::Keeper final : public JobKeeper {
       // Somebody asked for its end in the meantime: the run will see it soon.
       const bool cancelled = job.state == JobState::kCancelling;
       if (state && !cancelled) change.state = Name(*state);
-      JobHistory kept = history;
-      kept.moves = job.history.moves;
-      kept.planned_moves = job.history.planned_moves;
-      change.progress = ToJson(kept);
+      change.progress = ToJson(history);
       for (const JobEventContent& event : events) {
         if (cancelled && std::holds_alternative<StateChanged>(event)) continue;
         change.events.push_back(ToStored(event, 0));
@@ -72,16 +69,11 @@ class FineTuner::Keeper final : public JobKeeper {
     return status;
   }
 
-  absl::Status PlanMove(const AliasMove& move) override {
-    absl::Status status;
-    tuner_.Aside([&] { status = tuner_.PlanMove(id_, move); });
-    return status;
-  }
-
-  absl::Status KeepMove(const AliasMove& move) override {
-    absl::Status status;
-    tuner_.Aside([&] { status = tuner_.KeepMove(id_, move); });
-    return status;
+  absl::StatusOr<store::BatchOutcome> Commit(const store::Batch& batch) override {
+    absl::StatusOr<store::BatchOutcome> outcome = absl::UnknownError("");
+    tuner_.Aside([&] { outcome = tuner_.catalogue_.Commit(batch); });
+    if (outcome.ok()) tuner_.Notify(id_);
+    return outcome;
   }
 
   void Tell(const JobEventContent& event) override {
@@ -116,7 +108,7 @@ FineTuner::FineTuner(serving::Catalogue& catalogue, const models::Zoo& zoo,
                      serving::Observer& observer, FineTunerOptions options)
     : catalogue_(catalogue),
       zoo_(zoo),
-      manager_(manager),
+      promoter_(catalogue, manager),
       budget_(budget),
       observer_(observer),
       options_(std::move(options)),
@@ -152,14 +144,19 @@ FineTuner::~FineTuner() { Shutdown(); }
 
 absl::StatusOr<Job> FineTuner::Update(const std::string& id, const Change& change) {
   MutexLock updating(updating_);
-  ZOOD_ASSIGN_OR_RETURN(const store::JobRecord record, catalogue_.store().GetJob(id));
-  ZOOD_ASSIGN_OR_RETURN(Job job, JobFromRecord(record));
-  const JobState before = job.state;
-  store::JobChange written;
-  ZOOD_RETURN_IF_ERROR(change(job, written));
-  ZOOD_ASSIGN_OR_RETURN(const store::JobRecord after,
-                        catalogue_.store().UpdateJob(id, record.revision, written));
-  ZOOD_ASSIGN_OR_RETURN(job, JobFromRecord(after));
+  JobState before{};
+  absl::StatusOr<store::JobRecord> after = absl::AbortedError("");
+  // A run commits to its record without this lock, which it would hold as long as it publishes.
+  while (absl::IsAborted(after.status())) {
+    ZOOD_ASSIGN_OR_RETURN(const store::JobRecord record, catalogue_.store().GetJob(id));
+    ZOOD_ASSIGN_OR_RETURN(Job job, JobFromRecord(record));
+    before = job.state;
+    store::JobChange written;
+    ZOOD_RETURN_IF_ERROR(change(job, written));
+    after = catalogue_.store().UpdateJob(id, record.revision, written);
+  }
+  ZOOD_RETURN_IF_ERROR(after.status());
+  ZOOD_ASSIGN_OR_RETURN(const Job job, JobFromRecord(*after));
   if (job.state != before) {
     CountState(before, -1);
     CountState(job.state, 1);
@@ -371,7 +368,7 @@ void FineTuner::CouldNotBegin(const std::string& id, const absl::Status& why) {
       MutexLock lock(mutex_);
       unwritten_[id] = why;
     }
-    return Complain(id, "", why);
+    return Report(id, "", why);
   }
   MutexLock lock(mutex_);
   if (stopping_) return;
@@ -394,16 +391,10 @@ void FineTuner::RunOne(const std::string& id) {
 
 absl::StatusOr<JobCommand> FineTuner::RunSpec(const Job& job) {
   ZOOD_ASSIGN_OR_RETURN(const JobSpec spec, SpecOf(job));
-  // Of a run before this one, which may have ended between a move and its record.
-  if (!job.history.planned_moves.empty()) {
-    absl::Status settled;
-    Aside([&] { settled = SettleMoves(job.id, /*forget=*/true); });
-    ZOOD_RETURN_IF_ERROR(settled);
-  }
   const JobSurroundings surroundings{
       .catalogue = catalogue_,
       .zoo = zoo_,
-      .manager = manager_,
+      .promoter = promoter_,
       .budget = budget_,
       .build = options_.build,
       .events_dir = options_.events_dir.empty() ? "" : options_.events_dir + "/" + job.id,
@@ -429,7 +420,7 @@ void FineTuner::End(const std::string& id, const absl::StatusOr<JobCommand>& end
   while (true) {
     const absl::StatusOr<Job> job = UpdateAside(id, finish);
     if (!job.ok() && !MayPass(job.status()) && !absl::IsNotFound(job.status())) {
-      Complain(id, "", job.status());
+      Report(id, "", job.status());
     }
     MutexLock lock(mutex_);
     if (job.ok() || absl::IsNotFound(job.status()) || stopping_) {

@@ -166,7 +166,7 @@ class FineTuner {
   // True where the job waits for its turn from now on.
   bool TakeUpOne(Job& job);
   // A record that cannot be gone on with, to whoever keeps the log.
-  void Complain(const std::string& id, const std::string& model, const absl::Status& why);
+  void Report(const std::string& id, const std::string& model, const absl::Status& why);
 
   absl::StatusOr<std::uint64_t> Validate(const JobSpec& spec, JobHistory& history);
   absl::Status CheckRoom() const;
@@ -188,13 +188,13 @@ class FineTuner {
   void Notify(const std::string& id);
   void MoveInQueue(const std::string& id, JobState state);
   void CountState(JobState state, int change);
-  // What the store does not know yet of a job.
-  void AddUnwritten(Job& job) const;
+  // What the job's record does not tell: its moves of aliases, and what is not written yet.
+  absl::Status Complete(Job& job) const;
   absl::StatusOr<std::vector<std::string>> Unfinished(const std::function<bool(const Job&)>& which);
 
   void UpkeepLoop();
   // Deletes those checkpoints of an ended job that nobody needs, and takes them from its history.
-  int DropCheckpoints(Job& job) ABSL_EXCLUSIVE_LOCKS_REQUIRED(updating_);
+  void RetireCheckpointsOf(const std::string& id, std::int64_t before_us);
   // Of jobs that ended longer ago than they are kept.
   void RetireCheckpoints();
   // Ends a job that waits beyond its deadline. True when there is no more to be done for it.
@@ -215,17 +215,12 @@ class FineTuner {
     bool is_new = false;  // published for this
   };
   absl::StatusOr<Target> VersionOf(const Job& job, const JobSpec& spec, std::int64_t version);
-  absl::StatusOr<std::int64_t> FindPromoted(const Job& job, std::int64_t checkpoint);  // 0: none
   absl::StatusOr<Target> PublishPromoted(const Job& job, const JobSpec& spec,
                                          std::int64_t checkpoint);
-  absl::Status PlanMove(const std::string& id, const AliasMove& move);
-  absl::Status KeepMove(const std::string& id, const AliasMove& move);
-  // Keeps those of the planned moves that were made. `forget`: nobody is about to make the others.
-  absl::Status SettleMoves(const std::string& id, bool forget);
 
   serving::Catalogue& catalogue_;
   const models::Zoo& zoo_;
-  serving::ModelManager& manager_;
+  Promoter promoter_;
   serving::MemoryBudget& budget_;
   serving::Observer& observer_;
   const FineTunerOptions options_;

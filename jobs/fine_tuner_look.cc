@@ -32,7 +32,8 @@ bool Needs(const Job& job, const std::string& model, std::int64_t version) {
 
 }  // namespace
 
-void FineTuner::AddUnwritten(Job& job) const {
+absl::Status FineTuner::Complete(Job& job) const {
+  ZOOD_ASSIGN_OR_RETURN(job.moves, promoter_.MovesOf(job.id));
   MutexLock lock(mutex_);
   if (running_ && running_->id == job.id && running_->progress.steps > 0) {
     job.history.progress = running_->progress;
@@ -41,12 +42,13 @@ void FineTuner::AddUnwritten(Job& job) const {
     job.state = JobState::kFailed;
     job.error = unwritten->second;
   }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<Job> FineTuner::Get(const std::string& id) {
   ZOOD_ASSIGN_OR_RETURN(const store::JobRecord record, catalogue_.store().GetJob(id));
   ZOOD_ASSIGN_OR_RETURN(Job job, JobFromRecord(record));
-  AddUnwritten(job);
+  ZOOD_RETURN_IF_ERROR(Complete(job));
   return job;
 }
 
@@ -81,7 +83,7 @@ absl::StatusOr<JobList> FineTuner::List(const std::vector<JobState>& states,
   for (const store::JobRecord& record : page.jobs) {
     absl::StatusOr<Job> job = JobFromRecord(record);
     if (!job.ok()) continue;
-    AddUnwritten(*job);
+    ZOOD_RETURN_IF_ERROR(Complete(*job));
     if (wanted(job->state)) list.jobs.push_back(*std::move(job));
   }
   return list;
@@ -161,7 +163,7 @@ absl::StatusOr<std::vector<std::string>> FineTuner::Unfinished(
     for (const store::JobRecord& record : page.jobs) {
       absl::StatusOr<Job> job = JobFromRecord(record);
       if (!job.ok()) continue;
-      AddUnwritten(*job);
+      ZOOD_RETURN_IF_ERROR(Complete(*job));
       if (!IsFinal(job->state) && which(*job)) jobs.push_back(record.id);
     }
   } while (!token.empty());

@@ -22,7 +22,7 @@ constexpr std::chrono::hours kRetirementInterval{1};
 
 }  // namespace
 
-void FineTuner::Complain(const std::string& id, const std::string& model, const absl::Status& why) {
+void FineTuner::Report(const std::string& id, const std::string& model, const absl::Status& why) {
   observer_.OnJob({.job = id, .model = model, .state = Name(JobState::kFailed), .error = why});
 }
 
@@ -35,7 +35,7 @@ absl::Status FineTuner::TakeUp() {
     for (const store::JobRecord& record : page.jobs) {
       absl::StatusOr<Job> job = JobFromRecord(record);
       if (!job.ok()) {
-        Complain(record.id, record.model, job.status());
+        Report(record.id, record.model, job.status());
       } else if (TakeUpOne(*job)) {
         waiting.push_back(*std::move(job));
       }
@@ -52,7 +52,6 @@ absl::Status FineTuner::TakeUp() {
 bool FineTuner::TakeUpOne(Job& job) {
   CountState(job.state, 1);
   absl::Status written;
-  if (!job.history.planned_moves.empty()) written = SettleMoves(job.id, /*forget=*/true);
   if (job.state == JobState::kValidating) {
     // Nobody was told of it.
     Abandon(job.id, Unavailable("the daemon ended before the job was checked"));
@@ -67,7 +66,7 @@ bool FineTuner::TakeUpOne(Job& job) {
     return false;
   }
   // Where the disk is full, Begin() does what is left to do.
-  if (!written.ok()) Complain(job.id, job.model, written);
+  if (!written.ok()) Report(job.id, job.model, written);
   if (const auto spec = SpecOf(job); spec.ok()) RememberDeadline(job.id, spec->deadline_us);
   return job.state != JobState::kPaused;
 }
@@ -100,20 +99,38 @@ bool FineTuner::Expire(const std::string& id) {
 
 // ------------------------------------------------------------ what ended jobs leave
 
-int FineTuner::DropCheckpoints(Job& job) {
-  const auto drop = [&](const JobCheckpoint& checkpoint) {
-    const absl::StatusOr<std::vector<std::string>> users = JobsWith(job.model, checkpoint.version);
-    if (!users.ok() || !users->empty()) return false;
-    const auto manifest =
-        catalogue_.store().GetVersion(job.model, std::to_string(checkpoint.version));
-    if (absl::IsNotFound(manifest.status())) return true;
-    // A model that was deleted and made anew gives numbers a second time.
-    if (!manifest.ok() || manifest->digest != checkpoint.digest) return manifest.ok();
-    return catalogue_.DeleteVersion(job.model, checkpoint.version, /*force=*/false).ok();
-  };
-  const auto dropped = static_cast<int>(std::erase_if(job.history.checkpoints, drop));
-  if (dropped > 0) catalogue_.store().Gc().IgnoreError();
-  return dropped;
+void FineTuner::RetireCheckpointsOf(const std::string& id, std::int64_t before_us) {
+  MutexLock updating(updating_);
+  const auto record = catalogue_.store().GetJob(id);
+  if (!record.ok()) return;
+  absl::StatusOr<Job> job = JobFromRecord(*record);
+  if (!job.ok() || !IsFinal(job->state) || job->finished_at_us > before_us) return;
+  // A model that was deleted and made anew gives numbers a second time: the store knows by its own
+  // record which versions are the job's.
+  const auto versions = catalogue_.store().JobVersions(id);
+  if (!versions.ok()) return;
+  store::Batch batch;
+  for (const store::JobVersion& version : *versions) {
+    const bool kept = version.role != store::JobVersionRole::kCheckpoint ||
+                      HasAlias(catalogue_, version.model, version.version);
+    const auto users = JobsWith(version.model, version.version);
+    if (kept || !users.ok() || !users->empty()) continue;
+    batch.delete_versions.push_back({.model = version.model, .version = version.version});
+  }
+  if (batch.delete_versions.empty()) return;
+  std::erase_if(job->history.checkpoints, [&](const JobCheckpoint& checkpoint) {
+    return std::ranges::find(batch.delete_versions, checkpoint.version,
+                             &store::VersionDeletion::version) != batch.delete_versions.end();
+  });
+  store::JobChange change{.progress = ToJson(job->history)};
+  change.events.push_back(
+      ToStored(LogLine{fmt::format("{} checkpoints were deleted: the job has ended long ago",
+                                   batch.delete_versions.size())},
+               0));
+  batch.jobs.push_back(
+      {.id = id, .expected_revision = record->revision, .change = std::move(change)});
+  // What fails, for an alias that has just come to one, is for the next round.
+  if (catalogue_.Commit(batch).ok()) catalogue_.store().Gc().IgnoreError();
 }
 
 void FineTuner::RetireCheckpoints() {
@@ -130,18 +147,7 @@ void FineTuner::RetireCheckpoints() {
     token = page->next_page_token;
     for (const store::JobRecord& listed : page->jobs) {
       if (listed.finished_at_us == 0 || listed.finished_at_us > before) continue;
-      MutexLock updating(updating_);
-      const auto record = catalogue_.store().GetJob(listed.id);
-      if (!record.ok()) continue;
-      absl::StatusOr<Job> job = JobFromRecord(*record);
-      if (!job.ok() || !IsFinal(job->state) || job->finished_at_us > before) continue;
-      const int dropped = DropCheckpoints(*job);
-      if (dropped == 0) continue;
-      store::JobChange change{.progress = ToJson(job->history)};
-      change.events.push_back(ToStored(
-          LogLine{fmt::format("{} checkpoints were deleted: the job has ended long ago", dropped)},
-          0));
-      catalogue_.store().UpdateJob(job->id, record->revision, change).status().IgnoreError();
+      RetireCheckpointsOf(listed.id, before);
     }
   } while (!token.empty());
 }
@@ -149,7 +155,7 @@ void FineTuner::RetireCheckpoints() {
 absl::StatusOr<int> FineTuner::Delete(const std::string& id) {
   MutexLock updating(updating_);
   ZOOD_ASSIGN_OR_RETURN(const store::JobRecord record, catalogue_.store().GetJob(id));
-  ZOOD_ASSIGN_OR_RETURN(Job job, JobFromRecord(record));
+  ZOOD_ASSIGN_OR_RETURN(const Job job, JobFromRecord(record));
   {
     MutexLock lock(mutex_);
     const bool runs = running_ && running_->id == id;
@@ -160,16 +166,20 @@ absl::StatusOr<int> FineTuner::Delete(const std::string& id) {
       return FailedPrecondition("job {} is {}; cancel it first", id, Name(job.state));
     }
   }
-  // The store takes a job's checkpoints away with it.
-  for (const JobCheckpoint& checkpoint : job.history.checkpoints) {
-    ZOOD_ASSIGN_OR_RETURN(const auto users, JobsWith(job.model, checkpoint.version));
+  ZOOD_ASSIGN_OR_RETURN(const auto versions, catalogue_.store().JobVersions(id));
+  for (const store::JobVersion& version : versions) {
+    if (version.role != store::JobVersionRole::kCheckpoint) continue;
+    ZOOD_ASSIGN_OR_RETURN(const auto users, JobsWith(version.model, version.version));
     if (!users.empty()) {
       return FailedPrecondition("version {} of {}, a checkpoint of job {}, is needed by {}",
-                                checkpoint.version, job.model, id, fmt::join(users, ", "));
+                                version.version, version.model, id, fmt::join(users, ", "));
     }
   }
-  const int dropped = DropCheckpoints(job);
-  ZOOD_RETURN_IF_ERROR(catalogue_.store().DeleteJob(id, record.revision));
+  ZOOD_ASSIGN_OR_RETURN(
+      const store::BatchOutcome outcome,
+      catalogue_.Commit({.delete_jobs = {{.id = id, .expected_revision = record.revision}}}));
+  const auto dropped = static_cast<int>(outcome.deleted.size());
+  if (dropped > 0) catalogue_.store().Gc().IgnoreError();
   CountState(job.state, -1);
   {
     MutexLock lock(mutex_);

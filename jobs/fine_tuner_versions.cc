@@ -16,84 +16,12 @@
 namespace zood::jobs {
 namespace {
 
-constexpr std::chrono::minutes kLoadTime{10};
-
 const JobCheckpoint* FindCheckpoint(const Job& job, std::int64_t version) {
   const auto found = std::ranges::find(job.history.checkpoints, version, &JobCheckpoint::version);
   return found == job.history.checkpoints.end() ? nullptr : &*found;
 }
 
 }  // namespace
-
-// ------------------------------------------------------------ moves of aliases
-
-absl::Status FineTuner::PlanMove(const std::string& id, const AliasMove& move) {
-  const auto plan = [&](Job& job, store::JobChange& change) {
-    auto& planned = job.history.planned_moves;
-    std::erase_if(planned, [&](const AliasMove& other) { return other.alias == move.alias; });
-    planned.push_back(move);
-    change.progress = ToJson(job.history);
-    return absl::OkStatus();
-  };
-  return Update(id, plan).status();
-}
-
-namespace {
-
-// A move is known by its alias and its time.
-void AddMove(const AliasMove& move, Job& job, store::JobChange& change) {
-  const auto same = [&](const AliasMove& other) {
-    return other.alias == move.alias && other.at_us == move.at_us;
-  };
-  if (std::ranges::any_of(job.history.moves, same)) return;
-  job.history.moves.push_back(move);
-  change.events.push_back(ToStored(move, 0));
-}
-
-}  // namespace
-
-absl::Status FineTuner::KeepMove(const std::string& id, const AliasMove& move) {
-  const auto keep = [&](Job& job, store::JobChange& change) {
-    std::erase_if(job.history.planned_moves,
-                  [&](const AliasMove& planned) { return planned.alias == move.alias; });
-    AddMove(move, job, change);
-    change.progress = ToJson(job.history);
-    return absl::OkStatus();
-  };
-  return Update(id, keep).status();
-}
-
-absl::Status FineTuner::SettleMoves(const std::string& id, bool forget) {
-  const auto settle = [&](Job& job, store::JobChange& change) {
-    std::erase_if(job.history.planned_moves, [&](const AliasMove& planned) {
-      if (planned.version == 0) return false;  // the run that publishes the result knows
-      const bool made = AliasNow(catalogue_, job.model, planned.alias) == planned.version;
-      if (made) AddMove(planned, job, change);
-      return made || forget;
-    });
-    change.progress = ToJson(job.history);
-    return absl::OkStatus();
-  };
-  return Update(id, settle).status();
-}
-
-// ------------------------------------------------------------ promotion
-
-absl::StatusOr<std::int64_t> FineTuner::FindPromoted(const Job& job, std::int64_t checkpoint) {
-  ZOOD_ASSIGN_OR_RETURN(const auto versions, catalogue_.store().ListVersions(job.model));
-  for (const store::VersionSummary& version : versions) {
-    if (version.kind != store::VersionKind::kModel || version.version < checkpoint) continue;
-    ZOOD_ASSIGN_OR_RETURN(
-        const store::VersionManifest manifest,
-        catalogue_.store().GetVersion(job.model, std::to_string(version.version)));
-    const auto has = [&](const char* tag, const std::string& value) {
-      const auto found = manifest.tags.find(tag);
-      return found != manifest.tags.end() && found->second == value;
-    };
-    if (has("job", job.id) && has("checkpoint", std::to_string(checkpoint))) return version.version;
-  }
-  return 0;
-}
 
 absl::StatusOr<FineTuner::Target> FineTuner::PublishPromoted(const Job& job, const JobSpec& spec,
                                                              std::int64_t checkpoint) {
@@ -102,7 +30,7 @@ absl::StatusOr<FineTuner::Target> FineTuner::PublishPromoted(const Job& job, con
   const store::VersionManifest& manifest = loaded.manifest;
   ZOOD_ASSIGN_OR_RETURN(const netdef::NetworkPtr network,
                         netdef::BuildNetwork(manifest.network, zoo_));
-  ZOOD_ASSIGN_OR_RETURN(const TensorMap weights,
+  ZOOD_ASSIGN_OR_RETURN(TensorMap weights,
                         ServedWeights(*network->graph(), loaded.weights,
                                       spec.training.moving_average_decay.has_value()));
   store::NewVersion served{.model = job.model,
@@ -114,9 +42,15 @@ absl::StatusOr<FineTuner::Target> FineTuner::PublishPromoted(const Job& job, con
                            .tags = manifest.tags,
                            .metrics = manifest.metrics};
   served.tags["checkpoint"] = std::to_string(checkpoint);
-  ZOOD_ASSIGN_OR_RETURN(const store::PublishedVersion published,
-                        catalogue_.Publish(served, weights));
-  return Target{.version = published.version, .is_new = true};
+  const store::JobLink link{
+      .job_id = job.id, .role = store::JobVersionRole::kPromoted, .promoted_from = checkpoint};
+  ZOOD_ASSIGN_OR_RETURN(
+      const store::BatchOutcome outcome,
+      catalogue_.Commit(
+          {.publish = store::Publication{
+               .version = std::move(served), .weights = std::move(weights), .job = link}}));
+  return Target{.version = outcome.published.value_or(store::PublishedVersion()).version,
+                .is_new = true};
 }
 
 // The version of kind kModel that stands for `version` of the job; a checkpoint becomes one, once.
@@ -134,8 +68,10 @@ absl::StatusOr<FineTuner::Target> FineTuner::VersionOf(const Job& job, const Job
   if (FindCheckpoint(job, version) == nullptr) {
     return NotFound("version {} is neither the result nor a checkpoint of job {}", version, job.id);
   }
-  ZOOD_ASSIGN_OR_RETURN(const std::int64_t promoted, FindPromoted(job, version));
-  if (promoted != 0) return Target{.version = promoted};
+  ZOOD_ASSIGN_OR_RETURN(const auto versions, catalogue_.store().JobVersions(job.id));
+  for (const store::JobVersion& made : versions) {
+    if (made.promoted_from == version) return Target{.version = made.version};
+  }
   return PublishPromoted(job, spec, version);
 }
 
@@ -147,30 +83,32 @@ absl::StatusOr<FineTuner::Promoted> FineTuner::Promote(const std::string& id, st
   if (alias.empty())
     alias = spec.promotion.alias.empty() ? std::string(store::kStable) : spec.promotion.alias;
   ZOOD_RETURN_IF_ERROR(store::CheckAlias(alias));
-  const std::int64_t before = AliasNow(catalogue_, job.model, alias);
+  const std::int64_t before = promoter_.AliasNow(job.model, alias);
   if (expected && *expected != before) {
     return Aborted("'{}' of {} names version {} by now, not {}", alias, job.model, before,
                    *expected);
   }
   ZOOD_ASSIGN_OR_RETURN(const Target target, VersionOf(job, spec, version));
-  Promoted promoted{.move = {.alias = alias,
+  Promoted promoted{.version = {},
+                    .move = {.alias = alias,
                              .version = target.version,
                              .previous = before,
                              .at_us = NowMicroseconds()}};
   // A model's first version has `stable` from the start.
-  if (AliasNow(catalogue_, job.model, alias) != target.version) {
-    ZOOD_RETURN_IF_ERROR(PlanMove(id, promoted.move));
-    const auto moved = manager_.SetAlias(job.model, alias, target.version, before,
-                                         std::chrono::steady_clock::now() + kLoadTime);
+  const bool came_by_itself =
+      target.is_new && promoter_.AliasNow(job.model, alias) == target.version;
+  if (!came_by_itself) {
+    const auto moved = promoter_.Move(job, alias, target.version, before);
     if (!moved.ok()) {
-      // Nobody but this call knows of it. Where it got an alias by being the first, it stays.
+      // Only this call knows of it. Where it got an alias by being the first, it stays.
       if (target.is_new) {
         catalogue_.DeleteVersion(job.model, target.version, /*force=*/false).IgnoreError();
       }
       return moved.status();
     }
+    if (*moved) promoted.move = **moved;
   }
-  if (before != target.version) ZOOD_RETURN_IF_ERROR(KeepMove(id, promoted.move));
+  Notify(id);
   ZOOD_ASSIGN_OR_RETURN(const store::VersionManifest manifest,
                         catalogue_.store().GetVersion(job.model, std::to_string(target.version)));
   promoted.version = {job.model, target.version, manifest.digest};
@@ -178,44 +116,9 @@ absl::StatusOr<FineTuner::Promoted> FineTuner::Promote(const std::string& id, st
 }
 
 absl::StatusOr<AliasMove> FineTuner::RollBack(const std::string& id, const std::string& alias) {
-  ZOOD_ASSIGN_OR_RETURN(Job job, Get(id));
-  if (!job.history.planned_moves.empty()) {
-    ZOOD_RETURN_IF_ERROR(SettleMoves(id, /*forget=*/false));
-    ZOOD_ASSIGN_OR_RETURN(job, Get(id));
-  }
-  const auto& moves = job.history.moves;
-  const auto last = std::find_if(moves.rbegin(), moves.rend(), [&](const AliasMove& move) {
-    return !move.rolled_back && (alias.empty() || move.alias == alias);
-  });
-  if (last == moves.rend()) {
-    return FailedPrecondition("job {} has moved {}; there is nothing to roll back", id,
-                              alias.empty() ? "no alias" : "no alias '" + alias + "'");
-  }
-  if (last->previous == 0) {
-    return FailedPrecondition(
-        "'{}' of {} named nothing before job {}; delete the alias, or point it at another version",
-        last->alias, job.model, id);
-  }
-  const AliasMove back{.alias = last->alias,
-                       .version = last->previous,
-                       .previous = last->version,
-                       .at_us = NowMicroseconds()};
-  // A call that moved it and could not keep that may be made again.
-  if (AliasNow(catalogue_, job.model, back.alias) != back.version) {
-    ZOOD_RETURN_IF_ERROR(manager_
-                             .SetAlias(job.model, back.alias, back.version, back.previous,
-                                       std::chrono::steady_clock::now() + kLoadTime)
-                             .status());
-  }
-  const auto keep = [&](Job& now, store::JobChange& change) {
-    for (AliasMove& move : now.history.moves) {
-      if (move.alias == last->alias && move.at_us == last->at_us) move.rolled_back = true;
-    }
-    change.progress = ToJson(now.history);
-    change.events.push_back(ToStored(back, 0));
-    return absl::OkStatus();
-  };
-  ZOOD_RETURN_IF_ERROR(Update(id, keep).status());
+  ZOOD_ASSIGN_OR_RETURN(const Job job, Get(id));
+  ZOOD_ASSIGN_OR_RETURN(const AliasMove back, promoter_.RollBack(job, alias));
+  Notify(id);
   return back;
 }
 

@@ -166,8 +166,6 @@ void Fields(V& v, JobHistory& o) {
   v("evaluations_since_best", o.evaluations_since_best);
   v("stopped_early", o.stopped_early);
   v("gates", o.gates);
-  v("moves", o.moves);
-  v("planned_moves", o.planned_moves);
   v("sources", o.sources);
   v("base", o.base);
   v("best", o.best);

@@ -125,11 +125,6 @@ struct JobHistory {
   std::optional<JobEvaluation> evaluation;  // of the result
   std::vector<GateOutcome> gates;
   std::optional<VersionName> result;
-  std::vector<AliasMove> moves;
-  // Moves that were about to be made, and may have been: kept before an alias is touched, so that a
-  // daemon that is killed in between finds out when it starts again. `version` 0: the result, which
-  // was about to be published and to get its alias with that.
-  std::vector<AliasMove> planned_moves;
 };
 
 struct Job {
@@ -145,6 +140,7 @@ struct Job {
   std::int64_t finished_at_us = 0;
   std::int64_t revision = 0;
   JobHistory history;
+  std::vector<AliasMove> moves;  // oldest first; from the store's history of aliases
 };
 
 struct StateChanged {

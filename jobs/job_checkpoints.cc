@@ -1,10 +1,12 @@
 // What a run writes down on its way, and what it finds of that when it goes on.
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "base/clock.h"
 #include "base/status.h"
 #include "jobs/job_run.h"
+#include "store/names.h"
 #include "train/math/moving_average.h"
 
 namespace zood::jobs {
@@ -43,6 +45,13 @@ absl::StatusOr<TensorMap> ServedWeights(const graph::Graph& graph, const TensorM
   return weights;
 }
 
+bool HasAlias(const serving::Catalogue& catalogue, const std::string& model, std::int64_t version) {
+  const auto entry = catalogue.Find(model);
+  return entry.ok() && std::ranges::any_of(entry->aliases, [&](const auto& alias) {
+           return alias.second == version && alias.first != store::kLatest;
+         });
+}
+
 // ------------------------------------------------------------ written
 
 bool JobRun::CheckpointDue() const {
@@ -52,27 +61,49 @@ bool JobRun::CheckpointDue() const {
          serving::Clock::now() - last_checkpoint_ >= spec_.checkpoints.every;
 }
 
+absl::Status JobRun::Commit(store::Batch batch, const Completion& complete) {
+  JobHistory written;
+  const auto fill = [&](const store::BatchOutcome& done, store::JobChange& change) {
+    written = job_.history;
+    for (const JobEventContent& event : complete(done, written)) {
+      change.events.push_back(ToStored(event, 0));
+    }
+    std::ranges::move(EventsOf(done.moves), std::back_inserter(change.events));
+    change.progress = ToJson(written);
+    return absl::OkStatus();
+  };
+  batch.jobs.push_back({.id = job_.id, .complete = fill});
+  ZOOD_RETURN_IF_ERROR(keeper_.Commit(batch).status());
+  job_.history = std::move(written);
+  return absl::OkStatus();
+}
+
 absl::Status JobRun::PublishCheckpoint() {
-  JobHistory& history = job_.history;
-  ZOOD_ASSIGN_OR_RETURN(const TensorMap tensors, trainer_->Save());
+  const JobHistory& history = job_.history;
+  ZOOD_ASSIGN_OR_RETURN(TensorMap tensors, trainer_->Save());
+  std::uint64_t bytes = 0;
+  for (const auto& [name, tensor] : tensors) bytes += tensor.bytes().size();
   store::NewVersion version = VersionOfJob(job_, spec_, plan_, around_.build);
   version.kind = store::VersionKind::kCheckpoint;
   version.tags["step"] = std::to_string(trainer_->step());
   if (const auto& last = history.progress.evaluation; last && last->step == trainer_->step()) {
     version.metrics["top1"] = last->top1;
   }
-  absl::StatusOr<store::PublishedVersion> published = absl::UnknownError("");
-  keeper_.Aside([&] { published = around_.catalogue.Publish(version, tensors); });
+  const auto add = [&](const store::BatchOutcome& done, JobHistory& written) {
+    written.checkpoints.push_back({.version = done.published->version,
+                                   .digest = done.published->digest,
+                                   .step = trainer_->step(),
+                                   .created_at_us = NowMicroseconds(),
+                                   .bytes = bytes,
+                                   .new_bytes = done.published->new_bytes});
+    return std::vector<JobEventContent>{written.checkpoints.back()};
+  };
   ZOOD_RETURN_IF_ERROR(
-      Annotate(published.status(), fmt::format("the checkpoint of step {}", trainer_->step())));
-  std::uint64_t bytes = 0;
-  for (const auto& [name, tensor] : tensors) bytes += tensor.bytes().size();
-  history.checkpoints.push_back({.version = published->version,
-                                 .digest = published->digest,
-                                 .step = trainer_->step(),
-                                 .created_at_us = NowMicroseconds(),
-                                 .bytes = bytes,
-                                 .new_bytes = published->new_bytes});
+      Annotate(Commit({.publish = store::Publication{.version = std::move(version),
+                                                     .weights = std::move(tensors),
+                                                     .job = store::JobLink{.job_id = job_.id}}},
+                      add),
+               fmt::format("the checkpoint of step {}", trainer_->step())));
   newest_proven_ = false;
   return absl::OkStatus();
 }
@@ -85,9 +116,7 @@ absl::Status JobRun::WriteCheckpoint() {
       history.checkpoints.empty() || history.checkpoints.back().step != trainer_->step();
   if (is_new) ZOOD_RETURN_IF_ERROR(PublishCheckpoint());
   if (is_best) history.best_checkpoint = history.checkpoints.back().version;
-  std::vector<JobEventContent> events;
-  if (is_new) events.emplace_back(history.checkpoints.back());
-  ZOOD_RETURN_IF_ERROR(keeper_.Keep(history, std::nullopt, events));
+  if (is_best || !is_new) ZOOD_RETURN_IF_ERROR(keeper_.Keep(history, std::nullopt, {}));
   if (is_new && events_) events_->Flush().IgnoreError();
   last_checkpoint_ = serving::Clock::now();
   Prune();
@@ -102,24 +131,29 @@ void JobRun::NewestIsProven() {
 // The step before a loss is seen to diverge may have spoilt the weights already. So the checkpoint
 // before the newest goes only when the newest is known to be good.
 void JobRun::Prune() {
-  auto& checkpoints = job_.history.checkpoints;
+  const auto& checkpoints = job_.history.checkpoints;
   const std::int64_t keep = std::max(spec_.checkpoints.keep, newest_proven_ ? 1 : 2);
   prune_then_ = keep > spec_.checkpoints.keep;
-  auto surplus = static_cast<std::int64_t>(checkpoints.size()) - keep;
-  if (surplus <= 0) return;
-  keeper_.Aside([&] {
-    for (auto it = checkpoints.begin(); it != checkpoints.end() && surplus > 0;) {
-      // One that an alias names stays.
-      if (it->version != job_.history.best_checkpoint &&
-          around_.catalogue.DeleteVersion(spec_.model, it->version, false).ok()) {
-        it = checkpoints.erase(it);
-      } else {
-        ++it;
-      }
-      --surplus;
+  const auto surplus = static_cast<std::int64_t>(checkpoints.size()) - keep;
+  store::Batch batch;
+  for (std::int64_t i = 0; i < surplus; ++i) {
+    const std::int64_t version = checkpoints[static_cast<std::size_t>(i)].version;
+    if (version != job_.history.best_checkpoint &&
+        !HasAlias(around_.catalogue, spec_.model, version)) {
+      batch.delete_versions.push_back({.model = spec_.model, .version = version});
     }
-    around_.catalogue.store().Gc().IgnoreError();
-  });
+  }
+  if (batch.delete_versions.empty()) return;
+  const auto forget = [](const store::BatchOutcome& done, JobHistory& written) {
+    std::erase_if(written.checkpoints, [&](const JobCheckpoint& checkpoint) {
+      return std::ranges::find(done.deleted, checkpoint.version, &store::DeletedVersion::version) !=
+             done.deleted.end();
+    });
+    return std::vector<JobEventContent>{};
+  };
+  // What cannot go now, for an alias that has just come to it, is looked at after the next one.
+  if (!Commit(std::move(batch), forget).ok()) return;
+  keeper_.Aside([&] { around_.catalogue.store().Gc().IgnoreError(); });
 }
 
 // ------------------------------------------------------------ found
@@ -164,25 +198,6 @@ absl::Status JobRun::ForgetDeleted() {
     history.best.reset();
     history.best_checkpoint = 0;
     history.evaluations_since_best = 0;
-  }
-  return absl::OkStatus();
-}
-
-// Checkpoints that were published just before the daemon was killed, and that the history does not
-// know: the steps up to them will be made again.
-absl::Status JobRun::RemoveOrphans() {
-  const auto entry = around_.catalogue.Find(spec_.model);
-  if (!entry.ok()) return absl::OkStatus();
-  const auto& known = job_.history.checkpoints;
-  const std::int64_t last = known.empty() ? 0 : known.back().version;
-  ZOOD_ASSIGN_OR_RETURN(const auto versions, around_.catalogue.store().ListVersions(spec_.model));
-  for (const store::VersionSummary& version : versions) {
-    if (version.version <= last || version.kind != store::VersionKind::kCheckpoint) continue;
-    ZOOD_ASSIGN_OR_RETURN(
-        const store::VersionManifest manifest,
-        around_.catalogue.store().GetVersion(spec_.model, std::to_string(version.version)));
-    if (!manifest.lineage || manifest.lineage->job_id != job_.id) continue;
-    around_.catalogue.DeleteVersion(spec_.model, version.version, false).IgnoreError();
   }
   return absl::OkStatus();
 }

@@ -4,18 +4,15 @@
 
 #include <fmt/ranges.h>
 
-#include "base/clock.h"
 #include "base/status.h"
 #include "jobs/gates.h"
 #include "jobs/job_run.h"
-#include "store/names.h"
 
 namespace zood::jobs {
 namespace {
 
 // An alias that moves while a result is judged is looked at again, but not for ever.
 constexpr int kPromotionAttempts = 3;
-constexpr std::chrono::minutes kLoadTime{10};
 
 }  // namespace
 
@@ -28,9 +25,6 @@ absl::StatusOr<JobCommand> JobRun::Finish() {
     if (!job_.history.evaluation) return Stop(keeper_.command());
   }
   NewestIsProven();
-  absl::Status found;
-  keeper_.Aside([&] { found = FindResult(); });
-  ZOOD_RETURN_IF_ERROR(found);
   for (int attempt = 1;; ++attempt) {
     ZOOD_ASSIGN_OR_RETURN(const bool passed, Judge());
     if (keeper_.command() != JobCommand::kGoOn) return Stop(keeper_.command());
@@ -44,7 +38,6 @@ absl::StatusOr<JobCommand> JobRun::Finish() {
     }
     if (!keeper_.BeginPublishing()) return Stop(keeper_.command());
     if (!job_.history.result) ZOOD_RETURN_IF_ERROR(Publish());
-    ZOOD_RETURN_IF_ERROR(KeepFirstMove());
     const absl::Status promoted = Promote();
     if (promoted.ok()) {
       TellWhatAnswers();
@@ -144,26 +137,8 @@ void JobRun::TellChangedLabels(const AliasMove& move) {
 
 // ------------------------------------------------------------ the result
 
-// A result that was published just before the daemon was killed.
-absl::Status JobRun::FindResult() {
-  if (job_.history.result || !around_.catalogue.Find(spec_.model).ok()) return absl::OkStatus();
-  ZOOD_ASSIGN_OR_RETURN(const auto versions, around_.catalogue.store().ListVersions(spec_.model));
-  for (const store::VersionSummary& version : versions) {
-    if (version.kind != store::VersionKind::kModel) continue;
-    if (version.created_at_us < job_.created_at_us) continue;
-    ZOOD_ASSIGN_OR_RETURN(
-        const store::VersionManifest manifest,
-        around_.catalogue.store().GetVersion(spec_.model, std::to_string(version.version)));
-    const auto role = manifest.tags.find("result");
-    if (role == manifest.tags.end() || role->second != job_.id) continue;
-    job_.history.result = VersionName{spec_.model, version.version, version.digest};
-    return absl::OkStatus();
-  }
-  return absl::OkStatus();
-}
-
 absl::Status JobRun::Publish() {
-  ZOOD_ASSIGN_OR_RETURN(const TensorMap weights, ResultWeights());
+  ZOOD_ASSIGN_OR_RETURN(TensorMap weights, ResultWeights());
   store::NewVersion version = VersionOfJob(job_, spec_, plan_, around_.build);
   version.tags["result"] = job_.id;
   version.tags["step"] =
@@ -172,30 +147,19 @@ absl::Status JobRun::Publish() {
     version.metrics = {
         {"top1", evaluation->top1}, {"top5", evaluation->top5}, {"loss", evaluation->loss}};
   }
-  if (AliasNow(around_.catalogue, spec_.model, std::string(store::kStable)) == 0) {
-    // A model's first version has `stable` from the start.
-    const AliasMove first{.alias = std::string(store::kStable), .at_us = NowMicroseconds()};
-    ZOOD_RETURN_IF_ERROR(keeper_.PlanMove(first));
-    job_.history.planned_moves.push_back(first);
-  }
-  absl::StatusOr<store::PublishedVersion> published = absl::UnknownError("");
-  keeper_.Aside([&] { published = around_.catalogue.Publish(version, weights); });
-  ZOOD_RETURN_IF_ERROR(Annotate(published.status(), "the result"));
-  job_.history.result = VersionName{spec_.model, published->version, published->digest};
-  return keeper_.Keep(job_.history, std::nullopt, {});
-}
-
-// The alias that the result got by being published.
-absl::Status JobRun::KeepFirstMove() {
-  auto& planned = job_.history.planned_moves;
-  const auto first = std::ranges::find(planned, 0, &AliasMove::version);
-  if (first == planned.end()) return absl::OkStatus();
-  AliasMove move = *first;
-  planned.erase(first);
-  move.version = job_.history.result->version;
-  return AliasNow(around_.catalogue, spec_.model, move.alias) == move.version
-             ? keeper_.KeepMove(move)
-             : absl::OkStatus();
+  // A model's first version gets `stable` with its publication.
+  const auto add = [&](const store::BatchOutcome& done, JobHistory& written) {
+    written.result = VersionName{spec_.model, done.published->version, done.published->digest};
+    return std::vector<JobEventContent>{};
+  };
+  return Annotate(Commit({.publish =
+                              store::Publication{
+                                  .version = std::move(version),
+                                  .weights = std::move(weights),
+                                  .job = store::JobLink{.job_id = job_.id,
+                                                        .role = store::JobVersionRole::kResult}}},
+                         add),
+                  "the result");
 }
 
 absl::Status JobRun::Promote() {
@@ -206,21 +170,14 @@ absl::Status JobRun::Promote() {
     keeper_.Tell(LogLine{fmt::format("'{}' stays where it is: {}", alias, *stays_because_)});
     return absl::OkStatus();
   }
-  AliasMove move{.alias = alias,
-                 .version = version,
-                 .previous = AliasNow(around_.catalogue, spec_.model, alias),
-                 .at_us = NowMicroseconds()};
-  if (move.previous == version) return absl::OkStatus();
-  ZOOD_RETURN_IF_ERROR(keeper_.PlanMove(move));
-  absl::StatusOr<std::int64_t> moved = absl::UnknownError("");
+  absl::StatusOr<std::optional<AliasMove>> moved = absl::UnknownError("");
   keeper_.Aside([&] {
-    moved = around_.manager.SetAlias(spec_.model, alias, version, move.previous,
-                                     serving::Clock::now() + kLoadTime);
+    moved =
+        around_.promoter.Move(job_, alias, version, around_.promoter.AliasNow(spec_.model, alias));
   });
   ZOOD_RETURN_IF_ERROR(moved.status());
-  move.previous = *moved;
-  TellChangedLabels(move);
-  return keeper_.KeepMove(move);
+  if (*moved) TellChangedLabels(**moved);
+  return absl::OkStatus();
 }
 
 }  // namespace zood::jobs

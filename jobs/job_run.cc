@@ -72,7 +72,6 @@ absl::StatusOr<JobCommand> JobRun::Prepare() {
   if (command != JobCommand::kGoOn) return command;
   const auto read = [&]() -> absl::Status {
     ZOOD_RETURN_IF_ERROR(ForgetDeleted());
-    ZOOD_RETURN_IF_ERROR(RemoveOrphans());
     ZOOD_ASSIGN_OR_RETURN(dataset_, LoadPictures(plan_, around_.catalogue));
     return absl::OkStatus();
   };

@@ -23,10 +23,10 @@
 #include "jobs/job_plan.h"
 #include "jobs/job_restore.h"
 #include "jobs/job_spec.h"
+#include "jobs/promoter.h"
 #include "models/zoo.h"
 #include "serving/catalogue.h"
 #include "serving/memory_budget.h"
-#include "serving/model_manager.h"
 #include "train/event_file.h"
 #include "train/trainer.h"
 
@@ -42,12 +42,10 @@ class JobKeeper {
 
   virtual JobCommand command() const = 0;
   // Durable when OK: the history, the state if there is one, and the events that tell of them.
-  // Moves, planned ones too, are left out: PlanMove() and KeepMove() keep them.
   virtual absl::Status Keep(const JobHistory& history, std::optional<JobState> state,
                             const std::vector<JobEventContent>& events) = 0;
-  // Before a move is made, so that it is known of whatever happens; and once it was made.
-  virtual absl::Status PlanMove(const AliasMove& move) = 0;
-  virtual absl::Status KeepMove(const AliasMove& move) = 0;
+  // What changes together with the job's record: all or nothing, durable when OK.
+  virtual absl::StatusOr<store::BatchOutcome> Commit(const store::Batch& batch) = 0;
   // News that nobody depends on.
   virtual void Tell(const JobEventContent& event) = 0;
   // What GetJob() answers from now on.
@@ -65,7 +63,7 @@ class JobKeeper {
 struct JobSurroundings {
   serving::Catalogue& catalogue;
   const models::Zoo& zoo;
-  serving::ModelManager& manager;
+  Promoter& promoter;
   serving::MemoryBudget& budget;
   std::string build;
   std::string events_dir;  // of this job; empty for no event files
@@ -78,6 +76,9 @@ store::NewVersion VersionOfJob(const Job& job, const JobSpec& spec, const JobPla
 // The variables of `graph` in a checkpoint: their moving averages where `averaged`.
 absl::StatusOr<TensorMap> ServedWeights(const graph::Graph& graph, const TensorMap& checkpoint,
                                         bool averaged);
+
+// Whether an alias that somebody set names the version.
+bool HasAlias(const serving::Catalogue& catalogue, const std::string& model, std::int64_t version);
 
 class JobRun {
  public:
@@ -101,7 +102,6 @@ class JobRun {
   void OpenEvents();
   absl::StatusOr<TensorMap> StartValues();
   absl::Status ForgetDeleted();
-  absl::Status RemoveOrphans();
   absl::StatusOr<JobCommand> ComputeFeatures();
   absl::StatusOr<JobCommand> Train();
   absl::StatusOr<JobCommand> Stop(JobCommand command);
@@ -134,9 +134,12 @@ class JobRun {
   void TellWhatAnswers();
   void TellChangedLabels(const AliasMove& move);
   absl::Status Publish();
-  absl::Status FindResult();
-  absl::Status KeepFirstMove();
   absl::Status Promote();
+  // Commits `batch` with the history as `complete` leaves it, the events that `complete` gives and
+  // those of the aliases that moved. `complete` must not use the store.
+  using Completion = std::function<std::vector<JobEventContent>(const store::BatchOutcome& done,
+                                                                JobHistory& history)>;
+  absl::Status Commit(store::Batch batch, const Completion& complete);
 
   const JobSurroundings& around_;
   JobKeeper& keeper_;

@@ -13,6 +13,19 @@ absl::StatusOr<std::int64_t> ModelManager::SetAlias(const std::string& model,
                                                     const std::string& alias, std::int64_t version,
                                                     std::optional<std::int64_t> expected,
                                                     Clock::time_point deadline) {
+  absl::StatusOr<std::int64_t> before = 0;
+  const auto commit = [&] {
+    before = catalogue_.store().SetAlias(model, alias, version, expected);
+    return before.status();
+  };
+  ZOOD_RETURN_IF_ERROR(MoveAlias(model, alias, version, expected, deadline, commit));
+  return before;
+}
+
+absl::Status ModelManager::MoveAlias(const std::string& model, const std::string& alias,
+                                     std::int64_t version, std::optional<std::int64_t> expected,
+                                     Clock::time_point deadline,
+                                     const std::function<absl::Status()>& commit) {
   ZOOD_RETURN_IF_ERROR(store::CheckAlias(alias));
   const absl::StatusOr<Resolved> current = catalogue_.Resolve({.model = model, .selector = alias});
   const bool in_use =
@@ -33,10 +46,9 @@ absl::StatusOr<std::int64_t> ModelManager::SetAlias(const std::string& model,
       return loaded;
     }
   }
-  const absl::StatusOr<std::int64_t> before =
-      catalogue_.store().SetAlias(model, alias, version, expected);
-  if (!before.ok() && loaded_here) UnloadIfUnwanted(key);
-  return before;
+  const absl::Status moved = commit();
+  if (!moved.ok() && loaded_here) UnloadIfUnwanted(key);
+  return moved;
 }
 
 // Unless Load() asked for it, or requests for an alias are answered by it.

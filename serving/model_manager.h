@@ -109,6 +109,10 @@ class ModelManager {
   absl::StatusOr<std::int64_t> SetAlias(const std::string& model, const std::string& alias,
                                         std::int64_t version, std::optional<std::int64_t> expected,
                                         Clock::time_point deadline);
+  // The same where the move is part of a larger transaction, which `commit` makes.
+  absl::Status MoveAlias(const std::string& model, const std::string& alias, std::int64_t version,
+                         std::optional<std::int64_t> expected, Clock::time_point deadline,
+                         const std::function<absl::Status()>& commit);
   // Versions that are not kUnloaded, sorted.
   std::vector<VersionStatus> Statuses() const;
   VersionStatus Status(const std::string& model, std::int64_t version) const;

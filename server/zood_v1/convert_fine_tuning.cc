@@ -215,7 +215,7 @@ void ToProto(const jobs::Job& job, const absl::StatusOr<jobs::JobSpec>& spec, bo
     ToProto(gate, message->spec(), message->add_gates());
   }
   if (history.result) ToProto(*history.result, message->mutable_result());
-  for (const jobs::AliasMove& move : history.moves) ToProto(move, message->add_moves());
+  for (const jobs::AliasMove& move : job.moves) ToProto(move, message->add_moves());
   if (!history.checkpoints.empty()) {
     message->set_last_checkpoint(history.checkpoints.back().version);
   }
