@@ -17,8 +17,8 @@ namespace zood::checkpoint {
 
 inline constexpr std::string_view kNpyMagic = "\x93NUMPY";
 inline constexpr int kNpyHighestRank = 64;  // NumPy's own
-// With the magic and its own length. NumPy itself evaluates no more than a tenth of this.
-inline constexpr std::size_t kLongestNpyHeader = (std::size_t{1} << 16) + 12;
+// With the magic and its own length. NumPy itself evaluates no longer one of a file from strangers.
+inline constexpr std::size_t kLongestNpyHeader = 10'000 + 12;
 
 // How the elements of an array lie.
 struct NpyLayout {

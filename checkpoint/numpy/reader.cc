@@ -131,8 +131,8 @@ class NumpyReader : public Reader {
     const auto& [name, header, entry] = arrays_[index];
     ZipBytes whole = {.bytes = contents_->bytes()};
     if (is_zip_) {
-      const std::uint64_t limit = limits().max_tensor_bytes + kLongestNpyHeader;
-      ZOOD_ASSIGN_OR_RETURN(whole, ReadZipEntry(entry, limit));
+      // Its size, the header's and that of the elements, has been found to be within the limits.
+      ZOOD_ASSIGN_OR_RETURN(whole, ReadZipEntry(entry, entry.size));
     }
     if (whole.owner == nullptr) whole.owner = contents_;
     return TensorOf(header.layout, header.shape, whole.bytes.subspan(header.size),
