@@ -12,7 +12,9 @@
 #include "base/text.h"
 #include "base/wire.h"
 #include "checkpoint/caffe/reader.h"
+#include "checkpoint/numpy/reader.h"
 #include "checkpoint/pytorch/reader.h"
+#include "checkpoint/safetensors/reader.h"
 #include "checkpoint/tensorflow/open.h"
 #include "checkpoint/tensorflow/v2_reader.h"
 
@@ -32,6 +34,8 @@ struct FormatEntry {
 constexpr FormatEntry kFormats[] = {
     {Format::kTensorFlowV1, "tensorflow_v1", "TensorFlow V1"},
     {Format::kTensorFlowV2, "tensorflow_v2", "TensorFlow V2"},
+    {Format::kSafetensors, "safetensors", "safetensors", &LooksLikeSafetensors, &OpenSafetensors},
+    {Format::kNumpy, "numpy", "NumPy", &LooksLikeNumpy, &OpenNumpy},
     {Format::kPyTorch, "pytorch", "PyTorch", &LooksLikePyTorch, &OpenPyTorch},
     // Last: it has no magic number. The first match wins.
     {Format::kCaffe, "caffe", "Caffe", &LooksLikeCaffe, &OpenCaffe},
@@ -46,10 +50,9 @@ struct Lookalike {
   std::string_view magic;
   std::string_view what;
 };
-constexpr std::array<Lookalike, 7> kLookalikes = {{
+constexpr std::array<Lookalike, 6> kLookalikes = {{
     {"\x1f\x8b", "a gzip archive; unpack it first"},
     {"\x89HDF\r\n\x1a\n", "an HDF5 file, as Keras writes; zood does not read these"},
-    {"\x93NUMPY", "a NumPy array; zood does not read these"},
     {"<", "a web page or XML, perhaps an error page that was downloaded in the file's place"},
     {"version https://git-lfs", "a Git LFS pointer; fetch the file that it stands for"},
     // The start of a table: an entry whose key is empty.

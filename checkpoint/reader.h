@@ -33,6 +33,8 @@ enum class Format : std::uint8_t {
   kTensorFlowV2,  // a tensor bundle: .index and .data-00000-of-00001
   kCaffe,         // a serialized NetParameter: .caffemodel
   kPyTorch,       // a pickled state_dict, in a zip or as a stream: .pth
+  kSafetensors,   // a header in JSON and raw elements: .safetensors
+  kNumpy,         // an array, or arrays in a zip: .npy, .npz
 };
 
 // "TensorFlow V1", for people.

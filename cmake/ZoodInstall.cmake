@@ -5,7 +5,7 @@ include(CMakePackageConfigHelpers)
 # generated files), or promise nothing. outside_test compiles every header that is installed.
 set(private_headers
   image/bmp image/decoders image/preprocess_plan
-  checkpoint/caffe/blob checkpoint/pytorch/.* checkpoint/tensorflow/(open|proto|slice|strings|table.*|tensor_proto|v._reader)
+  checkpoint/elements checkpoint/caffe/blob checkpoint/pytorch/.* checkpoint/safetensors/(header|types) checkpoint/numpy/header checkpoint/tensorflow/(open|proto|slice|strings|table.*|tensor_proto|v._reader)
   netdef/caffe/parameters netdef/caffe/schema
   dataset/builder dataset/files dataset/layout dataset/formats/.*
   graph/pick graph/window

@@ -8,6 +8,8 @@
 
 #include "base/checksum.h"
 #include "base/file.h"
+#include "checkpoint/numpy/writer.h"
+#include "checkpoint/safetensors/writer.h"
 #include "checkpoint/tensorflow/v2_writer.h"
 #include "serving/import/import_weights.h"
 #include "tests/serving/serving_fixture.h"
@@ -52,6 +54,22 @@ TEST_F(ImporterTest, BothTensorFlowFormsGiveTheSameVersion) {
   // The file holds the generator's values.
   PublishFilled(runtime_->catalogue(), "filled", SmallLeNet());
   EXPECT_EQ(runtime_->catalogue().store().GetVersion("filled", "")->digest, v1->digest);
+}
+
+// One network, whatever file its variables come in.
+TEST_F(ImporterTest, SafetensorsAndNumpyGiveTheSameVersion) {
+  FileSystem& files = FileSystem::Native();
+  const auto original = Import(LeNetRequest());
+  ASSERT_TRUE(original.ok()) << original.status();
+  const auto reader = checkpoint::Open(files, CheckpointPath("lenet12_v1.ckpt"));
+  const TensorMap tensors = *(*reader)->ReadAll();
+  ImportRequest request = LeNetRequest();
+  request.files = {directory_.path() + "/x.safetensors"};
+  ASSERT_TRUE(checkpoint::WriteSafetensors(files, request.files[0], tensors).ok());
+  EXPECT_EQ(Import(request)->digest, original->digest);
+  request.files = {directory_.path() + "/x.npz"};
+  ASSERT_TRUE(checkpoint::WriteNpz(files, request.files[0], tensors).ok());
+  EXPECT_EQ(Import(request)->digest, original->digest);
 }
 
 TEST_F(ImporterTest, TellsEachVariableAndStopsBetweenThem) {
