@@ -29,8 +29,6 @@ TEST(JobTest, WhatIsKeptOfAJobIsReadBack) {
   history.checkpoints = {{.version = 7, .digest = "ef", .step = 4, .bytes = 12}};
   history.evaluation = JobEvaluation{.step = 4, .split = dataset::Split::kTest, .top1 = 0.25};
   history.gates = {{0, true, "good \xc3\xa9nough"}};
-  history.moves = {{.alias = "stable", .version = 8, .previous = 2, .rolled_back = true}};
-  history.planned_moves = {{.alias = "canary", .version = 9, .previous = 8, .at_us = 6}};
   history.sources = {{"digits", 3, "ab"}, {"letters", 1, "ba"}};
   const store::JobRecord record{
       .id = "job-1", .state = "PAUSED", .progress = ToJson(history), .error_code = 0};
@@ -39,11 +37,10 @@ TEST(JobTest, WhatIsKeptOfAJobIsReadBack) {
   EXPECT_EQ(job->state, JobState::kPaused);
   EXPECT_EQ(ToJson(job->history), ToJson(history));
   EXPECT_EQ(job->history.progress.metrics->loss, 0.1 + 0.2);
-  EXPECT_EQ(job->history.planned_moves.at(0).previous, 8);
   EXPECT_EQ(job->history.sources.at(1).model, "letters");
 
   store::JobRecord broken = record;
-  broken.progress = "{\"moves\": 3}";
+  broken.progress = "{\"gates\": 3}";
   EXPECT_EQ(JobFromRecord(broken).status().code(), absl::StatusCode::kDataLoss);
   broken = record;
   broken.state = "DREAMING";
