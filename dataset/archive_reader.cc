@@ -144,9 +144,9 @@ std::string ArchiveReader::Error() const {
 
 absl::Status ArchiveReader::Broken() const {
   if (!stream_error_.ok()) return Annotate(stream_error_, path_);
-  return DataLoss(
-      "{} is damaged after {} entries, at byte {} of the {}: {}; copy or send it again", path_,
-      entries_, archive_filter_bytes(archive_.get(), 0), is_zip_ ? "zip" : "tar", Error());
+  return DataLoss("{} is damaged after {} entries, at byte {} of the {}: {}; copy or send it again",
+                  path_, entries_, archive_filter_bytes(archive_.get(), 0), is_zip_ ? "zip" : "tar",
+                  Error());
 }
 
 // Why not even the first entry can be read.

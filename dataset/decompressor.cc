@@ -33,8 +33,7 @@ class GzipStream final : public Decompressor {
   absl::StatusOr<Step> Decode(std::span<std::byte> to) override {
     if (!ready_) return ResourceExhausted("there is no memory to unpack gzip");
     const std::size_t in = std::min(from_.bytes.size() - used_, kMost);
-    stream_.next_in =
-        reinterpret_cast<Bytef*>(const_cast<std::byte*>(from_.bytes.data() + used_));
+    stream_.next_in = reinterpret_cast<Bytef*>(const_cast<std::byte*>(from_.bytes.data() + used_));
     stream_.avail_in = static_cast<uInt>(in);
     stream_.next_out = reinterpret_cast<Bytef*>(to.data());
     stream_.avail_out = static_cast<uInt>(to.size());
@@ -67,8 +66,7 @@ class XzStream final : public Decompressor {
  public:
   XzStream(const FileBytes& from, const DatasetLimits& limits, ReadBudget& budget)
       : Decompressor(from, limits, budget),
-        most_(std::max<std::uint64_t>(
-            1, std::min(limits.max_unpacking_bytes, budget.heap_left()))),
+        most_(std::max<std::uint64_t>(1, std::min(limits.max_unpacking_bytes, budget.heap_left()))),
         ready_(lzma_stream_decoder(&stream_, most_, LZMA_CONCATENATED) == LZMA_OK) {
     stream_.next_in = reinterpret_cast<const std::uint8_t*>(from_.bytes.data());
     stream_.avail_in = from_.bytes.size();
@@ -127,8 +125,8 @@ absl::Status Decompressor::Damaged(std::string_view what) const {
                   from_.bytes.size(), what);
 }
 
-std::unique_ptr<Decompressor> Decompressor::Open(const FileBytes& from,
-                                                 const DatasetLimits& limits, ReadBudget& budget) {
+std::unique_ptr<Decompressor> Decompressor::Open(const FileBytes& from, const DatasetLimits& limits,
+                                                 ReadBudget& budget) {
   if (from.text().starts_with("\x1f\x8b")) {
     return std::make_unique<GzipStream>(from, limits, budget);
   }
