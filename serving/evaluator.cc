@@ -5,7 +5,7 @@
 #include <deque>
 #include <utility>
 
-#include "base/class_names.h"
+#include "base/labels/class_names.h"
 #include "base/status.h"
 #include "models/labels.h"
 

@@ -5,7 +5,7 @@
 #include <thread>
 #include <utility>
 
-#include "base/class_names.h"
+#include "base/labels/class_names.h"
 #include "base/status.h"
 
 namespace zood::serving {

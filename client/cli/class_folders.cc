@@ -11,8 +11,8 @@
 #include <tuple>
 #include <utility>
 
-#include "base/class_names.h"
 #include "base/file_kind.h"
+#include "base/labels/class_names.h"
 #include "base/status.h"
 
 namespace zood::client::cli {

@@ -5,7 +5,7 @@
 #include <limits>
 #include <utility>
 
-#include "base/class_names.h"
+#include "base/labels/class_names.h"
 #include "base/status.h"
 #include "models/labels.h"
 #include "netdef/network_spec.h"

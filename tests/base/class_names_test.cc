@@ -1,4 +1,4 @@
-#include "base/class_names.h"
+#include "base/labels/class_names.h"
 
 #include <gtest/gtest.h>
 
@@ -22,7 +22,7 @@ TEST(ClassNamesTest, LabelsComeBeforeIdsAndTheFirstBeforeOthers) {
 }
 
 TEST(ClassNamesTest, OneNameInTwoSpellingsIsOneClass) {
-  const std::string composed = "caf\xc3\xa9";      // as Linux writes it
+  const std::string composed = "caf\xc3\xa9";     // as Linux writes it
   const std::string decomposed = "cafe\xcc\x81";  // as macOS does
   const std::vector<std::string> one = {composed};
   const std::vector<std::string> other = {decomposed};

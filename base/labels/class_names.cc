@@ -1,4 +1,4 @@
-#include "base/class_names.h"
+#include "base/labels/class_names.h"
 
 #include <charconv>
 #include <system_error>
