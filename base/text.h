@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -13,5 +14,8 @@ std::string Printable(std::string_view text, std::size_t longest = 100);
 
 // `text` as valid UTF-8 without control characters: every other byte is written as \xNN.
 std::string Escaped(std::string_view text);
+
+// "0.5 KiB", "12.0 MiB", "1.5 GiB".
+std::string FormatBytes(std::uint64_t bytes);
 
 }  // namespace zood

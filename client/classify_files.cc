@@ -108,6 +108,7 @@ class FileClassifier {
     // An alias may move between two requests; the results shall be those of one version.
     pinned_.set_version(answer.model().version());
     *all_.mutable_model() = answer.model();
+    all_.set_labels_digest(answer.labels_digest());
     for (std::size_t i = 0; i < batch.indices.size(); ++i) {
       Result(batch.indices[i]) = answer.results(static_cast<int>(i));
     }

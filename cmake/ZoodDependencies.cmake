@@ -17,6 +17,7 @@ pkg_check_modules(regex REQUIRED IMPORTED_TARGET re2)  # "re2" itself is what gR
 pkg_check_modules(utf8proc REQUIRED IMPORTED_TARGET libutf8proc)
 find_package(Snappy CONFIG REQUIRED)
 find_package(ZLIB REQUIRED)
+find_package(LibLZMA REQUIRED)
 find_package(LibArchive REQUIRED)
 find_package(CLI11 CONFIG REQUIRED)
 find_package(spdlog CONFIG REQUIRED)

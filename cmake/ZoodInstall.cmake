@@ -7,7 +7,7 @@ set(private_headers
   image/bmp image/decoders image/preprocess_plan
   checkpoint/elements checkpoint/caffe/blob checkpoint/pytorch/.* checkpoint/safetensors/(header|types) checkpoint/numpy/header checkpoint/tensorflow/(open|proto|slice|strings|table.*|tensor_proto|v._reader)
   netdef/caffe/parameters netdef/caffe/schema
-  dataset/builder dataset/files dataset/layout dataset/formats/.*
+  dataset/archive_reader dataset/builder dataset/decompressor dataset/files dataset/layout dataset/formats/.*
   graph/pick graph/window
   engine/inference/.* engine/kernels/.* engine/tape/.* engine/training/.*
   models/labels models/architectures/.* models/weights/(naming|weight_layout|weight_part)

@@ -1,7 +1,5 @@
 // Archives as trees of files, by libarchive. Entries are read, never extracted: an entry's name is
 // only a label here.
-#include <archive.h>
-#include <archive_entry.h>
 #include <locale.h>
 
 #include <algorithm>
@@ -9,30 +7,11 @@
 #include <utility>
 
 #include "base/status.h"
+#include "dataset/archive_reader.h"
 #include "dataset/files.h"
 
 namespace zood::dataset {
 namespace {
-
-// Reads in a row that bring neither bytes nor an end.
-constexpr int kMaxIdleReads = 1000;
-
-struct ArchiveCloser {
-  void operator()(archive* a) const { archive_read_free(a); }
-};
-using ArchivePtr = std::unique_ptr<archive, ArchiveCloser>;
-
-std::string ErrorOf(archive* a) {
-  const char* message = archive_error_string(a);
-  return message == nullptr ? "unknown error" : Escaped(message);
-}
-
-// Why not even the first entry can be read. libarchive has an error number of its own, below 0, for
-// a compressed stream that is damaged.
-absl::Status Unreadable(archive* a, const std::string& path) {
-  if (archive_errno(a) < 0) return DataLoss("{} is damaged: {}", path, ErrorOf(a));
-  return InvalidArgument("{} is no archive that can be read: {}", path, ErrorOf(a));
-}
 
 // libarchive turns names into the encoding of the thread's locale, and has none for those that do
 // not fit into it. While this lives, all of Unicode does.
@@ -70,23 +49,16 @@ class ArchiveTree final : public FileTree {
         limits_(limits),
         budget_(budget) {}
 
-  absl::Status Read(archive* a) {
-    for (int retries = 0;;) {
-      ZOOD_RETURN_IF_ERROR(budget_.GoOn());
-      archive_entry* entry = nullptr;
-      const int result = archive_read_next_header(a, &entry);
-      if (result == ARCHIVE_EOF) break;
-      if (result == ARCHIVE_RETRY && ++retries < kMaxIdleReads) continue;
-      if (result == ARCHIVE_FATAL && entries_ == 0) return Unreadable(a, name());
-      if (result == ARCHIVE_FATAL || result == ARCHIVE_RETRY) return Broken(a);
-      if (++entries_ > limits_.max_files) {
-        return ResourceExhausted("{} holds more than {} entries", name(), limits_.max_files);
+  absl::Status Read(ArchiveReader& reader) {
+    for (;;) {
+      std::string problem;
+      ZOOD_ASSIGN_OR_RETURN(archive_entry* const entry, reader.Next(problem));
+      if (entry == nullptr) break;
+      if (problem.empty()) {
+        ZOOD_RETURN_IF_ERROR(ReadEntry(reader, entry));
+      } else if (!IsHiddenPath(NameOf(entry))) {
+        problems_.Add(NameOf(entry), std::move(problem));
       }
-      if (result == ARCHIVE_FAILED) {
-        problems_.Add(NameOf(entry), ErrorOf(a));
-        continue;
-      }
-      ZOOD_RETURN_IF_ERROR(ReadEntry(a, entry));
     }
     Sort();
     return absl::OkStatus();
@@ -101,10 +73,6 @@ class ArchiveTree final : public FileTree {
   }
 
  private:
-  absl::Status Broken(archive* a) const {
-    return DataLoss("{} is damaged after {} entries: {}", name(), entries_, ErrorOf(a));
-  }
-
   // Why this entry is to be left out, or nothing.
   std::string Refusal(archive_entry* entry, const std::string& raw_name,
                       const std::optional<std::string>& path) const {
@@ -123,7 +91,7 @@ class ArchiveTree final : public FileTree {
     return "";
   }
 
-  absl::Status ReadEntry(archive* a, archive_entry* entry) {
+  absl::Status ReadEntry(ArchiveReader& reader, archive_entry* entry) {
     const std::string raw_name = NameOf(entry);
     const std::optional<std::string> path = CleanPath(raw_name);
     const bool is_file = archive_entry_filetype(entry) == AE_IFREG;
@@ -147,7 +115,7 @@ class ArchiveTree final : public FileTree {
     }
 
     std::string problem;
-    ZOOD_ASSIGN_OR_RETURN(FileBytes contents, ReadContents(a, wanted, problem));
+    ZOOD_ASSIGN_OR_RETURN(FileBytes contents, ReadContents(reader, wanted, problem));
     if (!wanted) return absl::OkStatus();
     if (!problem.empty()) {
       problems_.Add(raw_name, std::move(problem));
@@ -162,42 +130,22 @@ class ArchiveTree final : public FileTree {
 
   // All of an entry is read, also of one that is not wanted: so that every byte that comes out of a
   // decompressor is counted. `problem` says why an entry's bytes are no use.
-  absl::StatusOr<FileBytes> ReadContents(archive* a, bool wanted, std::string& problem) {
+  absl::StatusOr<FileBytes> ReadContents(ArchiveReader& reader, bool wanted, std::string& problem) {
     FileBytes viewed;
     auto copy = std::make_shared<std::vector<std::byte>>();
-    std::uint64_t size = 0;
-    for (int idle = 0; idle < kMaxIdleReads;) {
-      const void* block = nullptr;
-      std::size_t length = 0;
-      la_int64_t offset = 0;
-      const int result = archive_read_data_block(a, &block, &length, &offset);
-      if (result == ARCHIVE_EOF) break;
-      if (result == ARCHIVE_FATAL) return Broken(a);
-      if (result == ARCHIVE_FAILED) {
-        problem = ErrorOf(a);
-        break;
-      }
-      if (result == ARCHIVE_WARN) problem = ErrorOf(a);
-      if (result == ARCHIVE_RETRY || length == 0) {
-        ++idle;
-        continue;
-      }
-      idle = 0;
-      ZOOD_RETURN_IF_ERROR(Annotate(budget_.TakeTotal(length), name()));
-      if (offset < 0 || static_cast<std::uint64_t>(offset) != size) problem = "is sparse";
-      size += length;
+    const std::uint64_t most = std::max(limits_.max_item_bytes, limits_.max_text_bytes);
+    for (std::uint64_t size = 0;;) {
+      ZOOD_ASSIGN_OR_RETURN(const auto bytes, reader.NextBlock(problem));
+      if (!bytes) break;
+      size += bytes->size();
       if (!wanted || !problem.empty()) continue;
-      const std::span<const std::byte> bytes(static_cast<const std::byte*>(block), length);
-      if (size == length && LiesInFile(bytes)) {
-        viewed = {bytes, file_.owner};
-        continue;
+      if (size == bytes->size() && LiesInFile(*bytes)) {
+        viewed = {*bytes, file_.owner};
+      } else if (size > most) {
+        problem = fmt::format("has more than {} bytes", most);
+      } else {
+        ZOOD_RETURN_IF_ERROR(Append(viewed, *copy, *bytes));
       }
-      if (size > limits_.max_item_bytes && size > limits_.max_text_bytes) {
-        problem = fmt::format("has more than {} bytes",
-                              std::max(limits_.max_item_bytes, limits_.max_text_bytes));
-        continue;
-      }
-      ZOOD_RETURN_IF_ERROR(Append(viewed, *copy, bytes));
     }
     if (!viewed.bytes.empty()) return viewed;
     copy->shrink_to_fit();
@@ -263,12 +211,7 @@ class ArchiveTree final : public FileTree {
   ReadBudget& budget_;
   std::vector<FileBytes> contents_;  // of files_
   std::string last_parent_;
-  std::int64_t entries_ = 0;
 };
-
-bool StartsWith(const FileBytes& file, std::string_view magic) {
-  return file.text().starts_with(magic);
-}
 
 }  // namespace
 
@@ -277,22 +220,11 @@ absl::StatusOr<std::unique_ptr<FileTree>> OpenArchiveTree(const std::string& pat
                                                           const DatasetLimits& limits,
                                                           ReadBudget& budget) {
   const Utf8Locale locale;
-  const ArchivePtr a(archive_read_new());
-  if (a == nullptr) return ResourceExhausted("{}: no memory to read an archive", path);
-  std::string kind = "tar ";
-  if (StartsWith(file, "PK")) {
-    kind = "zip ";
-    archive_read_support_format_zip_seekable(a.get());
-  } else {
-    archive_read_support_filter_gzip(a.get());
-    archive_read_support_filter_xz(a.get());
-    archive_read_support_format_tar(a.get());
-  }
-  if (archive_read_open_memory(a.get(), file.bytes.data(), file.bytes.size()) != ARCHIVE_OK) {
-    return Unreadable(a.get(), path);
-  }
-  auto tree = std::make_unique<ArchiveTree>(path, kind, file, limits, budget);
-  ZOOD_RETURN_IF_ERROR(tree->Read(a.get()));
+  ArchiveReader reader(path, file, limits, budget);
+  ZOOD_RETURN_IF_ERROR(reader.Open());
+  auto tree =
+      std::make_unique<ArchiveTree>(path, reader.is_zip() ? "zip " : "tar ", file, limits, budget);
+  ZOOD_RETURN_IF_ERROR(tree->Read(reader));
   return tree;
 }
 

@@ -76,8 +76,17 @@ struct DatasetLimits {
   // archives and IDX files, and small files of folders. Also names, and about 1 KiB for each item
   // (ReadBudget::kItemBytes), whatever the size of its photo.
   std::uint64_t max_heap_bytes = std::uint64_t{4} << 30;
+  // What decompressing a stream may take, dictionary included; from max_heap_bytes.
+  std::uint64_t max_unpacking_bytes = std::uint64_t{128} << 20;
+  // How many bytes may come out of one that is compressed, once more than `ratio_floor` came out:
+  // photos hardly compress, bombs do.
+  std::uint64_t max_ratio = 100;
+  std::uint64_t ratio_floor = std::uint64_t{256} << 20;
   std::uint64_t max_text_bytes = std::uint64_t{256} << 20;  // of a CSV index or a file of labels
   std::int64_t max_problems = 1000;                         // that are listed; all are counted
+
+  // ResourceExhausted, with the figures, where `out` bytes are too many from `in` compressed ones.
+  absl::Status CheckRatio(std::uint64_t in, std::uint64_t out) const;
 };
 
 // What the outermost folders of a folder are.

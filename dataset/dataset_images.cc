@@ -10,11 +10,8 @@ namespace {
 // The items of a dataset as they come.
 class DatasetImages final : public LabeledImages {
  public:
-  using Label = std::variant<std::int64_t, std::string>;
-
-  // `labels` by class.
-  DatasetImages(Dataset dataset, std::vector<Label> labels)
-      : dataset_(std::move(dataset)), labels_(std::move(labels)) {}
+  DatasetImages(Dataset dataset, bool by_index)
+      : dataset_(std::move(dataset)), by_index_(by_index) {}
 
   std::int64_t total() const override { return static_cast<std::int64_t>(dataset_.items.size()); }
 
@@ -25,32 +22,24 @@ class DatasetImages final : public LabeledImages {
     const std::string_view bytes(reinterpret_cast<const char*>(tensor->bytes().data()),
                                  tensor->bytes().size());
     LabeledImage image{.image = EncodedImage{bytes},
-                       .label = labels_[static_cast<std::size_t>(item.label)],
+                       .label = std::int64_t{item.label},
                        .id = item.name,
                        .owner = tensor};
+    if (!by_index_) image.label = dataset_.classes[static_cast<std::size_t>(item.label)];
     if (tensor->shape().rank() == 3) image.image = PixelImage{bytes, tensor->shape()};
     return image;
   }
 
  private:
   const Dataset dataset_;
-  const std::vector<Label> labels_;
+  const bool by_index_;
   std::size_t next_ = 0;
 };
 
 }  // namespace
 
-std::unique_ptr<LabeledImages> ImagesOf(Dataset dataset,
-                                        const std::vector<std::string>& model_labels) {
-  std::vector<DatasetImages::Label> labels;
-  for (std::size_t i = 0; i < dataset.classes.size(); ++i) {
-    if (model_labels.empty()) {
-      labels.emplace_back(static_cast<std::int64_t>(i));
-    } else {
-      labels.push_back(LabelOf(dataset.classes[i], model_labels));
-    }
-  }
-  return std::make_unique<DatasetImages>(std::move(dataset), std::move(labels));
+std::unique_ptr<LabeledImages> ImagesOf(Dataset dataset, bool by_index) {
+  return std::make_unique<DatasetImages>(std::move(dataset), by_index);
 }
 
 absl::StatusOr<std::unique_ptr<LabeledImages>> OpenIdx(const std::string& images,
@@ -65,7 +54,7 @@ absl::StatusOr<std::unique_ptr<LabeledImages>> OpenIdx(const std::string& images
                            shape.ToString(), limits.max_pixels);
   }
   // The numbers are the file's, whatever its classes are called.
-  return ImagesOf(std::move(scan.dataset), {});
+  return ImagesOf(std::move(scan.dataset), /*by_index=*/true);
 }
 
 }  // namespace zood::dataset

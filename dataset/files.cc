@@ -236,6 +236,14 @@ std::optional<std::string> LeftAside::Describe() const {
   return text;
 }
 
+absl::Status DatasetLimits::CheckRatio(std::uint64_t in, std::uint64_t out) const {
+  if (out <= ratio_floor || out / max_ratio <= in) return absl::OkStatus();
+  return ResourceExhausted(
+      "{} of compressed bytes became {} already; over {} at most {} times as many are allowed "
+      "(max_ratio): leave out what is no photo, or pack it uncompressed",
+      FormatBytes(in), FormatBytes(out), FormatBytes(ratio_floor), max_ratio);
+}
+
 absl::Status ReadBudget::GoOn(std::uint64_t bytes) {
   constexpr std::uint64_t kBetween = std::uint64_t{4} << 20;
   constexpr std::uint64_t kOfEachCall = std::uint64_t{16} << 10;  // work is never nothing

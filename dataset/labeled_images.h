@@ -32,15 +32,8 @@ class LabeledImages {
   virtual std::int64_t total() const = 0;
 };
 
-// The class that `name` stands for: itself where it is one of `labels`, the model's, in whatever
-// form its characters are written; or else the number that it is; or else itself.
-std::variant<std::int64_t, std::string> LabelOf(const std::string& name,
-                                                const std::vector<std::string>& labels);
-
-// The items of a dataset, in order. A class is told by LabelOf(), or by its number where the model
-// has no labels.
-std::unique_ptr<LabeledImages> ImagesOf(Dataset dataset,
-                                        const std::vector<std::string>& model_labels);
+// The items of a dataset, in order, with the names of their classes, or with their indices.
+std::unique_ptr<LabeledImages> ImagesOf(Dataset dataset, bool by_index);
 
 // An IDX file of images (unsigned bytes, [n, height, width] or [n, height, width, 3]) and one of
 // labels ([n]), plain or compressed with gzip: the form of MNIST (LeCun, 1998), as ReadIdx()
@@ -51,11 +44,8 @@ absl::StatusOr<std::unique_ptr<LabeledImages>> OpenIdx(const std::string& images
                                                        const image::DecodeLimits& limits);
 
 // A directory of directories, one for each class, in order of name. The class of an image, however
-// deep it lies, is told by the topmost directory: its name is one of `labels`, the model's, or else
-// the class's number in decimal; an image in a directory of any other name has no class.
-// Directories without files, files beside the directories, hidden files and links are passed over.
-// The path is a real one: no link leads to it.
-absl::StatusOr<std::unique_ptr<LabeledImages>> OpenImageFolder(
-    const std::string& directory, const std::vector<std::string>& labels);
+// deep it lies, is called by the topmost directory. Directories without files, files beside the
+// directories, hidden files and links are passed over. The path is a real one: no link leads to it.
+absl::StatusOr<std::unique_ptr<LabeledImages>> OpenImageFolder(const std::string& directory);
 
 }  // namespace zood::dataset

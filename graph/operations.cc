@@ -37,17 +37,31 @@ double PerElement(const Graph& graph, const Node& node) {
       node.op);
 }
 
+// Tells `take` of each node that the logits need, and of what it takes.
+template <typename F>
+void ForEachNeeded(const Graph& graph, F take) {
+  const std::array results = {graph.logits()};
+  const std::vector<bool> needed = graph.NodesNeededBy(results);
+  for (std::size_t i = 0; i < needed.size(); ++i) {
+    const Node& node = graph.nodes()[i];
+    if (needed[i]) take(node, PerImage(node.shape) * PerElement(graph, node));
+  }
+}
+
 }  // namespace
 
 double CountOperations(const Graph& graph) {
-  const std::array results = {graph.logits()};
-  const std::vector<bool> needed = graph.NodesNeededBy(results);
-  double operations = 0;
-  for (std::size_t i = 0; i < needed.size(); ++i) {
-    const Node& node = graph.nodes()[i];
-    if (needed[i]) operations += PerImage(node.shape) * PerElement(graph, node);
-  }
-  return operations;
+  double all = 0;
+  ForEachNeeded(graph, [&](const Node&, double operations) { all += operations; });
+  return all;
+}
+
+LargestStep FindLargestStep(const Graph& graph) {
+  LargestStep largest;
+  ForEachNeeded(graph, [&](const Node& node, double operations) {
+    if (operations > largest.operations) largest = {&node, operations};
+  });
+  return largest;
 }
 
 }  // namespace zood::graph

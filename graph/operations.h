@@ -14,4 +14,11 @@ inline constexpr double kStepCost = 50;
 // multiply to more than integers hold.
 double CountOperations(const Graph& graph);
 
+// The node of those that takes most of them, and how many.
+struct LargestStep {
+  const Node* node = nullptr;
+  double operations = 0;
+};
+LargestStep FindLargestStep(const Graph& graph);
+
 }  // namespace zood::graph

@@ -3,6 +3,7 @@
 
 #include <span>
 #include <string>
+#include <vector>
 
 namespace zood::models {
 
@@ -13,5 +14,10 @@ struct ImageNetClass {
 
 // The 1000 classes of the ILSVRC 2012 challenge in the order of their numbers.
 std::span<const ImageNetClass> ImageNetClasses();
+
+// The WordNet ids of classes, by index: where nearly all `labels` are ImageNet's in its order, with
+// or without a background class, by whichever of its names; or where a label has its id in front
+// ("n01440764 tench"). Empty where none has one.
+std::vector<std::string> ClassIds(std::span<const std::string> labels);
 
 }  // namespace zood::models

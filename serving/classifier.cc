@@ -165,6 +165,7 @@ void Classifier::Call::Acquired(absl::StatusOr<ModelManager::ServablePtr> servab
   servable_ = *std::move(servable);
   result_.version = servable_->version();
   result_.digest = servable_->digest();
+  result_.labels_digest = servable_->labels_digest();
   if (absl::Status status = CheckAnswer(); !status.ok()) return Fail(status);
   if (auto program = servable_->FindProgram(request_.end_points)) return Begin(std::move(program));
   if (++classifier_.waiting_compilations_ > classifier_.options_.max_waiting_compilations) {

@@ -60,6 +60,7 @@ struct ClassifyResult {
   std::string model;
   std::int64_t version = 0;
   std::string digest;
+  std::string labels_digest;
   std::vector<ImageResult> images;
   double total_ms = 0;
   // What request and answer count for in ClassifierOptions::max_bytes_under_way. To be kept as long

@@ -3,10 +3,11 @@
 #include <algorithm>
 #include <cmath>
 #include <deque>
-#include <unordered_map>
 #include <utility>
 
+#include "base/labels/class_names.h"
 #include "base/status.h"
+#include "models/labels.h"
 
 namespace zood::serving {
 namespace {
@@ -27,7 +28,8 @@ using SamplePtr = std::shared_ptr<const Sample>;
 // Answers come in any order; they are counted as they come.
 class Evaluation {
  public:
-  Evaluation(const EvaluationRequest& request, const Servable& servable) : request_(request) {
+  Evaluation(const EvaluationRequest& request, const Servable& servable)
+      : request_(request), names_(servable.labels(), models::ClassIds(servable.labels())) {
     const auto classes = static_cast<std::size_t>(servable.num_classes());
     report_.model = servable.model();
     report_.version = servable.version();
@@ -38,22 +40,20 @@ class Evaluation {
     if (servable.num_classes() <= kMaxConfusionClasses) {
       report_.confusion.resize(classes * classes);
     }
-    for (std::size_t i = report_.labels.size(); i-- > 0;) {
-      index_of_[report_.labels[i]] = static_cast<std::int64_t>(i);  // of several, the first
-    }
   }
 
   // The model's index of a label. InvalidArgument when it has no such class.
   absl::StatusOr<std::int64_t> IndexOf(const std::variant<std::int64_t, std::string>& label) const {
     if (const auto* name = std::get_if<std::string>(&label)) {
-      const auto found = index_of_.find(*name);
-      if (found == index_of_.end()) {
-        return InvalidArgument("{} version {} has no class '{}'", report_.model, report_.version,
-                               *name);
-      }
-      return found->second;
+      if (const auto found = names_.Find(*name)) return *found;
+      if (const auto number = ClassNumber(*name)) return IndexOf(*number);
+      return InvalidArgument("{} version {} has no class '{}'{}", report_.model, report_.version,
+                             *name, report_.labels.empty() ? "; it has no labels" : "");
     }
-    const std::int64_t given = std::get<std::int64_t>(label);
+    return IndexOf(std::get<std::int64_t>(label));
+  }
+
+  absl::StatusOr<std::int64_t> IndexOf(std::int64_t given) const {
     const std::int64_t offset = request_.labels_offset;
     const auto classes = static_cast<std::int64_t>(report_.classes.size());
     // Labels that the offset leaves without a class are wrong answers, not wrong labels.
@@ -154,7 +154,7 @@ class Evaluation {
   mutable Mutex mutex_;
   CondVar changed_;
   EvaluationReport report_;  // names and sizes are constant, counts are guarded by mutex_
-  std::unordered_map<std::string, std::int64_t> index_of_;  // by label; constant
+  const ClassNames names_;
   std::int64_t under_way_ ABSL_GUARDED_BY(mutex_) = 0;
   std::deque<SamplePtr> refused_ ABSL_GUARDED_BY(mutex_);  // for want of room
   absl::Status error_ ABSL_GUARDED_BY(mutex_);

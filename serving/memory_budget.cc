@@ -63,12 +63,4 @@ std::uint64_t MemoryBudget::left() const {
 
 std::uint64_t DefaultMemoryBudget() { return MachineMemory() / 5 * 4; }
 
-std::string FormatBytes(std::uint64_t bytes) {
-  constexpr double kKiB = 1024;
-  const auto value = static_cast<double>(bytes);
-  if (value >= kKiB * kKiB * kKiB) return fmt::format("{:.1f} GiB", value / (kKiB * kKiB * kKiB));
-  if (value >= kKiB * kKiB) return fmt::format("{:.1f} MiB", value / (kKiB * kKiB));
-  return fmt::format("{:.1f} KiB", value / kKiB);
-}
-
 }  // namespace zood::serving

@@ -7,6 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "base/mutex.h"
+#include "base/text.h"
 
 namespace zood::serving {
 
@@ -68,7 +69,6 @@ class MemoryBudget {
 // may take unless told otherwise: four fifths.
 std::uint64_t DefaultMemoryBudget();
 
-// "1.5 GiB", "12 MiB".
-std::string FormatBytes(std::uint64_t bytes);
+using zood::FormatBytes;
 
 }  // namespace zood::serving

@@ -5,6 +5,7 @@
 #include <thread>
 #include <utility>
 
+#include "base/labels/class_names.h"
 #include "base/status.h"
 
 namespace zood::serving {
@@ -84,6 +85,7 @@ absl::StatusOr<std::unique_ptr<Servable>> Servable::Create(ServableParts parts,
     return InvalidArgument("there are {} labels for {} classes", num_labels,
                            servable->num_classes());
   }
+  servable->labels_digest_ = LabelsDigest(servable->labels());
   servable->longest_label_ = std::to_string(servable->num_classes()).size();
   for (const std::string& label : servable->labels()) {
     servable->longest_label_ = std::max(servable->longest_label_, label.size());

@@ -105,6 +105,7 @@ class Servable {
   // The index in decimal where there are no labels.
   std::string Label(std::int64_t index) const;
   const std::vector<std::string>& labels() const { return parts_.labels; }
+  const std::string& labels_digest() const { return labels_digest_; }
   std::size_t longest_label() const { return longest_label_; }  // bytes
 
   // The program for these end points, in this order; null when it has yet to be compiled. The one
@@ -132,6 +133,7 @@ class Servable {
   std::shared_ptr<Program> program_;
   std::uint64_t memory_bytes_ = 0;
   std::size_t longest_label_ = 0;
+  std::string labels_digest_;
 
   Mutex compiling_;  // one compilation at a time; taken before mutex_
   Mutex mutex_;

@@ -69,6 +69,7 @@ absl::Status CheckNewVersion(const NewVersion& version, const TensorMap& weights
     ZOOD_RETURN_IF_ERROR(CheckText("a tensor's name", name, kMaxLine));
   }
   ZOOD_RETURN_IF_ERROR(CheckProvenance(version.provenance));
+  ZOOD_RETURN_IF_ERROR(CheckText("the import's report", version.import_report, kMaxDocument));
   if (version.lineage) ZOOD_RETURN_IF_ERROR(CheckLineage(*version.lineage));
   return CheckTagsAndMetrics(version);
 }
@@ -80,6 +81,7 @@ VersionManifest ManifestOf(const NewVersion& version) {
           .preprocess = version.preprocess,
           .labels = version.labels,
           .provenance = version.provenance,
+          .import_report = version.import_report,
           .lineage = version.lineage,
           .tags = version.tags,
           .metrics = version.metrics};

@@ -66,6 +66,7 @@ struct NewVersion {
   std::string preprocess;           // how an image becomes its input; opaque, usually JSON
   std::vector<std::string> labels;  // by class index; empty when unknown
   Provenance provenance;
+  std::string import_report;  // what its files were taken for; opaque, usually JSON; empty for none
   std::optional<Lineage> lineage;
   std::map<std::string, std::string> tags;
   std::map<std::string, double> metrics;
@@ -84,6 +85,7 @@ struct VersionManifest {
   std::map<std::string, TensorRef> tensors;
   std::int64_t created_at_us = 0;  // microseconds since 1970-01-01 UTC
   Provenance provenance;
+  std::string import_report;
   std::optional<Lineage> lineage;
   std::map<std::string, std::string> tags;
   std::map<std::string, double> metrics;

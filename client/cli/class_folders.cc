@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cctype>
-#include <charconv>
 #include <filesystem>
 #include <map>
 #include <string_view>
@@ -13,6 +12,7 @@
 #include <utility>
 
 #include "base/file_kind.h"
+#include "base/labels/class_names.h"
 #include "base/status.h"
 
 namespace zood::client::cli {
@@ -60,20 +60,20 @@ std::string NearestLabels(const std::string& folder, const v1::Version& version)
   return fmt::format("{}", fmt::join(nearest, ", "));
 }
 
+std::vector<std::string> ToVector(const google::protobuf::RepeatedPtrField<std::string>& names) {
+  return {names.begin(), names.end()};
+}
+
+// By the daemon's own rule: a mistake in one folder's name is told before any photo is sent.
 absl::StatusOr<std::int32_t> ClassOf(const std::string& root, const std::string& folder,
-                                     const v1::Version& version, std::int32_t labels_offset) {
-  const auto label = std::find(version.labels().begin(), version.labels().end(), folder);
-  if (label != version.labels().end()) {
-    return static_cast<std::int32_t>(label - version.labels().begin());
-  }
+                                     const v1::Version& version, const ClassNames& names,
+                                     std::int32_t labels_offset) {
+  if (const auto found = names.Find(folder)) return static_cast<std::int32_t>(*found);
   // As the daemon counts: labels that the offset leaves without a class are wrong answers.
   const std::int32_t first = std::min(0, labels_offset);
   const std::int32_t end = version.num_classes() + std::max(0, labels_offset);
-  std::int32_t number = 0;
-  const auto parsed = std::from_chars(folder.data(), folder.data() + folder.size(), number);
-  if (parsed.ec == std::errc() && parsed.ptr == folder.data() + folder.size() && number >= first &&
-      number < end) {
-    return number;
+  if (const auto number = ClassNumber(folder); number && *number >= first && *number < end) {
+    return static_cast<std::int32_t>(*number);
   }
   return InvalidArgument(
       "'{}' is no class of {} version {}: expected a label or a number from {} to {} as the "
@@ -90,6 +90,7 @@ absl::StatusOr<std::vector<ClassImage>> ListClassFolders(const std::string& root
                                                          const v1::Version& version,
                                                          std::int32_t labels_offset) {
   ZOOD_ASSIGN_OR_RETURN(const DatasetFiles files, FilesOfDataset(root));
+  const ClassNames names(ToVector(version.labels()), ToVector(version.class_ids()));
   std::map<std::string, std::int32_t> classes;
   std::vector<ClassImage> images;
   for (const UploadFile& file : files.files) {
@@ -98,9 +99,9 @@ absl::StatusOr<std::vector<ClassImage>> ListClassFolders(const std::string& root
     if (KindOfName(file.name) == FileKind::kOther) continue;
     const std::string folder = file.name.substr(0, slash);
     if (!classes.contains(folder)) {
-      ZOOD_ASSIGN_OR_RETURN(classes[folder], ClassOf(root, folder, version, labels_offset));
+      ZOOD_ASSIGN_OR_RETURN(classes[folder], ClassOf(root, folder, version, names, labels_offset));
     }
-    images.push_back({.path = file.path, .label = classes[folder]});
+    images.push_back({.path = file.path, .name = folder, .label = classes[folder]});
   }
   if (images.empty()) {
     return InvalidArgument("'{}' holds no images: expected one subdirectory for each class", root);

@@ -117,7 +117,19 @@ void PrintLeftOut(const std::vector<std::string>& left_out) {
   }
 }
 
+// Before anything is sent: what the name stands for never changes.
+absl::Status CheckNameIsFree(const std::string& name, Client& client) {
+  const absl::StatusOr<v1::Dataset> there = client.GetDataset(name);
+  if (absl::IsNotFound(there.status())) return absl::OkStatus();
+  if (!there.ok()) return there.status();
+  return AlreadyExists(
+      "the daemon already has a dataset '{0}' ({1}, made {2}), so nothing was sent; choose another "
+      "name, or remove that one first: zoo dataset rm {0}",
+      name, FormatCount(there->num_items(), "picture"), FormatTime(there->created_at().seconds()));
+}
+
 absl::Status Create(const DatasetOptions& options, Session& session) {
+  ZOOD_RETURN_IF_ERROR(CheckNameIsFree(options.name, session.client));
   ZOOD_ASSIGN_OR_RETURN(const v1::Dataset dataset, MakeDataset(options, session.client));
   Print(session, dataset, DescribeDataset(dataset));
   return absl::OkStatus();

@@ -63,7 +63,7 @@ absl::StatusOr<v1::EvaluationReport> EvaluateFolder(const Options& options,
     if (at == count) return false;
     ZOOD_ASSIGN_OR_RETURN(const auto contents, FileSystem::Native().Open(images[at].path));
     image.mutable_image()->set_encoded(contents->bytes().data(), contents->bytes().size());
-    image.set_index(images[at].label);
+    image.set_name(images[at].name);
     image.set_id(Escaped(images[at].path));
     ++at;
     return true;

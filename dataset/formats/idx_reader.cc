@@ -1,15 +1,13 @@
 // IDX: two zero bytes, the element type (8: unsigned byte), the rank, the extents (big-endian
 // uint32), the elements. Plain or compressed with gzip.
-#include <zlib.h>
-
 #include <algorithm>
-#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "base/status.h"
+#include "dataset/decompressor.h"
 #include "dataset/formats/readers.h"
 
 namespace zood::dataset {
@@ -23,36 +21,18 @@ bool IsGzip(std::span<const std::byte> bytes) {
   return bytes.size() >= 18 && bytes[0] == std::byte{0x1f} && bytes[1] == std::byte{0x8b};
 }
 
-// The front of a gzip stream: up to `size` bytes. DataLoss when it is damaged before. `go_on` is
-// told how many bytes come next; an error of its ends the work.
-absl::StatusOr<std::vector<std::byte>> Inflate(
-    std::span<const std::byte> from, std::size_t size,
-    const std::function<absl::Status(std::size_t)>& go_on = {}) {
-  std::vector<std::byte> to(size);
-  z_stream stream{};
-  if (inflateInit2(&stream, 15 + 16) != Z_OK) return ResourceExhausted("no memory to inflate");
-  const std::unique_ptr<z_stream, int (*)(z_stream*)> closer(&stream, inflateEnd);
-  std::size_t used = 0;
-  std::size_t done = 0;
-  constexpr std::size_t kMost = std::size_t{4} << 20;  // at once; zlib counts in 32 bits
-  for (int result = Z_OK; result != Z_STREAM_END && done < size;) {
-    const std::size_t in = std::min(from.size() - used, kMost);
-    const std::size_t out = std::min(size - done, kMost);
-    if (go_on) ZOOD_RETURN_IF_ERROR(go_on(out));
-    stream.next_in = reinterpret_cast<Bytef*>(const_cast<std::byte*>(from.data() + used));
-    stream.avail_in = static_cast<uInt>(in);
-    stream.next_out = reinterpret_cast<Bytef*>(to.data() + done);
-    stream.avail_out = static_cast<uInt>(out);
-    result = inflate(&stream, Z_NO_FLUSH);
-    used += in - stream.avail_in;
-    done += out - stream.avail_out;
-    if (result == Z_BUF_ERROR || (result == Z_OK && in == 0)) break;  // cut off
-    if (result != Z_OK && result != Z_STREAM_END) {
-      return DataLoss("its gzip stream is damaged: {}",
-                      stream.msg == nullptr ? "unknown error" : stream.msg);
-    }
+// The front of a gzip stream: `size` bytes, or fewer where it ends before.
+absl::StatusOr<std::vector<std::byte>> Inflate(const FileBytes& from, std::size_t size,
+                                               const DatasetLimits& limits, ReadBudget& budget) {
+  const std::unique_ptr<Decompressor> stream = Decompressor::Open(from, limits, budget);
+  std::vector<std::byte> to;
+  while (to.size() < size) {
+    ZOOD_ASSIGN_OR_RETURN(const std::span<const std::byte> more, stream->Next());
+    if (more.empty()) break;
+    if (to.empty()) to.reserve(size);
+    const auto part = more.first(std::min(more.size(), size - to.size()));
+    to.insert(to.end(), part.begin(), part.end());
   }
-  to.resize(done);
   return to;
 }
 
@@ -85,18 +65,20 @@ absl::StatusOr<Header> ParseHeader(const std::string& name, std::span<const std:
   return header;
 }
 
-absl::StatusOr<Header> ReadHeader(const std::string& name, const FileBytes& file) {
+absl::StatusOr<Header> ReadHeader(const std::string& name, const FileBytes& file,
+                                  const DatasetLimits& limits, ReadBudget& budget) {
   if (!IsGzip(file.bytes)) {
     return ParseHeader(name, file.bytes.first(std::min(file.bytes.size(), kLongestHeader)));
   }
-  const auto front = Inflate(file.bytes, kLongestHeader);
+  const auto front = Inflate(file, kLongestHeader, limits, budget);
   if (!front.ok()) return Annotate(front.status(), name);
   return ParseHeader(name, *front);
 }
 
 // The elements, of which there have to be as many as the header says.
 absl::StatusOr<FileBytes> ReadElements(const std::string& name, const FileBytes& file,
-                                       const Header& header, ReadBudget& budget) {
+                                       const Header& header, const DatasetLimits& limits,
+                                       ReadBudget& budget) {
   const std::optional<std::int64_t> count = Shape(header.extents).CheckedNumElements();
   const std::uint64_t most = IsGzip(file.bytes) ? file.bytes.size() * kMaxRatio : file.bytes.size();
   if (!count ||
@@ -110,7 +92,7 @@ absl::StatusOr<FileBytes> ReadElements(const std::string& name, const FileBytes&
   }
   ZOOD_RETURN_IF_ERROR(Annotate(budget.TakeTotal(size), name));
   ZOOD_RETURN_IF_ERROR(Annotate(budget.TakeHeap(size), name));
-  auto bytes = Inflate(file.bytes, size, [&](std::size_t more) { return budget.GoOn(more); });
+  auto bytes = Inflate(file, size, limits, budget);
   if (!bytes.ok()) return Annotate(bytes.status(), name);
   if (bytes->size() < size) {
     return DataLoss("'{}' ends early: {} bytes were expected, {} found", name, size, bytes->size());
@@ -145,7 +127,9 @@ absl::Status CheckHeaders(const std::string& images_name, const std::vector<std:
 }  // namespace
 
 bool IsIdx(const FileBytes& file) {
-  const absl::StatusOr<Header> header = ReadHeader("", file);
+  const DatasetLimits limits;
+  ReadBudget budget(limits);
+  const absl::StatusOr<Header> header = ReadHeader("", file, limits, budget);
   return header.ok() && header->extents.size() >= 3;
 }
 
@@ -175,15 +159,17 @@ absl::Status ReadIdxPair(const std::string& images_name, const FileBytes& images
                          const std::string& labels_name, const FileBytes& labels, Split split,
                          const DatasetOptions& options, ReadBudget& budget,
                          DatasetBuilder& builder) {
-  ZOOD_ASSIGN_OR_RETURN(const Header image_header, ReadHeader(images_name, images));
-  ZOOD_ASSIGN_OR_RETURN(const Header label_header, ReadHeader(labels_name, labels));
+  ZOOD_ASSIGN_OR_RETURN(const Header image_header,
+                        ReadHeader(images_name, images, options.limits, budget));
+  ZOOD_ASSIGN_OR_RETURN(const Header label_header,
+                        ReadHeader(labels_name, labels, options.limits, budget));
   const std::vector<std::int64_t>& extents = image_header.extents;
   ZOOD_RETURN_IF_ERROR(
       CheckHeaders(images_name, extents, labels_name, label_header.extents, options.limits));
   ZOOD_ASSIGN_OR_RETURN(const FileBytes pixels,
-                        ReadElements(images_name, images, image_header, budget));
+                        ReadElements(images_name, images, image_header, options.limits, budget));
   ZOOD_ASSIGN_OR_RETURN(const FileBytes indices,
-                        ReadElements(labels_name, labels, label_header, budget));
+                        ReadElements(labels_name, labels, label_header, options.limits, budget));
   const Shape shape{extents[1], extents[2], extents.size() == 4 ? extents[3] : 1};
   const auto length = static_cast<std::size_t>(shape.num_elements());
   for (std::size_t i = 0; i < indices.bytes.size(); ++i) {

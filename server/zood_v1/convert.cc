@@ -5,7 +5,9 @@
 #include <limits>
 #include <utility>
 
+#include "base/labels/class_names.h"
 #include "base/status.h"
+#include "models/labels.h"
 #include "netdef/network_spec.h"
 
 namespace zood::server {
@@ -122,6 +124,7 @@ void ToProto(const serving::ClassifyResult& result, const v1::ClassifyRequest& r
   response->mutable_model()->set_model(result.model);
   response->mutable_model()->set_version(result.version);
   response->mutable_model()->set_digest(result.digest);
+  response->set_labels_digest(result.labels_digest);
   response->set_total_ms(result.total_ms);
   for (const serving::ImageResult& image : result.images) {
     ToProto(image, request, response->add_results());
@@ -222,6 +225,28 @@ netdef::NetworkSpec ToNetworkSpec(const v1::ZooNetwork& zoo) {
                                               .channels = zoo.channels()});
 }
 
+// What an import made of its files, as the API says it.
+void ToProto(const serving::ImportReport& report, v1::ImportReport* message) {
+  message->set_format(report.format);
+  message->set_naming(report.naming);
+  message->set_prefix(report.prefix);
+  message->set_variables(report.variables);
+  for (const auto& [type, variables] : report.converted) {
+    v1::ImportReport::Converted* converted = message->add_converted();
+    converted->set_type(type);
+    converted->set_variables(variables);
+  }
+  for (const serving::ImportReport::LeftAside& group : report.left_aside) {
+    v1::ImportReport::LeftAside* left_aside = message->add_left_aside();
+    left_aside->set_reason(group.reason);
+    left_aside->set_entries(group.entries);
+    left_aside->mutable_examples()->Add(group.examples.begin(), group.examples.end());
+  }
+  message->mutable_initialized()->Add(report.initialized.begin(), report.initialized.end());
+  message->mutable_choices()->Add(report.choices.begin(), report.choices.end());
+  message->mutable_assumptions()->Add(report.assumptions.begin(), report.assumptions.end());
+}
+
 void ToProto(const netdef::NetworkSpec& network, v1::ZooNetwork* message) {
   message->set_architecture(network.source);
   message->set_num_classes(network.args.num_classes);
@@ -253,6 +278,9 @@ void ToProto(const store::VersionManifest& manifest, v1::Version* version) {
     ToProto(*spec, version->mutable_preprocessing());
   }
   version->mutable_labels()->Add(manifest.labels.begin(), manifest.labels.end());
+  const std::vector<std::string> ids = models::ClassIds(manifest.labels);
+  version->mutable_class_ids()->Add(ids.begin(), ids.end());
+  version->set_labels_digest(LabelsDigest(manifest.labels));
   for (const store::Source& source : manifest.provenance.sources) {
     v1::SourceFile* file = version->add_sources();
     file->set_uri(source.uri);
@@ -265,6 +293,10 @@ void ToProto(const store::VersionManifest& manifest, v1::Version* version) {
   for (const auto& [key, value] : manifest.tags) (*version->mutable_tags())[key] = value;
   for (const auto& [key, value] : manifest.metrics) (*version->mutable_metrics())[key] = value;
   if (manifest.lineage) ToProto(*manifest.lineage, version->mutable_lineage());
+  if (manifest.import_report.empty()) return;
+  if (const auto report = serving::ImportReportFromJson(manifest.import_report); report.ok()) {
+    ToProto(*report, version->mutable_import_report());
+  }
 }
 
 void ToProto(const serving::EvaluationReport& report, v1::EvaluationReport* message) {

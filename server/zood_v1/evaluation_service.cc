@@ -142,10 +142,7 @@ grpc::Status EvaluationService::Evaluate(grpc::ServerContext* context,
         ZOOD_ASSIGN_OR_RETURN(const std::string folder, roots.Resolve(request->image_folder()));
         return Run(
             runtime_, job,
-            [&](const serving::Servable& servable) {
-              return dataset::OpenImageFolder(folder, servable.labels());
-            },
-            *writer);
+            [&](const serving::Servable&) { return dataset::OpenImageFolder(folder); }, *writer);
       }
       case v1::EvaluateRequest::kStored: {
         ZOOD_ASSIGN_OR_RETURN(dataset::Dataset stored, LoadStored(runtime_, request->stored()));
@@ -153,7 +150,7 @@ grpc::Status EvaluationService::Evaluate(grpc::ServerContext* context,
             runtime_, job,
             [&](const serving::Servable& servable)
                 -> absl::StatusOr<std::unique_ptr<dataset::LabeledImages>> {
-              return dataset::ImagesOf(std::move(stored), servable.labels());
+              return dataset::ImagesOf(std::move(stored), servable.labels().empty());
             },
             *writer);
       }

@@ -32,28 +32,6 @@ v1::ImportProgress::Stage ToProto(serving::ImportStage stage) {
   return v1::ImportProgress::STAGE_UNSPECIFIED;
 }
 
-// What an import made of its files, as an API message.
-void ToProto(const serving::ImportReport& report, v1::ImportReport* message) {
-  message->set_format(report.format);
-  message->set_naming(report.naming);
-  message->set_prefix(report.prefix);
-  message->set_variables(report.variables);
-  for (const auto& [type, variables] : report.converted) {
-    v1::ImportReport::Converted* converted = message->add_converted();
-    converted->set_type(type);
-    converted->set_variables(variables);
-  }
-  for (const serving::ImportReport::LeftAside& group : report.left_aside) {
-    v1::ImportReport::LeftAside* left_aside = message->add_left_aside();
-    left_aside->set_reason(group.reason);
-    left_aside->set_entries(group.entries);
-    left_aside->mutable_examples()->Add(group.examples.begin(), group.examples.end());
-  }
-  message->mutable_initialized()->Add(report.initialized.begin(), report.initialized.end());
-  message->mutable_choices()->Add(report.choices.begin(), report.choices.end());
-  message->mutable_assumptions()->Add(report.assumptions.begin(), report.assumptions.end());
-}
-
 using UploadStream = grpc::ServerReaderWriter<v1::ImportModelResponse, v1::UploadModelRequest>;
 
 // The upload's files, written to `directory`.
@@ -88,7 +66,6 @@ absl::Status ModelsService::Import(
   ZOOD_ASSIGN_OR_RETURN(*response.mutable_version(),
                         Describe(request.model, std::to_string(imported.published.version)));
   v1::ImportReport& report = *response.mutable_version()->mutable_import_report();
-  ToProto(imported.report, &report);
   if (const auto answers = runtime_.catalogue().Resolve({request.model, ""}); answers.ok()) {
     report.set_answering_version(answers->version);
     report.set_answering_alias(answers->alias);

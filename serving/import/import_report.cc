@@ -1,10 +1,12 @@
 #include "serving/import/import_report.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 #include <string_view>
 #include <utility>
 
 #include "base/dtype.h"
+#include "base/status.h"
 #include "base/text.h"
 
 namespace zood::serving {
@@ -52,6 +54,43 @@ ImportReport ReportOf(const models::MappedWeights& mapped, std::string format) {
     report.left_aside.resize(ImportReport::kMostReasons);
   }
   return report;
+}
+
+std::string ToJson(const ImportReport& report) {
+  nlohmann::json left_aside = nlohmann::json::array();
+  for (const ImportReport::LeftAside& group : report.left_aside) {
+    left_aside.push_back(
+        {{"reason", group.reason}, {"entries", group.entries}, {"examples", group.examples}});
+  }
+  const nlohmann::json json = {{"format", report.format},           {"naming", report.naming},
+                               {"prefix", report.prefix},           {"variables", report.variables},
+                               {"converted", report.converted},     {"left_aside", left_aside},
+                               {"initialized", report.initialized}, {"choices", report.choices},
+                               {"assumptions", report.assumptions}};
+  return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+absl::StatusOr<ImportReport> ImportReportFromJson(const std::string& text) {
+  try {
+    const auto json = nlohmann::json::parse(text);
+    ImportReport report;
+    json.at("format").get_to(report.format);
+    json.at("naming").get_to(report.naming);
+    json.at("prefix").get_to(report.prefix);
+    json.at("variables").get_to(report.variables);
+    json.at("converted").get_to(report.converted);
+    for (const auto& group : json.at("left_aside")) {
+      report.left_aside.push_back({.reason = group.at("reason"),
+                                   .entries = group.at("entries"),
+                                   .examples = group.at("examples")});
+    }
+    json.at("initialized").get_to(report.initialized);
+    json.at("choices").get_to(report.choices);
+    json.at("assumptions").get_to(report.assumptions);
+    return report;
+  } catch (const nlohmann::json::exception& e) {
+    return DataLoss("an import's report is no JSON that one is written as: {}", e.what());
+  }
 }
 
 }  // namespace zood::serving

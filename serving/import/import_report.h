@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "models/weights/mapped_weights.h"
 
 namespace zood::serving {
@@ -39,5 +40,10 @@ struct ImportReport {
 
 // `format` is checkpoint::Id() of the reader.
 ImportReport ReportOf(const models::MappedWeights& mapped, std::string format);
+
+// As the store keeps it.
+std::string ToJson(const ImportReport& report);
+// DataLoss for what ToJson() does not write.
+absl::StatusOr<ImportReport> ImportReportFromJson(const std::string& text);
 
 }  // namespace zood::serving

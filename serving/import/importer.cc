@@ -14,6 +14,7 @@
 #include "base/mapping.h"
 #include "base/status.h"
 #include "base/tensorflow/files.h"
+#include "base/text.h"
 #include "base/unicode.h"
 #include "checkpoint/reader.h"
 #include "graph/operations.h"
@@ -145,6 +146,13 @@ class Importer::Job {
           "the network takes {:.1e} operations for one picture; {:.1e} are allowed", operations,
           importer_.options_.max_operations);
     }
+    const graph::LargestStep largest = graph::FindLargestStep(*graph_);
+    if (largest.operations > importer_.options_.max_layer_operations) {
+      return ResourceExhausted(
+          "the layer '{}' takes {:.1e} operations for one picture; {:.1e} are allowed",
+          Printable(largest.node->name), largest.operations,
+          importer_.options_.max_layer_operations);
+    }
     return absl::OkStatus();
   }
 
@@ -258,6 +266,7 @@ class Importer::Job {
                               .aliases = request_.aliases};
     version.provenance.build = importer_.options_.build;
     version.provenance.note = request_.note;
+    version.import_report = ToJson(report_);
     for (const std::string& path : weight_paths_) {
       ZOOD_ASSIGN_OR_RETURN(version.provenance.sources.emplace_back(), SourceOf(path, format_));
     }

@@ -71,6 +71,8 @@ struct ImporterOptions {
   // Of one image, as graph::CountOperations() counts: the import computes one to see that the
   // network answers. Fifty times VGG-19.
   double max_operations = 1e12;
+  // Of one of its layers, which cannot be interrupted: some seconds on one core, twice VGG-19.
+  double max_layer_operations = 1e11;
   std::chrono::steady_clock::duration max_trial_run = std::chrono::seconds(60);  // of computing it
   std::uint64_t max_text_bytes = 16 << 20;  // of a .prototxt or a label file
   std::string build;                        // kept in every version: "zood 0.1.0"

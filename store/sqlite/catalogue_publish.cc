@@ -123,6 +123,10 @@ absl::Status SqliteCatalogue::AddLists(std::int64_t version_id, const VersionMan
                                         i, sources[i].uri, sources[i].sha256, sources[i].bytes,
                                         sources[i].format));
   }
+  if (!manifest.import_report.empty()) {
+    ZOOD_RETURN_IF_ERROR(database_->Run("INSERT INTO import_reports VALUES (?, ?)", version_id,
+                                        manifest.import_report));
+  }
   for (const auto& [key, value] : manifest.tags) {
     ZOOD_RETURN_IF_ERROR(
         database_->Run("INSERT INTO tags VALUES (?, ?, ?)", version_id, key, value));

@@ -165,6 +165,8 @@ absl::Status SqliteCatalogue::ReadLists(const VersionRow& row, VersionManifest& 
                                                     .bytes = static_cast<std::uint64_t>(at.Int(2)),
                                                     .format = at.Text(3)});
            }));
+  ZOOD_RETURN_IF_ERROR(each("SELECT report FROM import_reports WHERE version_id = ?",
+                            [&](const Statement& at) { manifest.import_report = at.Text(0); }));
   ZOOD_RETURN_IF_ERROR(each("SELECT key, value FROM tags WHERE version_id = ?",
                             [&](const Statement& at) { manifest.tags[at.Text(0)] = at.Text(1); }));
   return each("SELECT key, value FROM metrics WHERE version_id = ?",

@@ -22,7 +22,7 @@ struct Table {
 };
 
 // Of schema 3. A later schema adds triggers for its own tables.
-constexpr std::array<Table, 23> kTables = {{
+constexpr std::array<Table, 24> kTables = {{
     {"models", "id", "model row"},
     {"versions", "id", "version row"},
     {"aliases", "model_id", "model row"},
@@ -34,6 +34,7 @@ constexpr std::array<Table, 23> kTables = {{
     {"tags", "version_id", "version row"},
     {"metrics", "version_id", "version row"},
     {"lineage", "version_id", "version row"},
+    {"import_reports", "version_id", "version row"},
     {"datasets", "id", "dataset row"},
     {"dataset_classes", "dataset_id", "dataset row"},
     {"dataset_items", "dataset_id", "dataset row"},

@@ -30,6 +30,11 @@ CREATE INDEX alias_moves_by_model ON alias_moves (model_id, alias, id);
 CREATE INDEX alias_moves_by_job ON alias_moves (job, id);
 CREATE INDEX alias_moves_by_undoes ON alias_moves (undoes);
 
+CREATE TABLE import_reports (
+  version_id INTEGER PRIMARY KEY REFERENCES versions (id) ON DELETE CASCADE,
+  report TEXT NOT NULL
+) STRICT;
+
 CREATE TABLE removable_packs (name TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
 
 CREATE TABLE last_numbers (

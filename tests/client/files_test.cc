@@ -253,6 +253,22 @@ TEST_F(ClassFoldersTest, AnythingElseIsAnErrorWithTheNearestLabels) {
   EXPECT_THAT(Error(), testing::HasSubstr("has no labels"));
 }
 
+// Public data sets have WordNet's ids as the names of their folders.
+TEST_F(ClassFoldersTest, SecondNamesAndTwoSpellingsAreClasses) {
+  for (const char* id : {"n02123045", "", "n02088364", "n02129604"}) version_.add_class_ids(id);
+  version_.set_labels(3, "caf\xc3\xa9");
+  WriteIn("n02088364", "a.jpg");
+  WriteIn("cafe\xcc\x81", "b.jpg");
+  const auto images = cli::ListClassFolders(folder_, version_);
+  ASSERT_TRUE(images.ok()) << images.status();
+  ASSERT_EQ(images->size(), 2u);
+  EXPECT_EQ((*images)[0].label, 3);
+  EXPECT_EQ((*images)[1].label, 2);
+  EXPECT_EQ((*images)[1].name, "n02088364");
+  WriteIn("n02129605", "c.jpg");
+  EXPECT_THAT(Error(), testing::HasSubstr("/n02129605' is no class of pets"));
+}
+
 TEST_F(ClassFoldersTest, NumbersAreClasses) {
   for (const char* none : {"4", "-1", "1.5", "+1", "1x", "99999999999999999999"}) {
     WriteIn(none, "a.jpg");

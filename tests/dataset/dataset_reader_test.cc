@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <archive.h>
+#include <archive_entry.h>
 #include <sys/stat.h>
 #include <zlib.h>
 #include <array>
@@ -170,6 +172,164 @@ std::string TarEntry(const std::string& name, const std::string& bytes) {
   put(148, fmt::format("{:06o}", sum));
   header[154] = '\0';
   return header + bytes + std::string((512 - bytes.size() % 512) % 512, '\0');
+}
+
+// What a test of archives makes itself, by libarchive's writer.
+std::string Packed(int (*format)(archive*), int (*filter)(archive*), const char* options,
+                   const std::vector<std::pair<std::string, std::string>>& files) {
+  const std::unique_ptr<archive, int (*)(archive*)> a(archive_write_new(), archive_write_free);
+  EXPECT_EQ(format(a.get()), ARCHIVE_OK);
+  EXPECT_EQ(filter(a.get()), ARCHIVE_OK);
+  EXPECT_EQ(archive_write_set_options(a.get(), options), ARCHIVE_OK)
+      << archive_error_string(a.get());
+  std::string bytes;
+  const auto write = [](archive*, void* to, const void* block, std::size_t size) {
+    static_cast<std::string*>(to)->append(static_cast<const char*>(block), size);
+    return static_cast<la_ssize_t>(size);
+  };
+  archive_write_open(a.get(), &bytes, nullptr, write, nullptr);
+  for (const auto& [name, contents] : files) {
+    const std::unique_ptr<archive_entry, void (*)(archive_entry*)> entry(archive_entry_new(),
+                                                                         archive_entry_free);
+    archive_entry_set_pathname(entry.get(), name.c_str());
+    archive_entry_set_filetype(entry.get(), AE_IFREG);
+    archive_entry_set_perm(entry.get(), 0644);
+    archive_entry_set_size(entry.get(), static_cast<la_int64_t>(contents.size()));
+    archive_write_header(a.get(), entry.get());
+    archive_write_data(a.get(), contents.data(), contents.size());
+  }
+  archive_write_close(a.get());
+  return bytes;
+}
+
+const std::vector<std::pair<std::string, std::string>> kTwoPhotos = {{"rose/a.bmp", Photo(1)},
+                                                                     {"daisy/b.bmp", Photo(2)}};
+
+// The memory that a stream wants to be unpacked with is the file's to say, and so is how much comes
+// of a byte.
+TEST(ArchiveLimitsTest, AnXzStreamThatWantsTooMuchMemoryIsRefused) {
+  const auto xz = [](const char* options) {
+    return Packed(archive_write_set_format_pax_restricted, archive_write_add_filter_xz, options,
+                  kTwoPhotos);
+  };
+  const std::string usual = xz("xz:compression-level=6");
+  ASSERT_TRUE(ReadBytes(usual).ok()) << ReadBytes(usual).status();
+  // The dictionary's size is a byte of the block's header, behind the stream's of 12 bytes.
+  std::string greedy = usual;
+  ASSERT_EQ(greedy[14], 0x21);  // LZMA2
+  greedy[16] = 40;              // 4 GiB - 1
+  const uLong crc = crc32(0, reinterpret_cast<const Bytef*>(greedy.data() + 12),
+                          static_cast<uInt>((static_cast<unsigned char>(greedy[12]) + 1) * 4 - 4));
+  const std::size_t at = 12 + (static_cast<unsigned char>(greedy[12]) + 1) * 4 - 4;
+  for (int i = 0; i < 4; ++i)
+    greedy[at + static_cast<std::size_t>(i)] = static_cast<char>(crc >> (8 * i));
+  const absl::Status status = ReadBytes(greedy).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
+  EXPECT_THAT(std::string(status.message()), HasSubstr("needs 4.0 GiB of memory"));
+  DatasetOptions options;
+  options.limits.max_unpacking_bytes = 8 << 20;  // level 6 needs 9 MiB
+  EXPECT_EQ(ReadBytes(usual, options).status().code(), absl::StatusCode::kResourceExhausted);
+  options = {};
+  options.limits.max_heap_bytes = 8 << 20;  // which its memory is part of
+  EXPECT_EQ(ReadBytes(usual, options).status().code(), absl::StatusCode::kResourceExhausted);
+}
+
+TEST(ArchiveLimitsTest, WhatUnpacksToTooManyTimesItsSizeIsRefused) {
+  DatasetOptions options;
+  options.limits.ratio_floor = 4 << 20;
+  const std::string zeros(16 << 20, '\0');
+  for (const auto& [name, packed] : std::map<std::string, std::string>{
+           {"tar.xz", Packed(archive_write_set_format_pax_restricted, archive_write_add_filter_xz,
+                             "", {{"rose/a.bmp", Photo(1)}, {"rose/zeros", zeros}})},
+           {"tar.gz", Packed(archive_write_set_format_pax_restricted, archive_write_add_filter_gzip,
+                             "", {{"rose/a.bmp", Photo(1)}, {"rose/zeros", zeros}})},
+           {"zip", Packed(archive_write_set_format_zip, archive_write_add_filter_none, "",
+                          {{"rose/a.bmp", Photo(1)}, {"rose/zeros", zeros}})}}) {
+    SCOPED_TRACE(name);
+    EXPECT_TRUE(ReadBytes(packed).ok()) << ReadBytes(packed).status();  // below the usual floor
+    const absl::Status status = ReadBytes(packed, options).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
+    EXPECT_THAT(std::string(status.message()), HasSubstr("at most 100 times as many"));
+  }
+}
+
+// A petabyte of zeros could not be asked for whether anybody still waits.
+TEST(ArchiveLimitsTest, UnpackingEndsWhenNobodyWaits) {
+  const std::string packed =
+      Packed(archive_write_set_format_pax_restricted, archive_write_add_filter_xz, "",
+             {{"rose/zeros", std::string(64 << 20, '\0')}});
+  int asked = 0;
+  const absl::Status status = ReadDataset(
+                                  [&] {
+                                    static const Scratch scratch;
+                                    scratch.Write("zeros.tar.xz", packed);
+                                    return scratch / "zeros.tar.xz";
+                                  }(),
+                                  {.cancelled = [&] { return ++asked > 3; }})
+                                  .status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kCancelled) << status;
+  EXPECT_EQ(asked, 4);
+}
+
+// What makes a zip's reader take gigabytes is in the entry's own header, where no limit reaches.
+TEST(ArchiveLimitsTest, EntriesOfAZipThatTakeMemoryAreNamed) {
+  const std::string zip =
+      Packed(archive_write_set_format_zip, archive_write_add_filter_none, "", kTwoPhotos);
+  ASSERT_TRUE(ReadBytes(zip).ok());
+  for (const auto& [method, name] :
+       std::map<int, std::string>{{14, "lzma"}, {95, "xz"}, {98, "ppmd"}, {93, "zstd"}}) {
+    std::string changed = zip;
+    changed[8] = static_cast<char>(method);  // of the first entry
+    const std::size_t listed = changed.find("PK\1\2");
+    changed[listed + 10] = static_cast<char>(method);
+    const auto scan = ReadBytes(changed);
+    ASSERT_TRUE(scan.ok()) << scan.status();
+    ASSERT_EQ(scan->problem_count, 1);
+    EXPECT_EQ(scan->problems[0].item, "rose/a.bmp");
+    EXPECT_THAT(scan->problems[0].reason, HasSubstr("expected deflate, or none"));
+    EXPECT_THAT(scan->problems[0].reason, HasSubstr(name));
+  }
+}
+
+TEST(DamagedArchiveTest, WhatWasCutShortSaysSo) {
+  std::map<std::string, std::string> whole;
+  for (const char* name :
+       {"photos.tar", "photos.tar.gz", "photos.tar.xz", "photos.zip", "photos_stored.zip"}) {
+    whole[name] = ReadFile(Fixture(name));
+  }
+  for (const auto& [name, bytes] : whole) {
+    for (const double part : {0.02, 0.3, 0.5, 0.8, 0.97}) {
+      const auto size = static_cast<std::size_t>(part * static_cast<double>(bytes.size()));
+      // What is padding behind the end of a tar is no loss.
+      if (name == "photos.tar" && bytes.find_first_not_of('\0', size) == std::string::npos)
+        continue;
+      const absl::Status status = ReadBytes(bytes.substr(0, size), {}, name).status();
+      EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss) << name << " " << part << status;
+      EXPECT_THAT(std::string(status.message()),
+                  ::testing::AnyOf(HasSubstr("damaged"), HasSubstr("cut short")));
+      EXPECT_THAT(std::string(status.message()), Not(HasSubstr("known kind")));
+    }
+  }
+}
+
+// Such a file is a whole tar to many programs, with fewer photos.
+TEST(DamagedArchiveTest, ATarThatEndsBetweenTwoEntriesIsNotWhole) {
+  const std::string first = TarEntry("rose/a.bmp", Photo(1));
+  const std::string both = first + TarEntry("daisy/b.bmp", Photo(2));
+  EXPECT_TRUE(ReadBytes(both + std::string(1024, '\0')).ok());
+  for (const std::string& cut : {first, both}) {
+    const absl::Status status = ReadBytes(cut).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss) << status;
+    EXPECT_THAT(std::string(status.message()), HasSubstr("was cut short"));
+  }
+}
+
+TEST(DamagedArchiveTest, ChecksumsOfStreamsAreHeld) {
+  for (const char* name : {"photos.tar.gz", "photos.tar.xz"}) {
+    std::string bytes = ReadFile(Fixture(name));
+    bytes[bytes.size() - (name[8] == 't' && name[11] == 'g' ? 6 : 30)] ^= 1;
+    EXPECT_EQ(ReadBytes(bytes).status().code(), absl::StatusCode::kDataLoss) << name;
+  }
 }
 
 TEST(DatasetReaderTest, TheFoldersOfAnArchiveEndAtTheLimits) {

@@ -18,6 +18,7 @@ import tarfile
 import tempfile
 import time
 import unittest
+import zipfile
 import zlib
 
 ZOOD, ZOO, DATA = sys.argv[1:4]
@@ -72,7 +73,9 @@ def start(root, port="0"):
     return daemon, ready.read_text().split()[0].removeprefix("grpc=")
 
 
-class EndToEnd(unittest.TestCase):
+class WithDaemon(unittest.TestCase):
+    """One daemon for all tests of a class."""
+
     @classmethod
     def setUpClass(cls):
         cls.folder = tempfile.TemporaryDirectory(prefix="zoo_end_to_end_")
@@ -101,6 +104,8 @@ class EndToEnd(unittest.TestCase):
     def json(self, *arguments):
         return json.loads(self.zoo("--json", *arguments))
 
+
+class EndToEnd(WithDaemon):
     def test_1_import_and_classify(self):
         uploaded = self.json("import", CHECKPOINTS / "mobilenet_v1_025_v2.ckpt", "--arch",
                              "mobilenet_v1_025", "--name", "mobilenet", "--load")
@@ -202,11 +207,80 @@ class EndToEnd(unittest.TestCase):
             tar.add(folder, "colours")
         again = self.json("dataset", "create", "copy", archive, "--validation", "0.25")
         self.assertEqual(again["counts"], made["counts"])
-        self.zoo("dataset", "create", "colours", archive, "--validation", "0.5", code=1)
+        taken = self.zoo("dataset", "create", "colours", archive, "--validation", "0.5", code=1)
+        self.assertIn("already has a dataset 'colours' (120 pictures", taken)
+        self.assertNotIn("receiving", taken)
         self.zoo("dataset", "rm", "copy")
         self.zoo("dataset", "show", "copy", code=1)
         self.assertIn("gone", self.zoo("dataset", "create", "gone", "gone", code=1))
         self.assertIn("outside", self.zoo("dataset", "create", "--remote", "far", folder, code=1))
+
+    def test_6_names_of_classes(self):
+        """One rule, whichever way photos come: labels, WordNet's ids, numbers; in NFC or NFD."""
+        folder = self.root / "wnid"
+        for wnid, size in (("n02123045", 30), ("n01440764", 40), ("n15075141", 50), ("7", 60)):
+            (folder / wnid).mkdir(parents=True)
+            (folder / wnid / "a.png").write_bytes(png(size, size))
+        self.json("import", CHECKPOINTS / "mobilenet_v1_025_v2.ckpt", "--arch", "mobilenet_v1_025",
+                  "--name", "wnids")
+        with tarfile.open(self.root / "wnid.tar", "w") as tar:
+            tar.add(folder, "wnid")
+        for name, source in (("ids", folder), ("ids_packed", self.root / "wnid.tar")):
+            self.json("dataset", "create", name, source, "--validation", "0")
+        reports = [self.json("eval", "wnids", "--folder", folder),
+                   self.json("eval", "wnids", "--dataset", "ids"),
+                   self.json("eval", "wnids", "--dataset", "ids_packed", "--split", "train")]
+        for report in reports:  # 1001 classes, the first of them background
+            self.assertEqual([i for i, c in enumerate(report["classes"]) if int(c["images"]) > 0],
+                             [1, 7, 282, 1000])
+        (folder / "n99999999").mkdir()
+        (folder / "n99999999" / "a.png").write_bytes(png(30, 30))
+        self.assertIn("n99999999' is no class", self.zoo("eval", "wnids", "--folder", folder,
+                                                         code=1))
+        shown = self.json("show", "wnids")
+        self.assertEqual((shown["class_ids"][0], shown["class_ids"][1]), ("", "n01440764"))
+        answer = self.json("classify", "wnids", self.photo)
+        self.assertEqual(answer["labels_digest"], shown["labels_digest"])
+        self.assertEqual(len(answer["labels_digest"]), 64)
+        self.assertIn("taken", self.zoo("show", "wnids"))  # what its import took
+
+        labels = self.root / "labels.txt"
+        labels.write_bytes("\ufeffcaf\u00e9\nb\nc\nd\ne\nf\ng\nh\ni\nj\n".encode())
+        self.json("import", CHECKPOINTS / "lenet12_v2.ckpt", "--arch", "lenet", "--size", "12",
+                  "--name", "accents", "--labels", labels)
+        spelled = self.root / "spelled"
+        (spelled / "cafe\u0301").mkdir(parents=True)
+        (spelled / "cafe\u0301" / "a.png").write_bytes(png(28, 28))
+        (spelled / "b").mkdir()
+        (spelled / "b" / "b.png").write_bytes(png(29, 28))
+        self.json("dataset", "create", "spelled", spelled, "--validation", "0")
+        for report in (self.json("eval", "accents", "--folder", spelled),
+                       self.json("eval", "accents", "--dataset", "spelled")):
+            self.assertEqual([int(c["images"]) for c in report["classes"]][:3], [1, 1, 0])
+
+    def test_6_files_that_people_have(self):
+        folder = self.root / "latin"
+        for name in (b"roses/caf\xe9.png", b"roses/b.png", b"caf\xe9s/a.png", b"caf\xe9s/b.png"):
+            path = os.path.join(os.fsencode(folder), name)
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, "wb") as photo:
+                photo.write(png(20 + len(name), 20))
+        made = self.json("dataset", "create", "latin", folder)
+        self.assertEqual(made["num_items"], "4")
+        self.assertEqual([c["name"] for c in made["classes"]], ["caf\\xe9s", "roses"])
+        whole = self.root / "whole.zip"
+        with zipfile.ZipFile(whole, "w") as packed:
+            for name in ("a/1.png", "a/2.png", "b/1.png"):
+                packed.writestr(name, png(20 + len(name), 21))
+        for name, size in (("half", 0.5), ("most", 0.9), ("less", 0.99)):
+            cut = self.root / f"{name}.zip"
+            cut.write_bytes(whole.read_bytes()[:int(whole.stat().st_size * size)])
+            self.assertIn("is a damaged zip", self.zoo("dataset", "create", name, cut, code=1))
+        packed = self.root / "lzma.zip"
+        with zipfile.ZipFile(packed, "w", zipfile.ZIP_LZMA) as lzma:
+            lzma.writestr("a/1.png", png(20, 21))
+        self.assertIn("expected deflate, or none",
+                      self.zoo("dataset", "create", "lzma", packed, code=1))
 
     def test_7_train_the_head(self):
         create = ["finetune", "create", "--base", "lenet", "--data", "colours", "--model", "tints",

@@ -50,6 +50,7 @@ TEST(GraphTest, InputsComeBeforeTheirUsers) {
 TEST(GraphTest, CountsOperationsOfTheLogits) {
   // Input, 1x1 convolution and activation on 2x2, reshape, 4 x 2 weights; b is not needed.
   EXPECT_EQ(CountOperations(TwoHeads()), kStepCost * (4 + 4 + 4) + 4 + 8);
+  EXPECT_EQ(FindLargestStep(TwoHeads()).operations, kStepCost * 4);
   Net net({.height = 4096, .width = 4096, .channels = 1});
   const Value x = net.AvgPool2d(net.input(), {4095, 4095}, {.stride = Size2d{1, 1}});
   ASSERT_OK_AND_ASSIGN(const auto graph, net.Finish(net.Flatten(x)));

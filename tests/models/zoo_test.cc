@@ -314,6 +314,24 @@ TEST(LabelsTest, AreImageNetsWithAndWithoutBackground) {
   EXPECT_EQ(ImageNetClasses()[281].name, "tabby, tabby cat");
 }
 
+TEST(LabelsTest, WordNetIdsBelongToImageNetsLabels) {
+  std::vector<std::string> plain = *LabelsOf(LabelSet::kImageNet, 1000);
+  EXPECT_EQ(ClassIds(plain).at(281), "n02123045");
+  const std::vector<std::string> background = *LabelsOf(LabelSet::kImageNetWithBackground, 1001);
+  EXPECT_EQ(ClassIds(background).at(0), "");
+  EXPECT_EQ(ClassIds(background).at(282), "n02123045");
+  for (std::string& label : plain)
+    label = label.substr(0, label.find(','));  // as many lists have it
+  plain[5] = "some other word";
+  EXPECT_EQ(ClassIds(plain).at(281), "n02123045");
+  std::ranges::reverse(plain);  // ImageNet's classes, in another order
+  EXPECT_TRUE(ClassIds(plain).empty());
+  EXPECT_TRUE(ClassIds(*LabelsOf(LabelSet::kNumbers, 1000)).empty());
+  EXPECT_TRUE(ClassIds(std::vector<std::string>{"cat", "n0212304", "n02123045x"}).empty());
+  EXPECT_EQ(ClassIds(std::vector<std::string>{"n02123045 tabby", "dog", "n02123046"}),
+            (std::vector<std::string>{"n02123045", "", "n02123046"}));
+}
+
 TEST(LabelsTest, OfASetOfAnotherSizeAreAnError) {
   EXPECT_EQ(*LabelsOf(LabelSet::kNumbers, 3), (std::vector<std::string>{"0", "1", "2"}));
   EXPECT_EQ(LabelsOf(LabelSet::kCifar10, 10)->at(3), "cat");

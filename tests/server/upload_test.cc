@@ -45,6 +45,15 @@ TEST_F(UploadTest, AFileIsNoFolderToo) {
   EXPECT_TRUE(upload.Begin("b/c/", 0).ok());  // a folder may be named again
 }
 
+// A client writes the bytes of a Latin-1 name so.
+TEST_F(UploadTest, ABackslashIsPartOfAName) {
+  Upload upload = Make();
+  EXPECT_TRUE(upload.Begin("roses/caf\\xe9.jpg", 0).ok());
+  EXPECT_TRUE(std::filesystem::exists(directory_ + "/roses/caf\\xe9.jpg"));
+  ExpectRefused(upload.Begin(std::string("a\0b", 3), 0), "is no name");
+  ExpectRefused(upload.Begin("a/../b", 0), "is no name");
+}
+
 TEST_F(UploadTest, FilesAndFoldersTakeRoomThoughTheyAreEmpty) {
   Upload upload = Make(10 * kUploadEntryBytes);
   ASSERT_TRUE(upload.Begin("a/b/c/d", 0).ok());  // three folders and a file

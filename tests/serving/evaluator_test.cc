@@ -142,22 +142,14 @@ TEST_F(EvaluatorTest, FoldersAreClasses) {
   Write("folders/2/a.png", "x");
   Write("folders/readme.txt", "x");
   fs::create_symlink(Path("images"), Path("folders/2/link.png"));
-  using Label = std::variant<std::int64_t, std::string>;
-  const auto labels = [&](const std::vector<std::string>& of_model) {
-    auto images = dataset::OpenImageFolder(Path("folders"), of_model);
-    EXPECT_TRUE(images.ok()) << images.status();
-    EXPECT_EQ((*images)->total(), 3);
-    std::vector<Label> found;
-    while (auto image = *(*images)->Next()) found.push_back(image->label);
-    return found;
-  };
-  EXPECT_EQ(labels({"dog", "cat"}), (std::vector<Label>{std::int64_t{10}, std::int64_t{2}, "cat"}));
-  EXPECT_EQ(labels({"2", "cat"}), (std::vector<Label>{std::int64_t{10}, "2", "cat"}))
-      << "by label before by number";
+  auto images = dataset::OpenImageFolder(Path("folders"));
+  ASSERT_TRUE(images.ok()) << images.status();
+  EXPECT_EQ((*images)->total(), 3);
+  std::vector<std::variant<std::int64_t, std::string>> found;
+  while (auto image = *(*images)->Next()) found.push_back(image->label);
+  EXPECT_EQ(found, (std::vector<std::variant<std::int64_t, std::string>>{"10", "2", "cat"}));
 
-  const auto folder = [&](const Servable& servable) {
-    return dataset::OpenImageFolder(Path("folders"), servable.labels());
-  };
+  const auto folder = [&](const Servable&) { return dataset::OpenImageFolder(Path("folders")); };
   const auto strict = Run({}, folder);
   EXPECT_EQ(strict.status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_NE(strict.status().message().find("folders/"), std::string::npos) << strict.status();
@@ -171,6 +163,34 @@ TEST_F(EvaluatorTest, FoldersAreClasses) {
   EXPECT_NE(errors.find("label 10 is not one of the 10 classes"), std::string::npos) << errors;
 }
 
+// A folder's name, a dataset's class and a label that a client sends are found by the same rule.
+TEST_F(EvaluatorTest, NamesAreLabelsIdsOrNumbers) {
+  const std::vector<std::string> labels = {
+      "caf\xc3\xa9", "n02123045 tabby", "3", "b", "c", "d", "e", "f", "g", "h"};
+  PublishFilled(runtime_->catalogue(), "named", SmallLeNet(), {}, labels);
+  const std::vector<std::pair<std::string, std::size_t>> expected = {
+      {"cafe\xcc\x81", 0}, {"n02123045", 1}, {"n02123045 tabby", 1}, {"3", 2}, {"9", 9}, {"h", 9}};
+  dataset::Dataset dataset;
+  const std::string picture = SmallPicture(0);
+  for (const auto& [name, index] : expected) {
+    std::vector<std::uint8_t> pixels(picture.begin(), picture.end());
+    dataset.items.push_back({.name = name,
+                             .label = static_cast<std::int32_t>(dataset.classes.size()),
+                             .image = *Tensor::FromVector({12, 12, 1}, std::move(pixels))});
+    dataset.classes.push_back(name);
+  }
+  const auto report = Evaluate(
+      runtime_->manager(), runtime_->classifier(), {.model = {"named", ""}},
+      [&](const Servable&) -> absl::StatusOr<std::unique_ptr<dataset::LabeledImages>> {
+        return dataset::ImagesOf(dataset, /*by_index=*/false);
+      },
+      [](const EvaluationProgress&) {});
+  ASSERT_TRUE(report.ok()) << report.status();
+  std::vector<std::int64_t> images;
+  for (const ClassCounts& counts : report->classes) images.push_back(counts.images);
+  EXPECT_EQ(images, (std::vector<std::int64_t>{1, 2, 1, 0, 0, 0, 0, 0, 0, 2}));
+}
+
 // Whoever can write into an allowed directory must not lead the daemon out of it after the path
 // was judged.
 TEST_F(EvaluatorTest, NoLinkLeadsToADataset) {
@@ -178,10 +198,10 @@ TEST_F(EvaluatorTest, NoLinkLeadsToADataset) {
   Write("real/1/a.png", "x");
   fs::copy(Path("images"), Path("real/images"));
   fs::copy(Path("labels"), Path("real/labels"));
-  ASSERT_TRUE(dataset::OpenImageFolder(Path("real"), {}).ok());
+  ASSERT_TRUE(dataset::OpenImageFolder(Path("real")).ok());
   ASSERT_TRUE(dataset::OpenIdx(Path("real/images"), Path("real/labels"), {}).ok());
   fs::create_directory_symlink(Path("real"), Path("link"));
-  EXPECT_FALSE(dataset::OpenImageFolder(Path("link"), {}).ok());
+  EXPECT_FALSE(dataset::OpenImageFolder(Path("link")).ok());
   EXPECT_FALSE(dataset::OpenIdx(Path("link/images"), Path("real/labels"), {}).ok());
   EXPECT_FALSE(dataset::OpenIdx(Path("real/images"), Path("link/labels"), {}).ok());
 }
@@ -268,7 +288,7 @@ TEST_F(EvaluatorTest, BadDatasetsSayWhatIsWrong) {
     EXPECT_EQ(status.code(), c.code) << c.images << " " << c.labels << ": " << status;
     EXPECT_NE(status.message().find(c.words), std::string::npos) << status;
   }
-  EXPECT_EQ(dataset::OpenImageFolder(Path("nowhere"), {}).status().code(),
+  EXPECT_EQ(dataset::OpenImageFolder(Path("nowhere")).status().code(),
             absl::StatusCode::kInvalidArgument);
 }
 

@@ -81,6 +81,37 @@ TEST_F(ImportReportTest, WhatTheNetworkDoesNotNeedIsListedByReason) {
   EXPECT_EQ(groups[2].reason, "global step");
 }
 
+TEST_F(ImportReportTest, IsKeptWithTheVersion) {
+  TensorMap tensors;
+  for (const auto& [name, tensor] : Weights()) {
+    tensors["ema/" + name] = Widened(tensor);
+    tensors["ema/" + name + "/Adam"] = tensor;
+  }
+  const auto imported = Import({Write("trained", tensors)});
+  ASSERT_TRUE(imported.ok()) << imported.status();
+  runtime_.reset();
+  ASSERT_NO_FATAL_FAILURE(Open());
+  const auto manifest = runtime_->catalogue().store().GetVersion("digits", "1");
+  ASSERT_TRUE(manifest.ok()) << manifest.status();
+  const auto report = ImportReportFromJson(manifest->import_report);
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_EQ(*report, imported->report);
+  EXPECT_FALSE(report->left_aside.empty() || report->converted.empty());
+}
+
+TEST(ReportOfTest, JsonOfAnyOtherFormIsRefused) {
+  ImportReport report{.format = "pytorch", .prefix = "a\xff\"b", .variables = 3};
+  report.left_aside = {{.reason = "slot", .entries = 2, .examples = {"a", "b"}}};
+  report.converted["float16"] = 3;
+  const std::string json = ToJson(report);
+  EXPECT_EQ(ImportReportFromJson(json)->left_aside, report.left_aside);
+  const std::vector<std::string> others = {"{}", "x", "[]", json.substr(0, json.size() / 2),
+                                           "{\"format\": 3}"};
+  for (const std::string& other : others) {
+    EXPECT_EQ(ImportReportFromJson(other).status().code(), absl::StatusCode::kDataLoss) << other;
+  }
+}
+
 TEST(ReportOfTest, GroupsHaveABound) {
   models::MappedWeights mapped;
   for (int i = 0; i < 100; ++i) {

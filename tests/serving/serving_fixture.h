@@ -59,12 +59,14 @@ inline graph::Graph GraphOf(const netdef::NetworkSpec& network) {
 // A version of `network` filled by the generator; gives its number.
 inline std::int64_t PublishFilled(Catalogue& catalogue, const std::string& model,
                                   const netdef::NetworkSpec& network,
-                                  std::vector<std::string> aliases = {}) {
+                                  std::vector<std::string> aliases = {},
+                                  std::vector<std::string> labels = {}) {
   const models::Zoo zoo = models::Zoo::Standard();
   const netdef::NetworkPtr built = *netdef::BuildNetwork(network, zoo);
   const store::NewVersion version{.model = model,
                                   .network = netdef::ToJson(built->spec()),
                                   .preprocess = image::ToJson(built->Preprocessing(nullptr)->spec),
+                                  .labels = std::move(labels),
                                   .aliases = std::move(aliases)};
   const auto published = catalogue.Publish(version, FilledWeights(*built->graph()));
   EXPECT_TRUE(published.ok()) << published.status();
