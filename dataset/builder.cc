@@ -63,8 +63,8 @@ std::optional<Split> ParseSplit(std::string_view name) {
       word.pop_back();
     }
   }
-  for (const std::string_view about :
-       {"data", "set", "images", "image", "imgs", "img", "photos", "pictures", "split", "data"}) {
+  for (const std::string_view about : {"data", "set", "images", "image", "imgs", "img", "photos",
+                                       "split", "data", "pictures"}) {  // words: theirs
     if (word.size() > about.size() && word.ends_with(about)) {
       word.resize(word.size() - about.size());
     }

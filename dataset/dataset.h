@@ -1,4 +1,4 @@
-// Labelled photos to train and evaluate on: a folder per class, a CSV index, an archive, TFRecord,
+// Labeled photos to train and evaluate on: a folder per class, a CSV index, an archive, TFRecord,
 // IDX or CIFAR-10 files, read into one form. docs/datasets.md has the exact rules of each format.
 //
 //   ReadDataset(path) -> DatasetScan -> AssignSplits -> CheckDataset -> what an InputPipeline reads

@@ -1,4 +1,4 @@
-// Labelled images, one after the other, from wherever they are.
+// Labeled images, one after the other, from wherever they are.
 #pragma once
 
 #include <cstdint>

@@ -16,7 +16,7 @@ namespace {
 
 constexpr std::size_t kNamedClasses = 10;
 
-// The share of the held-out pictures that the most frequent class has.
+// The share of the held-out images that the most frequent class has.
 double MajorityShare(const store::DatasetManifest& dataset, dataset::Split split) {
   std::int64_t all = 0;
   std::int64_t most = 0;
@@ -53,7 +53,7 @@ std::string Gates::Unseen() const {
   }
   if (names.empty()) return "";
   if (count > names.size()) names.push_back(fmt::format("{} others", count - names.size()));
-  return fmt::format("; no held-out picture shows {}: how well {} known is not measured",
+  return fmt::format("; no held-out image shows {}: how well {} known is not measured",
                      fmt::join(names, ", "), count == 1 ? "it is" : "they are");
 }
 
@@ -114,7 +114,7 @@ absl::StatusOr<std::vector<GateOutcome>> Gates::JudgeByDefault(const JobHistory&
     return std::vector<GateOutcome>{
         {kByDefault, false,
          fmt::format("accuracy {:.4f} (loss {:.4g}) is no better than always answering the most "
-                     "frequent class, which is right for {:.4f} of the held-out pictures{}",
+                     "frequent class, which is right for {:.4f} of the held-out images{}",
                      result.top1, result.loss, guessed, Unseen())}};
   }
   if (!history.base) return std::vector<GateOutcome>();
@@ -152,7 +152,7 @@ absl::StatusOr<std::optional<GateOutcome>> Gates::NotWorseThan(const VersionName
   if (!*measured || accuracy >= (*measured)->top1) return std::nullopt;
   return GateOutcome{
       kByDefault, false,
-      fmt::format("accuracy {:.4f} is below that of {}, {}@{}: {:.4f} on the same pictures{}",
+      fmt::format("accuracy {:.4f} is below that of {}, {}@{}: {:.4f} on the same images{}",
                   accuracy, what, other.model, other.version, (*measured)->top1, Unseen())};
 }
 

@@ -1,9 +1,9 @@
 // Whether a job's result may be published and take the place of another.
 //
 // Gates that the job asks for decide. Where it asks for none, two rules do, as far as there are
-// held-out pictures: the result is better than guessing, and not worse than its base. Where it
+// held-out images: the result is better than guessing, and not worse than its base. Where it
 // names no alias either, the result takes the place of the version that answers now unless it is
-// worse. A comparison is made on the same pictures at the same time, and only with a version of the
+// worse. A comparison is made on the same images at the same time, and only with a version of the
 // same classes.
 #pragma once
 
@@ -66,7 +66,7 @@ class Gates {
   // Nothing for a version of other classes.
   absl::StatusOr<std::optional<JobEvaluation>> Measure(const std::string& model,
                                                        std::int64_t version) const;
-  // "; no held-out picture shows 'rose'": what no measurement can see. Empty for nothing.
+  // "; no held-out image shows 'rose'": what no measurement can see. Empty for nothing.
   std::string Unseen() const;
 
   const JobSpec& spec_;

@@ -132,7 +132,11 @@ void Fields(V& v, RestoredFrom& o) {
   v("shape", dims);
   v("source", o.source);
   v.Unless0("tensor", o.tensor);
-  if (V::kReads) o.shape = Shape(std::move(dims));
+  if (!V::kReads) return;
+  o.shape = Shape(std::move(dims));
+  // As zood 0.1 wrote it.
+  constexpr std::string_view kOld = "initialised";  // words: theirs
+  if (o.source.starts_with(kOld)) o.source.replace(0, kOld.size(), "initialized");
 }
 
 template <typename V>

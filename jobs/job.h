@@ -1,4 +1,4 @@
-// What is known of a fine-tuning job: values without behaviour, and their form in the store.
+// What is known of a fine-tuning job: values without behavior, and their form in the store.
 //
 //   kValidating -> kQueued -> kRunning -> kEvaluating -> kSucceeded
 //
@@ -51,7 +51,7 @@ struct VersionName {
   std::string digest;
 };
 
-// How well the network of a step does on held-out pictures.
+// How well the network of a step does on held-out images.
 struct JobEvaluation {
   std::int64_t step = 0;
   dataset::Split split = dataset::Split::kValidation;

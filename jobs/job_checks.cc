@@ -115,7 +115,7 @@ absl::Status CheckDataset(const JobSpec& spec, const store::DatasetManifest& dat
             : fmt::format(" (the first: {}: {})", dataset.problems.front().item,
                           dataset.problems.front().reason);
     return FailedPrecondition(
-        "{} of {} pictures of the dataset '{}' cannot be used{}: that is more than the share of {} "
+        "{} of {} images of the dataset '{}' cannot be used{}: that is more than the share of {} "
         "that the job allows (max_problem_share)",
         summary.problem_count, all, summary.name, first, spec.max_problem_share);
   }
@@ -129,7 +129,7 @@ absl::Status CheckDataset(const JobSpec& spec, const store::DatasetManifest& dat
     const std::int64_t count = dataset.class_items[i][train];
     if (count < spec.min_class_images) {
       return InvalidArgument(
-          "class '{}' of the dataset '{}' has {} picture{} to learn from; every class needs {} "
+          "class '{}' of the dataset '{}' has {} image{} to learn from; every class needs {} "
           "(min_class_images)",
           dataset.classes[i], summary.name, count, count == 1 ? "" : "s", spec.min_class_images);
     }

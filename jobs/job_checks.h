@@ -15,7 +15,7 @@ absl::Status CheckNumbers(const JobSpec& spec);
 
 // FailedPrecondition for another dataset than the one that `spec` or `digest` (empty: any) names,
 // and for more problems than the job allows; InvalidArgument for fewer than two classes, or a class
-// with fewer pictures to learn from than the job wants.
+// with fewer images to learn from than the job wants.
 absl::Status CheckDataset(const JobSpec& spec, const store::DatasetManifest& dataset,
                           const std::string& digest);
 

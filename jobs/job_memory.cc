@@ -11,7 +11,7 @@ namespace {
 
 constexpr auto Index(dataset::Split split) { return static_cast<std::size_t>(split); }
 
-// Features of held-out pictures, which are kept beside those that are learned from as far as the
+// Features of held-out images, which are kept beside those that are learned from as far as the
 // cache has room.
 absl::StatusOr<std::uint64_t> HeldOutFeatureBytes(const JobPlan& plan, std::int64_t items) {
   if (!plan.evaluate_on) return 0;

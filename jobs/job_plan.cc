@@ -26,11 +26,11 @@ absl::StatusOr<std::optional<dataset::Split>> HeldOut(const JobSpec& spec,
                                                       const store::DatasetSummary& dataset) {
   const auto has = [&](dataset::Split split) { return dataset.items[Index(split)] > 0; };
   if (spec.evaluation.split == dataset::Split::kTrain) {
-    return InvalidArgument("evaluation.split: pictures that are learned from prove nothing");
+    return InvalidArgument("evaluation.split: images that are learned from prove nothing");
   }
   if (spec.evaluation.split) {
     if (has(*spec.evaluation.split)) return spec.evaluation.split;
-    return InvalidArgument("the dataset '{}' has no {} pictures to evaluate on", dataset.name,
+    return InvalidArgument("the dataset '{}' has no {} images to evaluate on", dataset.name,
                            dataset::SplitName(*spec.evaluation.split));
   }
   for (const dataset::Split split : {dataset::Split::kValidation, dataset::Split::kTest}) {
@@ -38,7 +38,7 @@ absl::StatusOr<std::optional<dataset::Split>> HeldOut(const JobSpec& spec,
   }
   if (!spec.promotion.gates.empty() || spec.evaluation.early_stop) {
     return InvalidArgument(
-        "the dataset '{}' has no pictures that are held out, so there is nothing to decide a gate "
+        "the dataset '{}' has no images that are held out, so there is nothing to decide a gate "
         "or an early stop by: give it a validation split",
         dataset.name);
   }
@@ -215,8 +215,8 @@ absl::StatusOr<JobPlan> MakePlan(const JobSpec& spec, const std::optional<Versio
   return plan;
 }
 
-absl::StatusOr<std::shared_ptr<const dataset::Dataset>> LoadPictures(
-    const JobPlan& plan, serving::Catalogue& catalogue) {
+absl::StatusOr<std::shared_ptr<const dataset::Dataset>> LoadImages(const JobPlan& plan,
+                                                                   serving::Catalogue& catalogue) {
   const store::DatasetSummary& wanted = plan.dataset.summary;
   ZOOD_ASSIGN_OR_RETURN(store::LoadedDataset loaded, catalogue.store().LoadDataset(wanted.name));
   if (loaded.manifest.summary.digest != wanted.digest) {

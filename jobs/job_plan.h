@@ -23,7 +23,7 @@
 
 namespace zood::jobs {
 
-// All but weights and pictures.
+// All but weights and images.
 struct JobPlan {
   std::optional<VersionName> base;
   netdef::NetworkPtr network;  // with the dataset's number of classes
@@ -35,7 +35,7 @@ struct JobPlan {
   bool new_head = false;
 
   store::DatasetManifest dataset;
-  std::optional<dataset::Split> evaluate_on;  // nothing: no held-out pictures
+  std::optional<dataset::Split> evaluate_on;  // nothing: no held-out images
 
   train::TrainerOptions options;
   std::int64_t steps = 0;
@@ -60,9 +60,9 @@ absl::StatusOr<JobPlan> MakePlan(const JobSpec& spec, const std::optional<Versio
 absl::Status CheckWithoutDataset(const JobSpec& spec, serving::Catalogue& catalogue,
                                  const models::Zoo& zoo);
 
-// The pictures; they lie in mapped files. FailedPrecondition when it is not the dataset of `plan`.
-absl::StatusOr<std::shared_ptr<const dataset::Dataset>> LoadPictures(const JobPlan& plan,
-                                                                     serving::Catalogue& catalogue);
+// The images; they lie in mapped files. FailedPrecondition when it is not the dataset of `plan`.
+absl::StatusOr<std::shared_ptr<const dataset::Dataset>> LoadImages(const JobPlan& plan,
+                                                                   serving::Catalogue& catalogue);
 
 // Patterns that match these variables and no others.
 std::vector<std::string> WholeNames(const std::vector<std::string>& variables);

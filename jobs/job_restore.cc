@@ -68,11 +68,11 @@ absl::StatusOr<FirstValues> Restore(const JobPlan& plan, const JobSpec& spec,
   ZOOD_ASSIGN_OR_RETURN(train::Restored restored, train::Restore(*plan.graph, restore));
   values.weights = std::move(restored.weights);
   for (const train::RestoredVariable& variable : restored.report) {
-    const bool initialised = variable.origin == train::RestoredVariable::Origin::kInitializer;
+    const bool initialized = variable.origin == train::RestoredVariable::Origin::kInitializer;
     values.report.push_back(
         {.variable = variable.variable,
          .shape = values.weights.at(variable.variable).shape(),
-         .source = initialised ? "initialised by " + variable.source : variable.source,
+         .source = initialized ? "initialized by " + variable.source : variable.source,
          .tensor = variable.name == variable.variable ? "" : variable.name});
   }
   return values;

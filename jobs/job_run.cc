@@ -21,13 +21,13 @@ constexpr std::chrono::milliseconds kMemoryPause{100};
 std::string Summary(const std::vector<RestoredFrom>& restored) {
   std::map<std::string, std::int64_t> counts;
   for (const RestoredFrom& variable : restored) {
-    ++counts[variable.source.starts_with("initialised") ? "initialised" : variable.source];
+    ++counts[variable.source.starts_with("initialized") ? "initialized" : variable.source];
   }
   std::string text = fmt::format("{} variables:", restored.size());
   const char* separator = " ";
   for (const auto& [source, count] : counts) {
     text +=
-        fmt::format("{}{} {}{}", separator, count, source == "initialised" ? "" : "from ", source);
+        fmt::format("{}{} {}{}", separator, count, source == "initialized" ? "" : "from ", source);
     separator = ", ";
   }
   return text;
@@ -72,7 +72,7 @@ absl::StatusOr<JobCommand> JobRun::Prepare() {
   if (command != JobCommand::kGoOn) return command;
   const auto read = [&]() -> absl::Status {
     ZOOD_RETURN_IF_ERROR(ForgetDeleted());
-    ZOOD_ASSIGN_OR_RETURN(dataset_, LoadPictures(plan_, around_.catalogue));
+    ZOOD_ASSIGN_OR_RETURN(dataset_, LoadImages(plan_, around_.catalogue));
     return absl::OkStatus();
   };
   keeper_.Aside([&] { status = read(); });
@@ -119,7 +119,7 @@ absl::StatusOr<JobCommand> JobRun::ComputeFeatures() {
   const std::int64_t all = trainer_->pending_features();
   if (all == 0 || trainer_->step() >= plan_.steps) return JobCommand::kGoOn;
   keeper_.Tell(LogLine{
-      fmt::format("computes what the frozen part of the network makes of {} pictures, once", all)});
+      fmt::format("computes what the frozen part of the network makes of {} images, once", all)});
   while (trainer_->pending_features() > 0) {
     if (const JobCommand command = keeper_.command(); command != JobCommand::kGoOn) {
       return command;
@@ -128,7 +128,7 @@ absl::StatusOr<JobCommand> JobRun::ComputeFeatures() {
     ZOOD_RETURN_IF_ERROR(trainer_->ComputeFeatures());
     const std::int64_t left = trainer_->pending_features();
     if (left > 0 && serving::Clock::now() - last_report_ >= kFeatureReport) {
-      keeper_.Tell(LogLine{fmt::format("{} of {} pictures", all - left, all)});
+      keeper_.Tell(LogLine{fmt::format("{} of {} images", all - left, all)});
       last_report_ = serving::Clock::now();
     }
   }

@@ -51,9 +51,9 @@ absl::StatusOr<std::optional<AliasMove>> Promoter::Commit(store::AliasChange cha
       written.events = EventsOf(done.moves);
       return absl::OkStatus();
     };
-    ZOOD_ASSIGN_OR_RETURN(
-        const store::BatchOutcome outcome,
-        catalogue_.Commit({.aliases = {change}, .jobs = {{.id = change.job_id, .complete = tell}}}));
+    ZOOD_ASSIGN_OR_RETURN(const store::BatchOutcome outcome,
+                          catalogue_.Commit({.aliases = {change},
+                                             .jobs = {{.id = change.job_id, .complete = tell}}}));
     if (!outcome.moves.empty()) move = FromStore(outcome.moves.back());
     return absl::OkStatus();
   };
@@ -75,9 +75,8 @@ absl::StatusOr<std::optional<AliasMove>> Promoter::Move(const Job& job, const st
 }
 
 absl::StatusOr<AliasMove> Promoter::RollBack(const Job& job, const std::string& alias) {
-  ZOOD_ASSIGN_OR_RETURN(
-      const auto moves,
-      catalogue_.store().AliasMoves({.alias = alias, .job_id = job.id}, kMostMoves));
+  ZOOD_ASSIGN_OR_RETURN(const auto moves, catalogue_.store().AliasMoves(
+                                              {.alias = alias, .job_id = job.id}, kMostMoves));
   const auto last = std::ranges::find_if(
       moves, [](const store::AliasMove& move) { return move.undoes == 0 && !move.undone; });
   if (last == moves.end()) {

@@ -97,7 +97,7 @@ absl::StatusOr<store::PublishedDataset> Datasets::CreateNow(
   dataset.warnings = std::move(scan.warnings);
   std::ranges::copy(check.warnings, std::back_inserter(dataset.warnings));
   if (scan.dataset.items.empty()) {
-    return InvalidArgument("none of its {} pictures can be used; the first: {}: {}", items,
+    return InvalidArgument("none of its {} images can be used; the first: {}: {}", items,
                            dataset.problems.empty() ? "" : dataset.problems.front().item,
                            dataset.problems.empty() ? "" : dataset.problems.front().reason);
   }
@@ -130,7 +130,7 @@ absl::StatusOr<store::PublishedDataset> Datasets::Create(const DatasetRequest& r
       published = CreateNow(request, progress, cancelled);
     } catch (const std::bad_alloc&) {
       published = ResourceExhausted(
-          "there is no memory left to read it; unload a model, or import fewer pictures at once");
+          "there is no memory left to read it; unload a model, or import fewer images at once");
     }
     MutexLock lock(mutex);
     result = std::move(published);

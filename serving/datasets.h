@@ -1,4 +1,4 @@
-// From files to a dataset in the store: read, split, checked picture by picture, kept whole or not
+// From files to a dataset in the store: read, split, checked image by image, kept whole or not
 // at all.
 #pragma once
 
@@ -28,7 +28,7 @@ struct DatasetRequest {
 };
 
 enum class DatasetStage { kReading, kChecking, kPublishing };
-// done and total count pictures; 0 where unknown. From a thread of this class's.
+// done and total count images; 0 where unknown. From a thread of this class's.
 using DatasetProgress =
     std::function<void(DatasetStage stage, std::int64_t done, std::int64_t total)>;
 
@@ -49,7 +49,7 @@ class Datasets {
 
   // Blocks until the dataset is in the store or there is an error; those are what
   // zood/v1/datasets.proto lists. `cancelled` is asked between the stages, and now and then while
-  // pictures are read and checked; empty means no. Datasets are made one at a time, on a thread of
+  // images are read and checked; empty means no. Datasets are made one at a time, on a thread of
   // low priority.
   absl::StatusOr<store::PublishedDataset> Create(const DatasetRequest& request,
                                                  const DatasetProgress& progress,

@@ -1,4 +1,4 @@
-// A model on labelled images: how often it is right.
+// A model on labeled images: how often it is right.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// Changes that happen together or not at all, and what became of them. Values without behaviour.
+// Changes that happen together or not at all, and what became of them. Values without behavior.
 //
 // A job's run publishes a checkpoint, adds it to the job, changes the job's record, appends events
 // and moves an alias in one Batch: whoever opens the store after a crash finds all of it or

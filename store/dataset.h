@@ -1,4 +1,4 @@
-// Datasets: labelled items that fine-tuning learns from. Values without behaviour.
+// Datasets: labeled items that fine-tuning learns from. Values without behavior.
 //
 // An item's bytes are a tensor, kept once by content in packs, as the tensors of versions are: the
 // same photo in two datasets costs one row. A dataset never changes; to change one, publish another

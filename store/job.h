@@ -1,4 +1,4 @@
-// Durable records of long work, and what happened to it. Values without behaviour.
+// Durable records of long work, and what happened to it. Values without behavior.
 //
 // The store knows nothing of the work itself: state, spec and progress are the caller's own words
 // and bytes. It keeps them through crashes, lets one writer at a time change a record (by its

@@ -1,4 +1,4 @@
-// What the store says about a version: values without behaviour. All text is UTF-8 without NUL.
+// What the store says about a version: values without behavior. All text is UTF-8 without NUL.
 #pragma once
 
 #include <cstdint>

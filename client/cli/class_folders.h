@@ -1,4 +1,4 @@
-// Labelled photos in a folder: a subdirectory for each class.
+// Labeled photos in a folder: a subdirectory for each class.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// zoo dataset: labelled pictures that jobs learn from.
+// zoo dataset: labeled images that jobs learn from.
 #include "client/cli/dataset_commands.h"
 
 #include <fmt/format.h>
@@ -59,7 +59,7 @@ void Show(Progress& progress, const v1::DatasetProgress& at) {
   std::string figures;
   if (at.done() > 0 || at.total() > 0) {
     figures = figure(at.done()) + (at.total() > 0 ? " of " + figure(at.total()) : "") +
-              (bytes ? "" : " pictures");
+              (bytes ? "" : " images");
   }
   progress.Update(StageName(at.stage()), at.done(), at.total(), figures);
 }
@@ -125,7 +125,7 @@ absl::Status CheckNameIsFree(const std::string& name, Client& client) {
   return AlreadyExists(
       "the daemon already has a dataset '{0}' ({1}, made {2}), so nothing was sent; choose another "
       "name, or remove that one first: zoo dataset rm {0}",
-      name, FormatCount(there->num_items(), "picture"), FormatTime(there->created_at().seconds()));
+      name, FormatCount(there->num_items(), "image"), FormatTime(there->created_at().seconds()));
 }
 
 absl::Status Create(const DatasetOptions& options, Session& session) {
@@ -185,8 +185,8 @@ absl::Status Remove(const RemoveOptions& options, Session& session) {
 void AddCreate(CLI::App& group, Invocation& invocation) {
   CLI::App* command = group.add_subcommand(
       "create",
-      "Make a dataset from a folder with a subfolder of pictures for each class, a CSV index with "
-      "its pictures,\na tar or zip of either, TFRecord, MNIST's or CIFAR-10's files.\nThe files "
+      "Make a dataset from a folder with a subfolder of images for each class, a CSV index with "
+      "its images,\na tar or zip of either, TFRecord, MNIST's or CIFAR-10's files.\nThe files "
       "are "
       "sent to the daemon unless --remote says that they lie on its machine.");
   command->footer(
@@ -207,13 +207,13 @@ void AddCreate(CLI::App& group, Invocation& invocation) {
 }
 
 void AddItems(CLI::App& group, Invocation& invocation) {
-  CLI::App* command = group.add_subcommand("items", "The pictures of a dataset");
+  CLI::App* command = group.add_subcommand("items", "The images of a dataset");
   command->footer("Example:\n  zoo dataset items flowers --split validation --label 3");
   const auto options = std::make_shared<ItemsOptions>();
   command->add_option("name", options->dataset, "The dataset")->required();
   command->add_option("--split", options->split, "Only these: train, validation or test")
       ->check(CLI::IsMember({"train", "validation", "test"}));
-  command->add_option("--label", options->label, "Only pictures of this class, by its number")
+  command->add_option("--label", options->label, "Only images of this class, by its number")
       ->check(CLI::NonNegativeNumber);
   command->add_option("--max", options->max, "At most so many; 0 for all")
       ->check(CLI::NonNegativeNumber)
@@ -225,7 +225,7 @@ void AddItems(CLI::App& group, Invocation& invocation) {
 
 void AddShow(CLI::App& group, Invocation& invocation) {
   CLI::App* command =
-      group.add_subcommand("show", "Classes, splits, and the pictures that were left out");
+      group.add_subcommand("show", "Classes, splits, and the images that were left out");
   command->footer("Example:\n  zoo dataset show flowers");
   const auto name = std::make_shared<std::string>();
   command->add_option("name", *name, "The dataset")->required();
@@ -263,11 +263,11 @@ void AddDatasetOptions(CLI::App& command, DatasetOptions& options, const std::st
       ->group(group);
   command
       .add_option("--validation", options.validation,
-                  "Share of the pictures to validate on, where the source does not say "
+                  "Share of the images to validate on, where the source does not say "
                   "(default: 0.1)")
       ->check(CLI::Range(0.0, 1.0))
       ->group(group);
-  command.add_option("--test", options.test, "Share of the pictures to test on (default: 0)")
+  command.add_option("--test", options.test, "Share of the images to test on (default: 0)")
       ->check(CLI::Range(0.0, 1.0))
       ->group(group);
   command
@@ -317,7 +317,7 @@ std::string DatasetNameOf(const std::string& path) {
 }
 
 void AddDatasetCommands(CLI::App& app, Invocation& invocation) {
-  CLI::App* group = app.add_subcommand("dataset", "Labelled pictures that jobs learn from");
+  CLI::App* group = app.add_subcommand("dataset", "Labeled images that jobs learn from");
   group->require_subcommand(1);
   AddCreate(*group, invocation);
   CLI::App* list = group->add_subcommand("list", "The datasets that the daemon keeps");

@@ -1,4 +1,4 @@
-// zoo eval: how good a model is on labelled images.
+// zoo eval: how good a model is on labeled images.
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -187,7 +187,7 @@ absl::Status Evaluate(const Options& options, Session& session) {
 void AddEvalCommand(CLI::App& app, Invocation& invocation) {
   CLI::App* command = app.add_subcommand(
       "eval",
-      "How good a model is on labelled images: a folder with one subdirectory for each class, a "
+      "How good a model is on labeled images: a folder with one subdirectory for each class, a "
       "dataset of the daemon's, or MNIST's files.\nThe images are sent to the daemon unless "
       "--remote says that they lie on its "
       "machine.");

@@ -248,7 +248,7 @@ void AddExport(CLI::App& group, Invocation& invocation) {
 
 void AddFinetuneCommands(CLI::App& app, Invocation& invocation) {
   CLI::App* group =
-      app.add_subcommand("finetune", "Training jobs: from pictures to a version that is served");
+      app.add_subcommand("finetune", "Training jobs: from images to a version that is served");
   group->require_subcommand(1);
   AddFinetuneCreate(*group, invocation);
   AddList(*group, invocation);

@@ -1,4 +1,4 @@
-// zoo finetune create: from pictures to a version.
+// zoo finetune create: from images to a version.
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -118,7 +118,7 @@ absl::Status Follow(const v1::CreateJobResponse& created, Session& session) {
   return OutcomeOf(job);
 }
 
-// What can be refused before a picture is sent is refused then.
+// What can be refused before an image is sent is refused then.
 absl::Status CheckBeforeUpload(const v1::CreateJobRequest& request, Session& session) {
   v1::CreateJobRequest check = request;
   check.set_validate_only(true);
@@ -126,14 +126,14 @@ absl::Status CheckBeforeUpload(const v1::CreateJobRequest& request, Session& ses
   return session.client.CreateJob(check).status();
 }
 
-absl::StatusOr<v1::Dataset> SendPictures(const CreateOptions& options, Session& session) {
+absl::StatusOr<v1::Dataset> SendImages(const CreateOptions& options, Session& session) {
   absl::StatusOr<v1::Dataset> dataset = MakeDataset(options.dataset, session.client);
   if (dataset.status().code() == absl::StatusCode::kAlreadyExists) {
-    return Annotate(dataset.status(), "--dataset-name gives these pictures another name");
+    return Annotate(dataset.status(), "--dataset-name gives these images another name");
   }
   if (!dataset.ok()) return dataset;
   fmt::print(stderr, "{}: {} in {} classes, {} left out\n", dataset->name(),
-             FormatCount(dataset->num_items(), "picture"), dataset->classes_size(),
+             FormatCount(dataset->num_items(), "image"), dataset->classes_size(),
              dataset->num_problems());
   for (const std::string& warning : dataset->warnings()) {
     fmt::print(stderr, "warning: {}\n", Printable(warning));
@@ -148,7 +148,7 @@ absl::Status Create(const CreateOptions& options, Session& session) {
     ZOOD_RETURN_IF_ERROR(NameOptions(CheckBeforeUpload(request, session)));
     const std::string& name = options.dataset.name;
     made_here = absl::IsNotFound(session.client.GetDataset(name).status());
-    ZOOD_ASSIGN_OR_RETURN(const v1::Dataset dataset, SendPictures(options, session));
+    ZOOD_ASSIGN_OR_RETURN(const v1::Dataset dataset, SendImages(options, session));
     request.mutable_spec()->set_dataset_digest(dataset.digest());
   }
   const absl::StatusOr<v1::CreateJobResponse> created = session.client.CreateJob(request);
@@ -167,7 +167,7 @@ absl::Status Create(const CreateOptions& options, Session& session) {
 }
 
 void AddData(CLI::App& command, CreateOptions& options) {
-  const std::string group = "Pictures";
+  const std::string group = "Images";
   command
       .add_option(
           "-d,--data", options.data,
@@ -186,7 +186,7 @@ void AddData(CLI::App& command, CreateOptions& options) {
 void AddFinetuneCreate(CLI::App& group, Invocation& invocation) {
   CLI::App* command = group.add_subcommand(
       "create",
-      "Train: from pictures to a new version of a model, while the daemon goes on "
+      "Train: from images to a new version of a model, while the daemon goes on "
       "serving.\nWatches "
       "the job until it has ended, unless --detach. LENGTHs are 2.5epochs or 100steps.");
   command->footer(

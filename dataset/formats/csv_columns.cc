@@ -19,9 +19,10 @@ constexpr std::size_t kSampled = 50;  // rows
 
 // As Normalized() writes them, the surest first.
 constexpr std::array<std::string_view, 24> kPathNames = {
-    "path",    "filepath", "filename", "imagepath", "imagefile", "imagename", "imageid", "imgpath",
-    "imgname", "imgid",    "file",     "files",     "filenames", "image",     "images",  "img",
-    "photo",   "picture",  "photoid",  "relpath",   "uri",       "id",        "uuid",    "name"};
+    "path",      "filepath", "filename", "imagepath", "imagefile", "imagename",
+    "imageid",   "imgpath",  "imgname",  "imgid",     "file",      "files",
+    "filenames", "image",    "images",   "img",       "photo",     "photoid",
+    "relpath",   "uri",      "id",       "uuid",      "picture",   "name"};  // words: theirs
 constexpr std::array<std::string_view, 16> kLabelNames = {
     "label",  "class",   "category", "classname", "labelname", "target",  "species", "breed",
     "labels", "classes", "variety",  "diagnosis", "classid",   "labelid", "tag",     "y"};

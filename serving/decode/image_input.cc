@@ -76,19 +76,19 @@ absl::StatusOr<std::vector<float>> PrepareImage(const dataset::ImageSource& sour
 
   const image::PreprocessSpec& spec = servable.preprocess();
   const Clock::time_point begun = Clock::now();
-  absl::StatusOr<image::Image> picture;
+  absl::StatusOr<image::Image> image;
   if (const auto* encoded = std::get_if<dataset::EncodedImage>(&source)) {
-    picture = image::Decode(std::as_bytes(std::span(encoded->bytes)), spec.decode, limits);
+    image = image::Decode(std::as_bytes(std::span(encoded->bytes)), spec.decode, limits);
   } else {
     const auto& pixels = std::get<dataset::PixelImage>(source);
-    picture = image::FromPixels(std::as_bytes(std::span(pixels.bytes)), pixels.shape,
-                                spec.decode.channels, limits);
+    image = image::FromPixels(std::as_bytes(std::span(pixels.bytes)), pixels.shape,
+                              spec.decode.channels, limits);
   }
-  if (!picture.ok()) return AsInvalid(picture.status());
+  if (!image.ok()) return AsInvalid(image.status());
   const Clock::time_point decoded = Clock::now();
   times.decode_ms = Milliseconds(decoded - begun);
   std::vector<float> values(static_cast<std::size_t>(expected.num_elements()));
-  if (absl::Status status = image::Preprocess(spec, *picture, values); !status.ok()) {
+  if (absl::Status status = image::Preprocess(spec, *image, values); !status.ok()) {
     return AsInvalid(status);
   }
   times.preprocess_ms = Milliseconds(Clock::now() - decoded);

@@ -143,13 +143,13 @@ class Importer::Job {
     const double operations = graph::CountOperations(*graph_);
     if (operations > importer_.options_.max_operations) {
       return ResourceExhausted(
-          "the network takes {:.1e} operations for one picture; {:.1e} are allowed", operations,
+          "the network takes {:.1e} operations for one image; {:.1e} are allowed", operations,
           importer_.options_.max_operations);
     }
     const graph::LargestStep largest = graph::FindLargestStep(*graph_);
     if (largest.operations > importer_.options_.max_layer_operations) {
       return ResourceExhausted(
-          "the layer '{}' takes {:.1e} operations for one picture; {:.1e} are allowed",
+          "the layer '{}' takes {:.1e} operations for one image; {:.1e} are allowed",
           Printable(largest.node->name), largest.operations,
           importer_.options_.max_layer_operations);
     }

@@ -41,7 +41,7 @@ TEST(JobTablesTest, Events) {
   EXPECT_EQ(line("state { state: FAILED error { message: 'no space' } }"), "failed: no space");
   EXPECT_EQ(line("state { state: SUCCEEDED result { model: 'm' version: 3 } }"), "succeeded: m@3");
   EXPECT_EQ(line("evaluation { step: 9 split: VALIDATION images: 4 top1: 0.5 top5: 1 loss: 0.25 }"),
-            "step 9: top-1 50.00 %, top-5 100.00 %, loss 0.2500 on 4 pictures of validation");
+            "step 9: top-1 50.00 %, top-5 100.00 %, loss 0.2500 on 4 images of validation");
   EXPECT_EQ(line("gate { gate { minimum_accuracy {} } reason: 'too low' }"),
             "minimum_accuracy not passed: too low");
   EXPECT_EQ(line("move { alias: 'stable' version: 3 previous_version: 1 }"),
@@ -53,7 +53,7 @@ TEST(JobTablesTest, Jobs) {
   const auto job = Parse<v1::Job>(
       "id: 'j1' state: EVALUATING spec { base { name: 'a' } dataset: 'd' model: 'm' } "
       "base { model: 'a' version: 2 } progress { step: 5 steps: 20 } "
-      "restored { variables { source: 'initialised' } variables { source: 'a@2' } "
+      "restored { variables { source: 'initialized' } variables { source: 'a@2' } "
       "variables { source: 'a@2' } } metadata { key: 'who' value: 'me' }");
   v1::ListJobsResponse list;
   *list.add_jobs() = job;
@@ -62,7 +62,7 @@ TEST(JobTablesTest, Jobs) {
   const std::string text = DescribeJob(job);
   EXPECT_THAT(text, HasSubstr("evaluating"));
   EXPECT_THAT(text, HasSubstr("a (version 2)"));
-  EXPECT_THAT(text, HasSubstr("2 a@2, 1 initialised"));
+  EXPECT_THAT(text, HasSubstr("2 a@2, 1 initialized"));
   EXPECT_THAT(text, HasSubstr("who = me"));
   EXPECT_THAT(text, HasSubstr("batches of 32, 10 epochs"));
 }
@@ -87,7 +87,7 @@ TEST(DatasetTablesTest, ClassesAndProblems) {
       "}"));
   EXPECT_THAT(text, HasSubstr("3 in 1 class"));
   EXPECT_THAT(text, HasSubstr("    0  roses      2           1     0\n"));
-  EXPECT_THAT(text, HasSubstr("30 pictures left out:\n  a?b: bad\n  and 29 more\n"));
+  EXPECT_THAT(text, HasSubstr("30 images left out:\n  a?b: bad\n  and 29 more\n"));
   EXPECT_THAT(DescribeDatasets({}), HasSubstr("zoo dataset create"));
 }
 

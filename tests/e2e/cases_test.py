@@ -146,7 +146,7 @@ class Cases(end_to_end.WithDaemon):
     def logits_of(self, image, *more):
         return self.answer("pixels", image)[1]
 
-    def test_pictures(self):
+    def test_images(self):
         self.caffe("pixels", "caffe_outputs/base.caffemodel", "caffe_outputs/base.prototxt")
         plain = self.logits_of(CASES / "png_metadata/00_plain.png")
         for file in sorted((CASES / "png_metadata").glob("x_*")):

@@ -189,7 +189,7 @@ TEST_F(DaemonTest, HttpHasMetricsAndHealth) {
     v1::EvaluateStreamRequest message;
     message.mutable_spec()->mutable_model()->set_name("digits");
     stream->Write(message);
-    AddPicture(message.mutable_images()->add_images()->mutable_image(), 0);
+    AddImage(message.mutable_images()->add_images()->mutable_image(), 0);
     message.mutable_images()->mutable_images(0)->set_index(0);
     stream->Write(message);
     message.mutable_end()->set_images(1);
@@ -469,7 +469,7 @@ TEST_F(DaemonTest, WhatWasAcceptedBeforeTheSignalIsAnswered) {
     clients.emplace_back([&] {
       const auto stub = v1::Classifier::NewStub(NewChannel());
       v1::ClassifyRequest request = Request("digits", 0);
-      for (int i = 1; i < kImages; ++i) AddPicture(request.add_images(), i % 16);
+      for (int i = 1; i < kImages; ++i) AddImage(request.add_images(), i % 16);
       grpc::ClientContext call;
       v1::ClassifyResponse answer;
       status = stub->Classify(&call, request, &answer);

@@ -22,7 +22,7 @@ import unittest
 ZOOD, ZOO, ASK, SOURCE = (str(pathlib.Path(path).resolve()) for path in sys.argv[1:5])
 sys.path.insert(0, str(pathlib.Path(SOURCE) / "tests" / "client"))
 sys.argv[1:] = [ZOOD, ZOO, f"{SOURCE}/tests/data"]
-from end_to_end import colours, png  # noqa: E402  (needs the arguments)
+from end_to_end import colors, png  # noqa: E402  (needs the arguments)
 
 
 def blocks(document, language):
@@ -49,7 +49,7 @@ class Documents(unittest.TestCase):
         photos = cls.root / ".zood" / "photos"
         photos.mkdir(parents=True)
         (photos / "coffee.png").write_bytes(png(160, 120))
-        colours(cls.root / "flower_photos", 12)
+        colors(cls.root / "flower_photos", 12)
         ready = cls.root / "ready"
         cls.daemon = subprocess.Popen(
             [ZOOD, "serve", "--data-dir", cls.root / "store", "--port", "0", "--http-port", "0",

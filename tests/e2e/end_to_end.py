@@ -31,7 +31,7 @@ def smooth(width, height):
 
 
 def png(width, height, pixel=None):
-    """An RGB image of smooth colours, or of what `pixel` says of (x, y)."""
+    """An RGB image of smooth colors, or of what `pixel` says of (x, y)."""
     pixel = pixel or smooth(width, height)
     rows = b"".join(b"\0" + bytes(v for x in range(width) for v in pixel(x, y))
                     for y in range(height))
@@ -45,16 +45,16 @@ def png(width, height, pixel=None):
             + chunk(b"IEND", b""))
 
 
-def colours(folder, count):
-    """A folder for each of three colours, with `count` noisy pictures of it."""
+def colors(folder, count):
+    """A folder for each of three colors, with `count` noisy images of it."""
     chance = random.Random(1)
     for k, name in enumerate(("red", "green", "blue")):
         (folder / name).mkdir(parents=True)
         for i in range(count):
             shade = [chance.randrange(80) for _ in range(3)]
             shade[k] = 180 + chance.randrange(50)
-            picture = png(32, 32, lambda x, y: [s + chance.randrange(20) for s in shade])
-            (folder / name / f"{i}.png").write_bytes(picture)
+            image = png(32, 32, lambda x, y: [s + chance.randrange(20) for s in shade])
+            (folder / name / f"{i}.png").write_bytes(image)
 
 
 def start(root, port="0"):
@@ -171,44 +171,44 @@ class EndToEnd(WithDaemon):
 
     def test_5_eval_folder(self):
         for label in ("3", "7"):
-            folder = self.root / "labelled" / label
+            folder = self.root / "labeled" / label
             folder.mkdir(parents=True)
             (folder / "a.png").write_bytes(png(28, 28))
-        report = self.json("eval", "lenet", "--folder", self.root / "labelled")
+        report = self.json("eval", "lenet", "--folder", self.root / "labeled")
         self.assertEqual(report["images"], "2")
         self.assertEqual([report["classes"][i]["images"] for i in (3, 7)], ["1", "1"])
         (folder / "broken.png").write_bytes(b"no image")
-        self.assertIn("broken.png", self.zoo("eval", "lenet", "--folder", self.root / "labelled",
+        self.assertIn("broken.png", self.zoo("eval", "lenet", "--folder", self.root / "labeled",
                                              code=1))
-        text = self.zoo("eval", "lenet", "--folder", self.root / "labelled", "--skip-bad")
+        text = self.zoo("eval", "lenet", "--folder", self.root / "labeled", "--skip-bad")
         self.assertIn("1 bad image left out", text)
 
     def test_6_datasets(self):
-        folder = self.root / "Some Colours"
-        colours(folder, 40)
+        folder = self.root / "Some Colors"
+        colors(folder, 40)
         (folder / "red" / "torn.png").write_bytes(png(32, 32)[:200])
         (folder / "red" / "notes.txt").write_text("not a photo")
-        made = self.json("dataset", "create", "colours", folder, "--validation", "0.25", "--note",
+        made = self.json("dataset", "create", "colors", folder, "--validation", "0.25", "--note",
                          "three of them")
         self.assertEqual([c["name"] for c in made["classes"]], ["blue", "green", "red"])
         self.assertEqual(made["num_items"], "120")
         self.assertIn("red/torn.png", [problem["item"] for problem in made["problems"]])
-        shown = self.zoo("dataset", "show", "colours")
+        shown = self.zoo("dataset", "show", "colors")
         self.assertIn("red/torn.png", shown)
         self.assertIn("three of them", shown)
-        self.assertIn("colours", self.zoo("dataset", "list"))
-        items = self.json("dataset", "items", "colours", "--split", "validation", "--max", "0")
+        self.assertIn("colors", self.zoo("dataset", "list"))
+        items = self.json("dataset", "items", "colors", "--split", "validation", "--max", "0")
         self.assertEqual(len(items["items"]), int(made["counts"]["validation"]))
         self.assertEqual({item["split"] for item in items["items"]}, {"VALIDATION"})
-        self.assertIn("--max 0", self.zoo("dataset", "items", "colours", "--max", "2"))
-        # The same pictures in an archive, and once more: the same dataset, or its name is taken.
-        archive = self.root / "colours.tar.gz"
+        self.assertIn("--max 0", self.zoo("dataset", "items", "colors", "--max", "2"))
+        # The same images in an archive, and once more: the same dataset, or its name is taken.
+        archive = self.root / "colors.tar.gz"
         with tarfile.open(archive, "w:gz") as tar:
-            tar.add(folder, "colours")
+            tar.add(folder, "colors")
         again = self.json("dataset", "create", "copy", archive, "--validation", "0.25")
         self.assertEqual(again["counts"], made["counts"])
-        taken = self.zoo("dataset", "create", "colours", archive, "--validation", "0.5", code=1)
-        self.assertIn("already has a dataset 'colours' (120 pictures", taken)
+        taken = self.zoo("dataset", "create", "colors", archive, "--validation", "0.5", code=1)
+        self.assertIn("already has a dataset 'colors' (120 images", taken)
         self.assertNotIn("receiving", taken)
         self.zoo("dataset", "rm", "copy")
         self.zoo("dataset", "show", "copy", code=1)
@@ -283,7 +283,7 @@ class EndToEnd(WithDaemon):
                       self.zoo("dataset", "create", "lzma", packed, code=1))
 
     def test_7_train_the_head(self):
-        create = ["finetune", "create", "--base", "lenet", "--data", "colours", "--model", "tints",
+        create = ["finetune", "create", "--base", "lenet", "--data", "colors", "--model", "tints",
                   "--batch", "16", "--seed", "3", "--max-problems", "0.1"]
         sound = self.zoo(*create, "--check")
         self.assertIn("The job is sound", sound)
@@ -297,7 +297,7 @@ class EndToEnd(WithDaemon):
         changed = self.json("finetune", "show", job["id"])
         self.assertEqual(changed["num_updated_variables"], "2")
         result = job["result"]["version"]
-        with open(self.root / "Some Colours" / "red" / "1.png", "rb") as photo:
+        with open(self.root / "Some Colors" / "red" / "1.png", "rb") as photo:
             answer = json.loads(self.zoo("--json", "classify", "tints", "-", stdin=photo))
         self.assertEqual(answer["model"]["version"], result)
         self.assertEqual({c["label"] for c in answer["results"][0]["classes"]},
@@ -314,7 +314,7 @@ class EndToEnd(WithDaemon):
     def test_8_gates_promotion_and_export(self):
         before = self.json("show", "tints@stable")["version"]
         self.assertIn("has made no version", self.zoo(
-            "finetune", "create", "--base", "tints", "--data", "colours", "--model", "tints",
+            "finetune", "create", "--base", "tints", "--data", "colors", "--model", "tints",
             "--epochs", "1", "--learning-rate", "1e-6", "--better-than", "stable", "--margin", "1",
             "--alias", "stable", "--max-problems", "0.1", code=1))
         self.assertEqual(self.json("show", "tints@stable")["version"], before)
@@ -346,7 +346,7 @@ class EndToEnd(WithDaemon):
 
     def test_9_killed_and_continued(self):
         def create(model, *more):
-            return ["finetune", "create", "--arch", "cifarnet", "--data", "colours", "--model",
+            return ["finetune", "create", "--arch", "cifarnet", "--data", "colors", "--model",
                     model, "--optimizer", "momentum", "--augmentation", "cifarnet", "--seed", "11",
                     "--steps", "480", "--batch", "8", "--checkpoint-every", "40steps",
                     "--learning-rate", "0.01", "--max-problems", "0.1", *more]

@@ -302,9 +302,9 @@ TEST_F(ServerTest, EachImageHasAnOutcomeWhereTheCallerAsksForIt) {
   v1::ClassifyRequest request = Request("digits", 0);
   request.add_images()->set_encoded("\xff\xd8\xff no JPEG");
   request.add_images();  // of no form at all
-  AddPicture(request.add_images(), 1);
+  AddImage(request.add_images(), 1);
   request.mutable_images(3)->mutable_pixels()->set_dtype(v1::DATA_TYPE_FLOAT32);
-  AddPicture(request.add_images(), 1);
+  AddImage(request.add_images(), 1);
   EXPECT_THAT(Classify(request).error_message(), HasSubstr("image "));
   request.set_outcome_per_image(true);
   v1::ClassifyResponse response;
@@ -436,7 +436,7 @@ class WaitingTest : public ServerTest {
   std::shared_ptr<serving::Program> program_;
 };
 
-TEST_F(WaitingTest, ADeadlineIsHonoured) {
+TEST_F(WaitingTest, ADeadlineIsHonored) {
   EXPECT_TRUE(IsDropped([&] {
     grpc::ClientContext context;
     context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(200));

@@ -10,7 +10,7 @@
 namespace zood::server {
 namespace {
 
-// 90 pictures in batches of 16: slim's decay_steps = int(5.625 * epochs).
+// 90 images in batches of 16: slim's decay_steps = int(5.625 * epochs).
 TEST(ConvertTest, EpochsOfALearningRateAreRoundedDown) {
   v1::LearningRate message;
   v1::LearningRate::Decay* decay = message.mutable_exponential();

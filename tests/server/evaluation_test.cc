@@ -64,7 +64,7 @@ TEST_F(EvaluationTest, FilesAndStreamGiveTheSameReport) {
     message.mutable_images()->Clear();
     for (int n = 0; n < 7 && i < kImages; ++n, ++i) {
       v1::LabeledImage* image = message.mutable_images()->add_images();
-      AddPicture(image->mutable_image(), i);
+      AddImage(image->mutable_image(), i);
       image->set_index(i % 10);
     }
     stream->Write(message);
@@ -82,7 +82,7 @@ TEST_F(EvaluationTest, FilesAndStreamGiveTheSameReport) {
   }
 }
 
-// A picture of the generator as a BMP file of 24 bits.
+// An image of the generator as a BMP file of 24 bits.
 std::string Bmp(int index) {
   const auto little = [](std::uint32_t value, int bytes) {
     std::string text;

@@ -1,4 +1,4 @@
-// Pictures that are easily learned, and a client of datasets and jobs.
+// Images that are easily learned, and a client of datasets and jobs.
 #pragma once
 
 #include <atomic>
@@ -11,7 +11,7 @@
 namespace zood::server {
 
 // A gray BMP of 12 x 12: a bright bar whose place tells the class, and some noise.
-inline std::string Picture(int label, int number) {
+inline std::string Image(int label, int number) {
   constexpr int kSide = 12;
   std::string bmp(54 + 1024, '\0');
   const auto put = [&](std::size_t at, std::uint32_t value, int bytes) {
@@ -42,12 +42,12 @@ inline std::string Picture(int label, int number) {
 
 using Files = std::vector<std::pair<std::string, std::string>>;
 
-inline Files Pictures(int classes, int each) {
+inline Files Images(int classes, int each) {
   Files files;
   for (int label = 0; label < classes; ++label) {
     for (int i = 0; i < each; ++i) {
       files.emplace_back("c" + std::to_string(label) + "/" + std::to_string(i) + ".bmp",
-                         Picture(label, i));
+                         Image(label, i));
     }
   }
   return files;
@@ -122,7 +122,7 @@ class FineTuningTest : public ServerTest {
   }
   void Fill() {
     ImportLeNet("digits");
-    const Made made = UploadDataset("bars", Pictures(3, 40));
+    const Made made = UploadDataset("bars", Images(3, 40));
     ASSERT_TRUE(made.status.ok()) << made.status.error_message();
   }
 

@@ -1,4 +1,4 @@
-// Datasets and fine-tuning jobs over gRPC: from pictures to a version that is served.
+// Datasets and fine-tuning jobs over gRPC: from images to a version that is served.
 #include <signal.h>
 #include <spawn.h>
 #include <sys/wait.h>
@@ -21,8 +21,8 @@ using ::testing::SizeIs;
 
 TEST_F(FineTuningTest, ADatasetIsKeptWithItsProblems) {
   Start();
-  Files files = Pictures(3, 8);
-  files.emplace_back("c1/broken.bmp", "BM, but no picture");
+  Files files = Images(3, 8);
+  files.emplace_back("c1/broken.bmp", "BM, but no image");
   const Made made = UploadDataset("bars", files);
   ASSERT_TRUE(made.status.ok()) << made.status.error_message();
   EXPECT_EQ(made.dataset.num_items(), 24);
@@ -32,7 +32,7 @@ TEST_F(FineTuningTest, ADatasetIsKeptWithItsProblems) {
   EXPECT_GT(made.dataset.counts().validation(), 0);
   // The same again is the same; something else under its name is refused.
   EXPECT_EQ(UploadDataset("bars", files).dataset.digest(), made.dataset.digest());
-  EXPECT_EQ(UploadDataset("bars", Pictures(2, 8)).status.error_code(),
+  EXPECT_EQ(UploadDataset("bars", Images(2, 8)).status.error_code(),
             grpc::StatusCode::ALREADY_EXISTS);
   EXPECT_EQ(UploadDataset("../bars", files).status.error_code(),
             grpc::StatusCode::INVALID_ARGUMENT);
@@ -64,7 +64,7 @@ std::vector<std::string> PackFiles(const std::string& data_dir) {
 // A page reads what is on it: a photo that is damaged on disk is an error of its own page only.
 TEST_F(FineTuningTest, APageOfItemsReadsNoOthers) {
   Start();
-  ASSERT_TRUE(UploadDataset("bars", Pictures(3, 8)).status.ok());
+  ASSERT_TRUE(UploadDataset("bars", Images(3, 8)).status.ok());
   v1::ListDatasetItemsRequest request;
   request.set_dataset("bars");
   const auto list = [&](v1::ListDatasetItemsResponse& page) {
@@ -82,7 +82,7 @@ TEST_F(FineTuningTest, APageOfItemsReadsNoOthers) {
   bool damaged = false;
   for (const std::string& path : PackFiles(options_.runtime.data_dir)) {
     std::string pack = ReadFile(path);
-    const std::size_t at = pack.find(Picture(label, number));
+    const std::size_t at = pack.find(Image(label, number));
     if (at == std::string::npos) continue;
     std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
     file.seekp(static_cast<std::streamoff>(at + 1200)).put('!');
@@ -120,7 +120,7 @@ TEST_F(FineTuningTest, APageOfItemsReadsNoOthers) {
   }
 }
 
-TEST_F(FineTuningTest, FromPicturesToAVersionThatIsServed) {
+TEST_F(FineTuningTest, FromImagesToAVersionThatIsServed) {
   Prepare();
   const v1::Job job = RunToEnd(HeadJob());
   ASSERT_EQ(job.state(), v1::Job::SUCCEEDED) << job.error().message();
@@ -128,15 +128,15 @@ TEST_F(FineTuningTest, FromPicturesToAVersionThatIsServed) {
   EXPECT_EQ(job.base().model(), "digits");
   EXPECT_EQ(job.result().model(), "bars");
   EXPECT_EQ(job.num_updated_variables(), 2);  // LeNet/fc4's
-  int initialised = 0;
+  int initialized = 0;
   for (const auto& variable : job.restored().variables()) {
-    if (variable.source() != "digits@1") ++initialised;
+    if (variable.source() != "digits@1") ++initialized;
   }
-  EXPECT_EQ(initialised, 2);
+  EXPECT_EQ(initialized, 2);
 
   v1::ClassifyRequest request;
   request.mutable_model()->set_name("bars");
-  request.add_images()->set_encoded(Picture(2, 1234));
+  request.add_images()->set_encoded(Image(2, 1234));
   v1::ClassifyResponse response;
   const grpc::Status status = Classify(request, &response);
   ASSERT_TRUE(status.ok()) << status.error_message();
@@ -208,7 +208,7 @@ TEST_F(FineTuningTest, NoRequestIsLostWhileAnAliasMovesAndReturns) {
     while (!stop) {
       v1::ClassifyRequest classify;
       classify.mutable_model()->set_name("bars");
-      classify.add_images()->set_encoded(Picture(1, 99));
+      classify.add_images()->set_encoded(Image(1, 99));
       v1::ClassifyResponse response;
       if (!Classify(classify, &response).ok()) ++failed;
       const std::int64_t version = response.model().version();
@@ -306,7 +306,7 @@ TEST_F(FineTuningTest, ACheckpointCanBePromotedAndExported) {
   v1::ClassifyRequest classify;
   classify.mutable_model()->set_name("full");
   classify.mutable_model()->set_alias("tried");
-  classify.add_images()->set_encoded(Picture(1, 99));
+  classify.add_images()->set_encoded(Image(1, 99));
   v1::ClassifyResponse answer;
   EXPECT_TRUE(Classify(classify, &answer).ok());
   EXPECT_EQ(answer.model().version(), promoted.version().version());
@@ -536,13 +536,13 @@ TEST_F(FineTuningTest, ADatasetThatGoesWhileAJobWaitsFailsTheJob) {
 
 TEST_F(FineTuningTest, BadSpecsAreRefused) {
   Prepare();
-  Files lonely = Pictures(2, 8);
-  lonely.emplace_back("c2/only.bmp", Picture(2, 0));
+  Files lonely = Images(2, 8);
+  lonely.emplace_back("c2/only.bmp", Image(2, 0));
   ASSERT_TRUE(UploadDataset("lonely", lonely).status.ok());
-  Files broken = Pictures(2, 8);
+  Files broken = Images(2, 8);
   for (int i = 0; i < 4; ++i) broken.emplace_back("c0/b" + std::to_string(i) + ".bmp", "no");
   ASSERT_TRUE(UploadDataset("broken", broken).status.ok());
-  ASSERT_TRUE(UploadDataset("all", Pictures(2, 8), 0).status.ok());
+  ASSERT_TRUE(UploadDataset("all", Images(2, 8), 0).status.ok());
 
   struct Case {
     const char* what;

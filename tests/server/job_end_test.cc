@@ -184,13 +184,13 @@ TEST_F(JobEndTest, WhatIsWorseThanItsBaseOrThanWhatAnswersDoesNotAnswer) {
 
 TEST_F(JobEndTest, AGateThatCannotSeeAClassSaysSo) {
   Prepare();
-  // Two classes with held-out pictures of their own, and one without.
+  // Two classes with held-out images of their own, and one without.
   std::string index = "path,label,split\n";
   Files files;
   for (int label = 0; label < 3; ++label) {
     for (int i = 0; i < 10; ++i) {
       const std::string name = std::to_string(label) + "_" + std::to_string(i) + ".bmp";
-      files.emplace_back(name, Picture(label, i));
+      files.emplace_back(name, Image(label, i));
       const bool held_out = label < 2 && i < 3;
       index += name + ",c" + std::to_string(label) + (held_out ? ",validation\n" : ",train\n");
     }
@@ -213,7 +213,7 @@ TEST_F(JobEndTest, AGateThatCannotSeeAClassSaysSo) {
 
 TEST_F(JobEndTest, AMoveToOtherClassesIsTold) {
   Prepare();
-  ASSERT_TRUE(UploadDataset("two", Pictures(2, 40)).status.ok());
+  ASSERT_TRUE(UploadDataset("two", Images(2, 40)).status.ok());
   v1::CreateJobRequest request = HeadJob();
   request.mutable_spec()->set_dataset("two");
   request.mutable_spec()->mutable_promotion()->set_alias("stable");

@@ -375,7 +375,7 @@ TEST_F(JobLifeTest, ALossThatDivergesLeavesAGoodCheckpoint) {
   v1::ClassifyRequest classify;
   classify.mutable_model()->set_name("diverged");
   classify.mutable_model()->set_alias("tried");
-  classify.add_images()->set_encoded(Picture(1, 99));
+  classify.add_images()->set_encoded(Image(1, 99));
   EXPECT_TRUE(Classify(classify).ok());
 }
 
@@ -501,9 +501,9 @@ TEST_F(JobLifeTest, AGateLetsThroughWhatIsBetter) {
 
 TEST_F(JobLifeTest, ADatasetTellsWhatIsOddAboutIt) {
   Start();
-  Files files = Pictures(2, 8);
-  files.emplace_back("c2/only.bmp", Picture(2, 0));
-  files.emplace_back("c1/twin.bmp", Picture(0, 3));
+  Files files = Images(2, 8);
+  files.emplace_back("c2/only.bmp", Image(2, 0));
+  files.emplace_back("c1/twin.bmp", Image(0, 3));
   const Made made = UploadDataset("odd", files);
   ASSERT_TRUE(made.status.ok()) << made.status.error_message();
   EXPECT_EQ(made.dataset.num_problems(), 0);
@@ -524,7 +524,7 @@ TEST_F(JobLifeTest, LabelsBeyondTheClassesAreProblemsAndEmptyClassesAreRefused) 
   for (int i = 0; i < 8; ++i) {
     for (int label = 0; label < 2; ++label) {
       const std::string name = std::to_string(label) + "_" + std::to_string(i) + ".bmp";
-      files.emplace_back(name, Picture(label, i));
+      files.emplace_back(name, Image(label, i));
       index += name + "," + std::to_string(i == 7 && label == 1 ? 12 : label) + "\n";
     }
   }

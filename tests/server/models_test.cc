@@ -142,7 +142,7 @@ TEST_F(ModelsTest, BadImportsSayWhatIsWrongAndChangeNothing) {
   const auto nothing = [](v1::ImportSpec&) {};
   const std::vector<Case> cases = {
       {"truncated", "half.ckpt", nothing, {DATA_LOSS, INVALID_ARGUMENT}, {"half.ckpt"}},
-      {"mislabelled", "page.ckpt", nothing, {INVALID_ARGUMENT}, {"page.ckpt"}},
+      {"mislabeled", "page.ckpt", nothing, {INVALID_ARGUMENT}, {"page.ckpt"}},
       {"other network's",
        "mobilenet_v1_025_v1.ckpt",
        nothing,

@@ -135,14 +135,14 @@ class ServerTest : public ::testing::Test {
     ASSERT_TRUE(imported.status.ok()) << imported.status.error_message();
   }
 
-  // Picture number `index` of the generator, in the form of pixels.
+  // Image number `index` of the generator, in the form of pixels.
   static v1::ClassifyRequest Request(const std::string& model, int index) {
     v1::ClassifyRequest request;
     request.mutable_model()->set_name(model);
-    AddPicture(request.add_images(), index);
+    AddImage(request.add_images(), index);
     return request;
   }
-  static void AddPicture(v1::Image* image, int index) {
+  static void AddImage(v1::Image* image, int index) {
     const auto pixels = zood::testing::ImageU8(index, 12, 12, 1);
     v1::Tensor* tensor = image->mutable_pixels();
     tensor->set_dtype(v1::DATA_TYPE_UINT8);

@@ -183,7 +183,7 @@ TEST_F(StreamDamageTest, DatasetUploads) {
   message.mutable_spec()->mutable_split()->set_validation(0.3);
   messages.push_back(message.SerializeAsString());
   std::int64_t sent = 0;
-  for (const auto& [path, bytes] : Pictures(2, kFiles / 2)) {
+  for (const auto& [path, bytes] : Images(2, kFiles / 2)) {
     message.mutable_file()->set_path(path);
     message.mutable_file()->set_size(static_cast<std::int64_t>(bytes.size()));
     messages.push_back(message.SerializeAsString());
@@ -213,7 +213,7 @@ TEST_F(StreamDamageTest, EvaluationUploads) {
     message.mutable_images()->Clear();
     for (int n = i; n < i + 2; ++n) {
       v1::LabeledImage* image = message.mutable_images()->add_images();
-      AddPicture(image->mutable_image(), n);
+      AddImage(image->mutable_image(), n);
       image->set_index(n);
     }
     messages.push_back(message.SerializeAsString());

@@ -84,8 +84,8 @@ TEST_F(AllowedRootsTest, FilesThatAWeightFileLeadsToAreJudgedToo) {
   EXPECT_FALSE(*files.Exists(Path("open/missing")));
 }
 
-// Between the judgement of a path and its opening, a directory becomes a link that leads outside.
-TEST_F(AllowedRootsTest, ALinkThatComesAfterTheJudgementIsNotFollowed) {
+// Between the judgment of a path and its opening, a directory becomes a link that leads outside.
+TEST_F(AllowedRootsTest, ALinkThatComesAfterTheJudgmentIsNotFollowed) {
   fs::create_directories(Path("open/turn"));
   fs::create_directories(Path("away"));
   std::ofstream(Path("open/turn/secret")) << "inside";

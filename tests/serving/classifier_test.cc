@@ -33,19 +33,19 @@ class ClassifierTest : public ServingTest {
   void SetUp() override {
     ASSERT_NO_FATAL_FAILURE(Open());
     PublishFilled(runtime_->catalogue(), "digits", SmallLeNet());
-    for (int i = 0; i < 16; ++i) pictures_.push_back(SmallPicture(i));
+    for (int i = 0; i < 16; ++i) images_.push_back(SmallImage(i));
   }
 
-  ClassifyRequest Request(int picture) {
+  ClassifyRequest Request(int image) {
     return {.model = {"digits", ""},
-            .images = {SmallImage(pictures_[static_cast<std::size_t>(picture)])},
+            .images = {SmallImage(images_[static_cast<std::size_t>(image)])},
             .logits = true};
   }
   absl::Status StatusOf(ClassifyRequest request) {
     return runtime_->classifier().ClassifyAndWait(std::move(request)).status();
   }
 
-  std::vector<std::string> pictures_;
+  std::vector<std::string> images_;
 };
 
 TEST_F(ClassifierTest, AnswersWhatTensorFlowAnswers) {
@@ -78,7 +78,7 @@ TEST_F(ClassifierTest, JoinedAnswersEqualSoloAnswers) {
   // One request with all of them: their places are reserved together, so they are joined.
   ClassifyRequest together = Request(0);
   together.images.clear();
-  for (const std::string& picture : pictures_) together.images.push_back(SmallImage(picture));
+  for (const std::string& image : images_) together.images.push_back(SmallImage(image));
   const auto joined = runtime_->classifier().ClassifyAndWait(std::move(together));
   ASSERT_TRUE(joined.ok()) << joined.status();
   int largest = 0;
@@ -141,9 +141,9 @@ TEST_F(ClassifierTest, AnAnswerThatNoMessageCanHoldIsRefusedBeforeItIsComputed) 
   ASSERT_NO_FATAL_FAILURE(Open(std::move(options)));
   ClassifyRequest request = Request(0);
   request.end_points = {"conv1"};  // 18 KiB an image
-  request.images.assign(3, SmallImage(pictures_[0]));
+  request.images.assign(3, SmallImage(images_[0]));
   EXPECT_TRUE(StatusOf(request).ok()) << StatusOf(request);
-  request.images.assign(4, SmallImage(pictures_[0]));
+  request.images.assign(4, SmallImage(images_[0]));
   const absl::Status status = StatusOf(request);
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_NE(status.message().find("18.3 KiB for each of 4 images"), std::string::npos) << status;
@@ -212,11 +212,11 @@ TEST_F(ClassifierTest, TheImagesOfARequestShareABudgetOfPixels) {
   options.classifier.max_pixels_per_request = 3 * 16 * 16;
   runtime_.reset();
   ASSERT_NO_FATAL_FAILURE(Open(std::move(options)));
-  const std::string picture = Bmp(16);
+  const std::string image = Bmp(16);
   ClassifyRequest request = Request(0);
-  request.images.assign(3, dataset::EncodedImage{picture});
+  request.images.assign(3, dataset::EncodedImage{image});
   EXPECT_TRUE(StatusOf(request).ok()) << StatusOf(request);
-  request.images.assign(4, dataset::EncodedImage{picture});
+  request.images.assign(4, dataset::EncodedImage{image});
   const absl::Status status = StatusOf(request);
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_NE(status.message().find("--max-request-pixels"), std::string::npos) << status;
@@ -227,9 +227,9 @@ TEST_F(ClassifierTest, TheImagesOfARequestShareABudgetOfTime) {
   options.classifier.max_decode_time = std::chrono::nanoseconds(1);
   runtime_.reset();
   ASSERT_NO_FATAL_FAILURE(Open(std::move(options)));
-  const std::string picture = Bmp(16);
+  const std::string image = Bmp(16);
   ClassifyRequest request = Request(0);
-  request.images.assign(2, dataset::EncodedImage{picture});
+  request.images.assign(2, dataset::EncodedImage{image});
   EXPECT_EQ(StatusOf(request).code(), absl::StatusCode::kInvalidArgument);
 }
 
@@ -292,7 +292,7 @@ TEST_F(ClassifierTest, EveryBatchSizeIsWarmBeforeTheFirstRequest) {
 
 TEST_F(ClassifierTest, PreprocessedInputIsTakenAsItIs) {
   std::vector<float> values;
-  for (const char pixel : pictures_[0]) {
+  for (const char pixel : images_[0]) {
     values.push_back((static_cast<float>(static_cast<unsigned char>(pixel)) - 128.0f) / 128.0f);
   }
   const std::string bytes(reinterpret_cast<const char*>(values.data()), values.size() * 4);
@@ -317,7 +317,7 @@ TEST_F(ClassifierTest, BadRequestsSayWhatIsWrong) {
        "no model 'cats'"},
       {"unknown version", [](auto& r) { r.model.selector = "9"; }, absl::StatusCode::kNotFound,
        "no version 9"},
-      {"no picture", [](auto& r) { r.images.push_back(dataset::EncodedImage{"GIF89a"}); },
+      {"no image", [](auto& r) { r.images.push_back(dataset::EncodedImage{"GIF89a"}); },
        absl::StatusCode::kInvalidArgument, "image 1"},
       {"empty file", [](auto& r) { r.images = {dataset::EncodedImage{""}}; },
        absl::StatusCode::kInvalidArgument, "image 0"},
@@ -356,7 +356,7 @@ TEST_F(ClassifierTest, BadRequestsSayWhatIsWrong) {
 // One image of each kind that has no answer, among good ones.
 TEST_F(ClassifierTest, AnImageWithoutAnAnswerCostsTheOthersNothing) {
   const std::string nan(12 * 12 * 4, '\xff');
-  const auto good = [&](std::size_t i) { return SmallImage(pictures_[i]); };
+  const auto good = [&](std::size_t i) { return SmallImage(images_[i]); };
   ClassifyRequest request = Request(0);
   request.outcome_per_image = true;
   request.images = {good(0),
@@ -406,7 +406,7 @@ TEST_F(ClassifierTest, ATinyThresholdBoundsNoAnswer) {
   request.logits = false;
   request.top_k = 10;
   const std::size_t each = 64 + 10 * 32;
-  request.images.assign(512 / each + 1, SmallImage(pictures_[0]));
+  request.images.assign(512 / each + 1, SmallImage(images_[0]));
   for (const float threshold : {0.0f, 1e-20f, 1e-38f, std::numeric_limits<float>::denorm_min(),
                                 std::numeric_limits<float>::min(), 1e-7f}) {
     request.threshold = threshold;

@@ -59,7 +59,7 @@ class EvaluatorTest : public ServingTest {
     std::string pixels = IdxHeader({kImages, 12, 12});
     std::string labels = IdxHeader({kImages});
     for (int i = 0; i < kImages; ++i) {
-      pixels += SmallPicture(i);
+      pixels += SmallImage(i);
       labels += static_cast<char>(i % 10);
     }
     Write("images", pixels);
@@ -85,10 +85,10 @@ class EvaluatorTest : public ServingTest {
   std::vector<int> Answers() {
     std::vector<int> answers;
     for (int i = 0; i < kImages; ++i) {
-      const std::string picture = SmallPicture(i);
+      const std::string image = SmallImage(i);
       answers.push_back(
           runtime_->classifier()
-              .ClassifyAndWait({.model = {"digits", ""}, .images = {SmallImage(picture)}})
+              .ClassifyAndWait({.model = {"digits", ""}, .images = {SmallImage(image)}})
               ->images[0]
               .classes[0]
               .index);
@@ -132,7 +132,7 @@ TEST_F(EvaluatorTest, StopsAtTheNumberAskedForAndWhenTheCallerGoes) {
 }
 
 TEST_F(EvaluatorTest, FoldersAreClasses) {
-  // The pictures are no files of a known format: what counts here is which label each would have.
+  // The images are no files of a known format: what counts here is which label each would have.
   for (const char* name : {"cat", "10/inner/deep", "2", "empty"}) {
     fs::create_directories(Path("folders/" + std::string(name)));
   }
@@ -171,9 +171,9 @@ TEST_F(EvaluatorTest, NamesAreLabelsIdsOrNumbers) {
   const std::vector<std::pair<std::string, std::size_t>> expected = {
       {"cafe\xcc\x81", 0}, {"n02123045", 1}, {"n02123045 tabby", 1}, {"3", 2}, {"9", 9}, {"h", 9}};
   dataset::Dataset dataset;
-  const std::string picture = SmallPicture(0);
+  const std::string image = SmallImage(0);
   for (const auto& [name, index] : expected) {
-    std::vector<std::uint8_t> pixels(picture.begin(), picture.end());
+    std::vector<std::uint8_t> pixels(image.begin(), image.end());
     dataset.items.push_back({.name = name,
                              .label = static_cast<std::int32_t>(dataset.classes.size()),
                              .image = *Tensor::FromVector({12, 12, 1}, std::move(pixels))});

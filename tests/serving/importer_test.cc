@@ -144,7 +144,7 @@ TEST_F(ImporterTest, BadImportsSayWhatIsWrongAndChangeNothing) {
   using enum absl::StatusCode;
   const std::vector<Case> cases = {
       {"truncated", [&](auto& r) { r.files = {half}; }, {kDataLoss, kInvalidArgument}, {half}},
-      {"mislabelled", [&](auto& r) { r.files = {page}; }, {kInvalidArgument}, {page}},
+      {"mislabeled", [&](auto& r) { r.files = {page}; }, {kInvalidArgument}, {page}},
       {"empty file",
        [&](auto& r) { r.files = {nothing}; },
        {kInvalidArgument, kDataLoss},
@@ -341,7 +341,7 @@ TEST_F(ImporterTest, MovingAveragesArePreferredUnlessToldOtherwise) {
   EXPECT_EQ(without->digest, Import(LeNetRequest())->digest) << "the generator's own values";
 }
 
-// A small text whose one picture would keep the importer for days.
+// A small text whose one image would keep the importer for days.
 TEST_F(ImporterTest, ANetworkThatComputesForDaysIsRefused) {
   ImportRequest request = LeNetRequest();
   request.network = netdef::CaffeSpec(
@@ -352,7 +352,7 @@ TEST_F(ImporterTest, ANetworkThatComputesForDaysIsRefused) {
       "inner_product_param { num_output: 2 } }");
   const absl::Status status = Import(request).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
-  EXPECT_NE(status.message().find("operations for one picture"), std::string::npos) << status;
+  EXPECT_NE(status.message().find("operations for one image"), std::string::npos) << status;
 }
 
 }  // namespace

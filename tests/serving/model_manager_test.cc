@@ -114,8 +114,8 @@ class ModelManagerTest : public ServingTest {
 
   // The version that answers.
   absl::StatusOr<std::int64_t> Ask(const std::string& model, const std::string& selector = "") {
-    const auto result = classifier_->ClassifyAndWait(
-        {.model = {model, selector}, .images = {SmallImage(picture_)}});
+    const auto result =
+        classifier_->ClassifyAndWait({.model = {model, selector}, .images = {SmallImage(image_)}});
     if (!result.ok()) return result.status();
     return result->version;
   }
@@ -133,7 +133,7 @@ class ModelManagerTest : public ServingTest {
     EXPECT_EQ(StateOf(model, version), state);
   }
 
-  const std::string picture_ = SmallPicture(0);
+  const std::string image_ = SmallImage(0);
   States states_;
   BatchScheduler scheduler_{1};
   MemoryBudget budget_{std::uint64_t{1} << 30};

@@ -73,13 +73,13 @@ inline std::int64_t PublishFilled(Catalogue& catalogue, const std::string& model
   return published.ok() ? published->version : 0;
 }
 
-// Picture number `index` of the generator for the small LeNet, as pixels.
-inline std::string SmallPicture(int index) {
+// Image number `index` of the generator for the small LeNet, as pixels.
+inline std::string SmallImage(int index) {
   const std::vector<std::uint8_t> pixels = testing::ImageU8(index, 12, 12, 1);
   return {pixels.begin(), pixels.end()};
 }
-inline dataset::PixelImage SmallImage(const std::string& picture) {
-  return {picture, Shape{12, 12, 1}};
+inline dataset::PixelImage SmallImage(const std::string& image) {
+  return {image, Shape{12, 12, 1}};
 }
 
 class ServingTest : public ::testing::Test {

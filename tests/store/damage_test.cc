@@ -22,7 +22,7 @@ class DamageTest : public ::testing::Test {
     NewVersion version{.model = "net",
                        .network = "{}",
                        .labels = {"cat", "dog"},
-                       .tags = {{"colour", "red"}},
+                       .tags = {{"color", "red"}},
                        .metrics = {{"top1", 1.0}, {"loss", 0.25}}};
     version.provenance.sources = {{.uri = "file:/a", .bytes = 5, .format = "caffe"}};
     version.lineage = Lineage{.base_model = "base", .job_id = "job-1", .seed = 7, .plan = "{}"};

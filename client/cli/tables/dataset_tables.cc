@@ -18,8 +18,7 @@ std::string Count(std::int64_t count) { return fmt::format("{}", count); }
 std::string DescribeProblems(const v1::Dataset& dataset) {
   if (dataset.num_problems() == 0) return "";
   const int shown = std::min(dataset.problems_size(), kShownProblems);
-  std::string text =
-      fmt::format("\n{} left out:\n", FormatCount(dataset.num_problems(), "picture"));
+  std::string text = fmt::format("\n{} left out:\n", FormatCount(dataset.num_problems(), "image"));
   for (int i = 0; i < shown; ++i) {
     const v1::DatasetProblem& problem = dataset.problems(i);
     text += fmt::format("  {}: {}\n", Printable(problem.item()), Printable(problem.reason()));
@@ -48,7 +47,7 @@ std::string DescribeDatasets(const v1::ListDatasetsResponse& answer) {
     return "There is no dataset yet. `zoo dataset create NAME FOLDER` makes one.\n";
   }
   Table table({{"DATASET"},
-               {"PICTURES", kRight},
+               {"IMAGES", kRight},
                {"TRAIN", kRight},
                {"VALIDATION", kRight},
                {"TEST", kRight},
@@ -69,11 +68,11 @@ std::string DescribeDataset(const v1::Dataset& dataset) {
   Table facts({{dataset.name()}, {""}});
   facts.Add({"digest", dataset.digest()});
   facts.Add({"created", FormatTime(dataset.created_at().seconds())});
-  facts.Add({"pictures", fmt::format("{} in {}, {}", dataset.num_items(),
-                                     dataset.classes_size() == 1
-                                         ? std::string("1 class")
-                                         : fmt::format("{} classes", dataset.classes_size()),
-                                     FormatBytes(dataset.bytes()))});
+  facts.Add({"images", fmt::format("{} in {}, {}", dataset.num_items(),
+                                   dataset.classes_size() == 1
+                                       ? std::string("1 class")
+                                       : fmt::format("{} classes", dataset.classes_size()),
+                                   FormatBytes(dataset.bytes()))});
   if (!dataset.source().empty()) facts.Add({"from", dataset.source()});
   if (!dataset.note().empty()) facts.Add({"note", dataset.note()});
   Table classes(
@@ -90,9 +89,8 @@ std::string DescribeDataset(const v1::Dataset& dataset) {
 }
 
 std::string DescribeItems(const v1::ListDatasetItemsResponse& answer) {
-  if (answer.items().empty()) return "There is no such picture.\n";
-  Table table(
-      {{"PICTURE"}, {"LABEL", kRight}, {"CLASS"}, {"SPLIT"}, {"SIZE", kRight}, {"SHA-256"}});
+  if (answer.items().empty()) return "There is no such image.\n";
+  Table table({{"IMAGE"}, {"LABEL", kRight}, {"CLASS"}, {"SPLIT"}, {"SIZE", kRight}, {"SHA-256"}});
   for (const v1::DatasetItem& item : answer.items()) {
     table.Add({item.name(), Count(item.label()), item.class_name(), v1::Split_Name(item.split()),
                FormatBytes(item.bytes()), item.digest()});

@@ -18,7 +18,7 @@ namespace {
 using google::protobuf::util::TimeUtil;
 
 constexpr Table::Align kRight = Table::Align::kRight;
-constexpr const char* kInitialised = "initialised";
+constexpr const char* kInitialized = "initialized";
 
 std::string Lower(std::string text) {
   for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
@@ -62,12 +62,12 @@ std::string UpdateName(const v1::JobSpec& spec) {
   return spec.has_base() ? "head" : "all";
 }
 
-// "1250 from resnet_v1_50@3, 2 initialised"
+// "1250 from resnet_v1_50@3, 2 initialized"
 std::string DescribeRestored(const v1::RestoreReport& report) {
   std::map<std::string, int> sources;
   for (const v1::RestoredVariable& variable : report.variables()) {
-    const bool initialised = variable.source().starts_with(kInitialised);  // "initialised by ..."
-    ++sources[initialised ? kInitialised : variable.source()];
+    const bool initialized = variable.source().starts_with(kInitialized);  // "initialized by ..."
+    ++sources[initialized ? kInitialized : variable.source()];
   }
   std::vector<std::string> parts;
   for (const auto& [source, count] : sources) parts.push_back(fmt::format("{} {}", count, source));
@@ -204,8 +204,7 @@ std::string DescribeProgress(const v1::JobProgress& progress) {
 std::string DescribeEvaluation(const v1::JobEvaluation& result) {
   return fmt::format("step {}: top-1 {}, top-5 {}, loss {:.4f} on {} of {}", result.step(),
                      FormatPercent(result.top1()), FormatPercent(result.top5()), result.loss(),
-                     FormatCount(result.images(), "picture"),
-                     Lower(v1::Split_Name(result.split())));
+                     FormatCount(result.images(), "image"), Lower(v1::Split_Name(result.split())));
 }
 
 std::string DescribeGate(const v1::GateOutcome& gate) {

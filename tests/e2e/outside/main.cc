@@ -1,4 +1,4 @@
-// A network that zood does not have, with an activation and an initialiser that zood does not have,
+// A network that zood does not have, with an activation and an initializer that zood does not have,
 // published to a store and served: with no edit to zood.
 #include <cmath>
 #include <cstdio>
@@ -52,16 +52,16 @@ class Identity : public Initializer {
   }
 };
 
-zood::models::Architecture ColourNet() {
+zood::models::Architecture ColorNet() {
   return {
-      .name = "colour_net",
+      .name = "color_net",
       .family = "outside",
-      .description = "Answers which colour an image has most of.",
-      .scope = "ColourNet",
+      .description = "Answers which color an image has most of.",
+      .scope = "ColorNet",
       .defaults = {.num_classes = 3, .height = 8, .width = 8},
       .build =
           [](Net& net, const zood::models::NetworkArgs& args) {
-            const auto scope = net.Scope("ColourNet");
+            const auto scope = net.Scope("ColorNet");
             Value x = net.Conv2d(net.input(), 3, {1, 1},
                                  {.activation = std::make_shared<Swish>(),
                                   .weights_initializer = std::make_shared<Identity>(),
@@ -105,16 +105,16 @@ int main(int argc, char** argv) {
   std::filesystem::remove_all(directory);
 
   zood::models::Zoo zoo = zood::models::Zoo::Standard();
-  if (!zoo.Add(ColourNet()).ok()) return 1;
+  if (!zoo.Add(ColorNet()).ok()) return 1;
   zood::serving::Observer observer;
   auto runtime = Must(zood::runtime::Runtime::Open({.data_dir = directory}, zoo, observer), "open");
 
   const auto network = Must(
       zood::netdef::BuildNetwork(
-          zood::netdef::ZooSpec("colour_net", {.num_classes = 3, .height = 8, .width = 8}), zoo),
+          zood::netdef::ZooSpec("color_net", {.num_classes = 3, .height = 8, .width = 8}), zoo),
       "build");
   Must(runtime->catalogue().Publish(
-           {.model = "colours",
+           {.model = "colors",
             .network = zood::netdef::ToJson(network->spec()),
             .preprocess = zood::image::ToJson(zood::image::InceptionEval(8)),
             .labels = {"red", "green", "blue"},
@@ -122,12 +122,12 @@ int main(int argc, char** argv) {
            InitialWeights(*network->graph())),
        "publish");
 
-  // An image of one colour, as the network sees it: green.
+  // An image of one color, as the network sees it: green.
   std::vector<float> input(8 * 8 * 3, -1.0f);
   for (std::size_t i = 1; i < input.size(); i += 3) input[i] = 1.0f;
   const auto answer = Must(
       runtime->classifier().ClassifyAndWait(
-          {.model = {.model = "colours"},
+          {.model = {.model = "colors"},
            .images = {zood::dataset::NetworkInput{
                .bytes = {reinterpret_cast<const char*>(input.data()), input.size() * sizeof(float)},
                .shape = {8, 8, 3}}},

@@ -149,7 +149,7 @@ int main(int argc, char** argv) {
   const auto graph = network->graph();
   const auto spec = zood::image::LenetEval(kSide);
 
-  auto restored = Must(zood::train::Restore(*graph, {.seed = 1}), "initialise");
+  auto restored = Must(zood::train::Restore(*graph, {.seed = 1}), "initialize");
   const auto dataset = std::make_shared<const zood::dataset::Dataset>(Stripes());
   const auto trainer =
       Must(zood::train::Trainer::Create(
