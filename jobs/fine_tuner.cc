@@ -144,10 +144,11 @@ FineTuner::~FineTuner() { Shutdown(); }
 
 absl::StatusOr<Job> FineTuner::Update(const std::string& id, const Change& change) {
   MutexLock updating(updating_);
+  constexpr int kMostAttempts = 100;
   JobState before{};
   absl::StatusOr<store::JobRecord> after = absl::AbortedError("");
   // A run commits to its record without this lock, which it would hold as long as it publishes.
-  while (absl::IsAborted(after.status())) {
+  for (int attempt = 0; absl::IsAborted(after.status()) && attempt < kMostAttempts; ++attempt) {
     ZOOD_ASSIGN_OR_RETURN(const store::JobRecord record, catalogue_.store().GetJob(id));
     ZOOD_ASSIGN_OR_RETURN(Job job, JobFromRecord(record));
     before = job.state;
@@ -231,7 +232,7 @@ FineTuner::Counts FineTuner::counts() const {
 // ------------------------------------------------------------ orders
 
 absl::StatusOr<Job> FineTuner::Cancel(const std::string& id) {
-  return Update(id, [&](Job& job, store::JobChange& change) -> absl::Status {
+  const auto cancel = [&](Job& job, store::JobChange& change) -> absl::Status {
     if (job.state == JobState::kQueued || job.state == JobState::kPaused) {
       return SetState(job, JobState::kCancelled, absl::OkStatus(), change);
     }
@@ -247,7 +248,9 @@ absl::StatusOr<Job> FineTuner::Cancel(const std::string& id) {
     }
     running_->command = JobCommand::kCancel;
     return SetState(job, JobState::kCancelling, absl::OkStatus(), change);
-  });
+  };
+  ZOOD_RETURN_IF_ERROR(Update(id, cancel).status());
+  return Get(id);
 }
 
 absl::StatusOr<Job> FineTuner::Pause(const std::string& id) {
@@ -273,24 +276,23 @@ absl::StatusOr<Job> FineTuner::Pause(const std::string& id) {
 
 absl::StatusOr<Job> FineTuner::Resume(const std::string& id) {
   std::int64_t deadline_us = 0;
-  ZOOD_ASSIGN_OR_RETURN(
-      const Job resumed, Update(id, [&](Job& job, store::JobChange& change) -> absl::Status {
-        if (job.state != JobState::kPaused && job.state != JobState::kFailed) {
-          return FailedPrecondition("job {} is {}; this needs PAUSED or FAILED", id,
-                                    Name(job.state));
-        }
-        ZOOD_ASSIGN_OR_RETURN(const JobSpec spec, SpecOf(job));
-        deadline_us = spec.deadline_us;
-        if (deadline_us > 0 && deadline_us <= NowMicroseconds()) {
-          return FailedPrecondition(
-              "the deadline of job {} has passed; make a new job, which may restore from a "
-              "checkpoint of this one",
-              id);
-        }
-        return SetState(job, JobState::kQueued, absl::OkStatus(), change);
-      }));
+  const auto queue = [&](Job& job, store::JobChange& change) -> absl::Status {
+    if (job.state != JobState::kPaused && job.state != JobState::kFailed) {
+      return FailedPrecondition("job {} is {}; this needs PAUSED or FAILED", id, Name(job.state));
+    }
+    ZOOD_ASSIGN_OR_RETURN(const JobSpec spec, SpecOf(job));
+    deadline_us = spec.deadline_us;
+    if (deadline_us > 0 && deadline_us <= NowMicroseconds()) {
+      return FailedPrecondition(
+          "the deadline of job {} has passed; make a new job, which may restore from a "
+          "checkpoint of this one",
+          id);
+    }
+    return SetState(job, JobState::kQueued, absl::OkStatus(), change);
+  };
+  ZOOD_RETURN_IF_ERROR(Update(id, queue).status());
   RememberDeadline(id, deadline_us);
-  return resumed;
+  return Get(id);
 }
 
 // ------------------------------------------------------------ running
