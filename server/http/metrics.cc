@@ -103,7 +103,9 @@ Series& Metrics::Of(const Owner& owner, prometheus::Family<Series>& family,
 }
 
 void Metrics::Forget(const serving::Catalogue& catalogue) {
-  const std::map<std::string, serving::ModelEntry> models = catalogue.List();
+  const auto listed = catalogue.List();
+  if (!listed.ok()) return;  // the next look will tell
+  const std::map<std::string, serving::ModelEntry>& models = *listed;
   MutexLock lock(mutex_);
   for (auto owner = series_.begin(); owner != series_.end();) {
     const auto& [model, version] = owner->first;
