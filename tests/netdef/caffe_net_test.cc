@@ -185,7 +185,7 @@ TEST(CaffeNetTest, SaysWhatIsWrong) {
        "exclude"},
       {"layer { type: 'Pooling' pooling_param { kernel_size: 4294967295 } }", "between 1 and"},
       {"layer { type: 'Convolution' convolution_param { num_output: 3 kernel_size: 1 group: 2 } }",
-       "no multiple of group 2"},
+       "not a multiple of group 2"},
       {"layer { type: 'Convolution' convolution_param { kernel_size: 1 } }", "num_output is 0"},
       {"layer { type: 'Convolution' convolution_param { num_output: 1 kernel_size: 1 kernel_size: "
        "1 "
