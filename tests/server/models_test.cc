@@ -234,7 +234,9 @@ TEST_F(ModelsTest, BadUploadsSayWhatIsWrongAndLeaveNothing) {
     expect(Finish(*stream), grpc::INVALID_ARGUMENT, "100 bytes were announced, 10 came");
   }
   EXPECT_TRUE(std::filesystem::is_empty(server_->runtime().uploads_dir()));
-  EXPECT_THAT(server_->runtime().catalogue().List(), IsEmpty());
+  const auto listed = server_->runtime().catalogue().List();
+  ASSERT_TRUE(listed.ok()) << listed.status();
+  EXPECT_THAT(*listed, IsEmpty());
   EXPECT_TRUE(Upload(LeNetSpec(), {{"a.ckpt", whole}}).status.ok());
 }
 
