@@ -9,7 +9,6 @@
 #include <new>
 #include <utility>
 
-#include "base/clock.h"
 #include "base/status.h"
 
 namespace zood::jobs {
@@ -177,18 +176,18 @@ void FineTuner::MoveInQueue(const std::string& id, JobState state) {
 }
 
 absl::Status FineTuner::SetState(Job& job, JobState to, const absl::Status& error,
-                                 store::JobChange& change) {
+                                 store::JobChange& change) const {
   StateChanged event{.state = to, .error = error};
   change.state = Name(to);
   change.error_code = error.raw_code();
   change.error = std::string(error.message());
-  if (to == JobState::kRunning && job.started_at_us == 0) change.started_at_us = NowMicroseconds();
-  change.finished_at_us = IsFinal(to) ? NowMicroseconds() : 0;
+  if (to == JobState::kRunning && job.started_at_us == 0) change.started_at_us = options_.now_us();
+  change.finished_at_us = IsFinal(to) ? options_.now_us() : 0;
   if (to == JobState::kSucceeded) event.result = job.history.result;
   // A job that ran when the daemon ended goes on before those that waited for it.
   const bool ran = job.state == JobState::kRunning || job.state == JobState::kEvaluating;
   if (to == JobState::kQueued) {
-    if (!ran) job.history.queued_at_us = NowMicroseconds();
+    if (!ran) job.history.queued_at_us = options_.now_us();
     change.progress = ToJson(job.history);
   }
   change.events.push_back(ToStored(event, 0));
@@ -282,7 +281,7 @@ absl::StatusOr<Job> FineTuner::Resume(const std::string& id) {
     }
     ZOOD_ASSIGN_OR_RETURN(const JobSpec spec, SpecOf(job));
     deadline_us = spec.deadline_us;
-    if (deadline_us > 0 && deadline_us <= NowMicroseconds()) {
+    if (deadline_us > 0 && deadline_us <= options_.now_us()) {
       return FailedPrecondition(
           "the deadline of job {} has passed; make a new job, which may restore from a "
           "checkpoint of this one",
@@ -400,7 +399,9 @@ absl::StatusOr<JobCommand> FineTuner::RunSpec(const Job& job) {
       .budget = budget_,
       .build = options_.build,
       .events_dir = options_.events_dir.empty() ? "" : options_.events_dir + "/" + job.id,
-      .progress_interval = options_.progress_interval};
+      .progress_interval = options_.progress_interval,
+      .now_us = options_.now_us,
+      .make_trainer = options_.make_trainer};
   Keeper keeper(*this, job.id);
   JobRun run(surroundings, keeper, job, spec);
   return run.Run();

@@ -26,6 +26,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "base/clock.h"
 #include "base/mutex.h"
 #include "jobs/job.h"
 #include "jobs/job_run.h"
@@ -49,6 +50,9 @@ struct FineTunerOptions {
   int aside_nice = 10;  // of the thread that writes to the store
   // Checkpoints of a job go so long after its end; 0: never.
   std::chrono::milliseconds checkpoint_retention = std::chrono::hours(7 * 24);
+  // The time of day, and what trains: others in tests.
+  std::function<std::int64_t()> now_us = NowMicroseconds;
+  TrainerFactory make_trainer = train::Trainer::Create;
 };
 
 struct JobRequest {
@@ -144,6 +148,10 @@ class FineTuner {
   };
   Counts counts() const;
 
+  // Does what is due: ends jobs whose deadline has passed while they waited, deletes checkpoints
+  // that were kept long enough. It is done by itself, too, now and then.
+  void Upkeep();
+
   // The job that runs writes a checkpoint and waits for the next start; watchers end. Returns at
   // once: Shutdown() waits.
   void BeginShutdown();
@@ -182,8 +190,8 @@ class FineTuner {
   // From one of `from` to `to`, with an event that says so.
   absl::StatusOr<Job> Move(const std::string& id, const std::vector<JobState>& from, JobState to,
                            const absl::Status& error = absl::OkStatus());
-  static absl::Status SetState(Job& job, JobState to, const absl::Status& error,
-                               store::JobChange& change);
+  absl::Status SetState(Job& job, JobState to, const absl::Status& error,
+                        store::JobChange& change) const;
   absl::Status Tell(const std::string& id, const std::vector<JobEventContent>& events);
   void Notify(const std::string& id);
   void MoveInQueue(const std::string& id, JobState state);
@@ -197,6 +205,8 @@ class FineTuner {
   void RetireCheckpointsOf(const std::string& id, std::int64_t before_us);
   // Of jobs that ended longer ago than they are kept.
   void RetireCheckpoints();
+  // Ends the jobs that wait beyond their deadline. False when something is left to be tried again.
+  bool ExpireDue();
   // Ends a job that waits beyond its deadline. True when there is no more to be done for it.
   bool Expire(const std::string& id);
   void RememberDeadline(const std::string& id, std::int64_t deadline_us);

@@ -3,7 +3,6 @@
 #include <new>
 #include <utility>
 
-#include "base/clock.h"
 #include "base/name_pattern.h"
 #include "base/status.h"
 #include "jobs/fine_tuner.h"
@@ -22,9 +21,9 @@ std::uint64_t VariableBytes(const graph::Graph& graph) {
 }  // namespace
 
 absl::StatusOr<std::uint64_t> FineTuner::Validate(const JobSpec& spec, JobHistory& history) {
-  if (spec.deadline_us > 0 && spec.deadline_us <= NowMicroseconds()) {
+  if (spec.deadline_us > 0 && spec.deadline_us <= options_.now_us()) {
     return InvalidArgument("the deadline passed {} s ago; give the job one that is still to come",
-                           (NowMicroseconds() - spec.deadline_us) / 1'000'000);
+                           (options_.now_us() - spec.deadline_us) / 1'000'000);
   }
   ZOOD_ASSIGN_OR_RETURN(const JobPlan plan, MakePlan(spec, std::nullopt, "", catalogue_, zoo_));
   if (plan.bytes > budget_.total()) {

@@ -6,7 +6,6 @@
 #include <system_error>
 #include <utility>
 
-#include "base/clock.h"
 #include "base/status.h"
 #include "jobs/fine_tuner.h"
 
@@ -135,7 +134,7 @@ void FineTuner::RetireCheckpointsOf(const std::string& id, std::int64_t before_u
 
 void FineTuner::RetireCheckpoints() {
   const std::int64_t before =
-      NowMicroseconds() - std::chrono::microseconds(options_.checkpoint_retention).count();
+      options_.now_us() - std::chrono::microseconds(options_.checkpoint_retention).count();
   store::JobFilter filter;
   for (const JobState state : kJobStates) {
     if (IsFinal(state)) filter.states.push_back(Name(state));
@@ -195,7 +194,28 @@ absl::StatusOr<int> FineTuner::Delete(const std::string& id) {
   return dropped;
 }
 
-// A job that runs ends itself, but may be paused just then: so it stays to be looked at.
+bool FineTuner::ExpireDue() {
+  std::vector<std::string> due;
+  {
+    MutexLock lock(mutex_);
+    const std::int64_t now = options_.now_us();
+    for (const auto& [id, deadline] : deadlines_) {
+      if (deadline <= now) due.push_back(id);
+    }
+  }
+  // A job that runs ends itself, but may be paused just then: so it stays to be looked at.
+  const auto left = std::erase_if(due, [&](const std::string& id) { return !Expire(id); });
+  MutexLock lock(mutex_);
+  for (const std::string& id : due) deadlines_.erase(id);
+  return left == 0;
+}
+
+void FineTuner::Upkeep() {
+  if (options_.checkpoint_retention.count() > 0) RetireCheckpoints();
+  DropAbandoned();
+  ExpireDue();
+}
+
 void FineTuner::UpkeepLoop() {
   serving::DescribeThread("zood-upkeep", options_.aside_nice);
   using Steady = std::chrono::steady_clock;
@@ -206,32 +226,19 @@ void FineTuner::UpkeepLoop() {
       RetireCheckpoints();
       next_retirement = Steady::now() + std::min<Steady::duration>(retention, kRetirementInterval);
     }
-    std::vector<std::string> due;
-    bool abandoned = false;
-    {
-      MutexLock lock(mutex_);
-      if (stopping_) return;
-      const std::int64_t now = NowMicroseconds();
-      auto pause = kLongestPause;
-      for (const auto& [id, deadline] : deadlines_) {
-        if (deadline <= now) due.push_back(id);
-        pause =
-            std::min(pause, std::chrono::microseconds(std::max<std::int64_t>(deadline - now, 0)));
-      }
-      abandoned = !abandoned_.empty();
-      if (due.empty() && !abandoned) {
-        Steady::time_point until = Steady::now() + pause;
-        if (retention.count() > 0) until = std::min(until, next_retirement);
-        changed_.WaitUntil(mutex_, until);
-        continue;
-      }
-    }
-    if (abandoned) DropAbandoned();
-    std::erase_if(due, [&](const std::string& id) { return !Expire(id); });
+    DropAbandoned();
+    const bool all_done = ExpireDue();
     MutexLock lock(mutex_);
-    for (const std::string& id : due) deadlines_.erase(id);
     if (stopping_) return;
-    changed_.WaitUntil(mutex_, std::chrono::steady_clock::now() + kRetryPause);
+    auto pause = kLongestPause;
+    for (const auto& [id, deadline] : deadlines_) {
+      pause = std::min(pause, std::chrono::microseconds(
+                                  std::max<std::int64_t>(deadline - options_.now_us(), 0)));
+    }
+    Steady::time_point until = Steady::now() + pause;
+    if (!all_done || !abandoned_.empty()) until = Steady::now() + kRetryPause;
+    if (retention.count() > 0) until = std::min(until, next_retirement);
+    changed_.WaitUntil(mutex_, until);
   }
 }
 

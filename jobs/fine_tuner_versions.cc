@@ -4,7 +4,6 @@
 #include <filesystem>
 #include <utility>
 
-#include "base/clock.h"
 #include "base/file.h"
 #include "base/status.h"
 #include "checkpoint/tensorflow/v2_writer.h"
@@ -93,7 +92,7 @@ absl::StatusOr<FineTuner::Promoted> FineTuner::Promote(const std::string& id, st
                     .move = {.alias = alias,
                              .version = target.version,
                              .previous = before,
-                             .at_us = NowMicroseconds()}};
+                             .at_us = options_.now_us()}};
   // A model's first version has `stable` from the start.
   const bool came_by_itself =
       target.is_new && promoter_.AliasNow(job.model, alias) == target.version;

@@ -3,7 +3,6 @@
 #include <iterator>
 #include <utility>
 
-#include "base/clock.h"
 #include "base/status.h"
 #include "jobs/job_run.h"
 #include "store/names.h"
@@ -93,7 +92,7 @@ absl::Status JobRun::PublishCheckpoint() {
     written.checkpoints.push_back({.version = done.published->version,
                                    .digest = done.published->digest,
                                    .step = trainer_->step(),
-                                   .created_at_us = NowMicroseconds(),
+                                   .created_at_us = around_.now_us(),
                                    .bytes = bytes,
                                    .new_bytes = done.published->new_bytes});
     return std::vector<JobEventContent>{written.checkpoints.back()};

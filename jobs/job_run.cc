@@ -5,7 +5,6 @@
 #include <thread>
 #include <utility>
 
-#include "base/clock.h"
 #include "base/status.h"
 
 namespace zood::jobs {
@@ -91,8 +90,8 @@ absl::StatusOr<JobCommand> JobRun::Prepare() {
 absl::Status JobRun::MakeTrainer() {
   ZOOD_ASSIGN_OR_RETURN(TensorMap state, StartValues());
   ZOOD_ASSIGN_OR_RETURN(TensorMap weights, ServedWeights(*plan_.graph, state, false));
-  ZOOD_ASSIGN_OR_RETURN(trainer_, train::Trainer::Create(plan_.graph, std::move(weights), dataset_,
-                                                         plan_.preprocess, plan_.options));
+  ZOOD_ASSIGN_OR_RETURN(trainer_, around_.make_trainer(plan_.graph, std::move(weights), dataset_,
+                                                       plan_.preprocess, plan_.options));
   if (job_.history.checkpoints.empty()) {
     keeper_.Tell(LogLine{Summary(job_.history.restored)});
     return absl::OkStatus();
@@ -137,7 +136,7 @@ absl::StatusOr<JobCommand> JobRun::ComputeFeatures() {
 }
 
 absl::Status JobRun::CheckDeadline() const {
-  if (spec_.deadline_us == 0 || NowMicroseconds() < spec_.deadline_us) return absl::OkStatus();
+  if (spec_.deadline_us == 0 || around_.now_us() < spec_.deadline_us) return absl::OkStatus();
   return DeadlineExceeded("the job's deadline passed at step {} of {}",
                           trainer_ ? trainer_->step() : job_.history.progress.step,
                           plan_.steps > 0 ? plan_.steps : job_.history.progress.steps);

@@ -59,6 +59,11 @@ class JobKeeper {
   virtual void Aside(const std::function<void()>& task) = 0;
 };
 
+// Makes what trains; as train::Trainer::Create().
+using TrainerFactory = std::function<absl::StatusOr<std::unique_ptr<train::Trainer>>(
+    std::shared_ptr<const graph::Graph>, TensorMap weights, std::shared_ptr<const dataset::Dataset>,
+    image::PreprocessSpec, train::TrainerOptions)>;
+
 // What of the daemon a run uses.
 struct JobSurroundings {
   serving::Catalogue& catalogue;
@@ -68,6 +73,8 @@ struct JobSurroundings {
   std::string build;
   std::string events_dir;  // of this job; empty for no event files
   std::chrono::milliseconds progress_interval{1000};
+  std::function<std::int64_t()> now_us;
+  TrainerFactory make_trainer;
 };
 
 // What all versions that a job makes have in common.
