@@ -1,4 +1,4 @@
-#include "fault_disk.h"
+#include "tests/store/fault_disk.h"
 
 #include <algorithm>
 #include <filesystem>
@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "base/status.h"
-#include "store_testing.h"
+#include "tests/store/store_testing.h"
 
 namespace zood::store {
 
@@ -15,12 +15,14 @@ FaultDisk::FaultDisk() { RegisterFaultVfs(*this); }
 FaultDisk::~FaultDisk() { UnregisterFaultVfs(); }
 
 void FaultDisk::FailAt(std::int64_t nth, Fault fault, bool forever) {
+  const std::lock_guard lock(mutex_);
   fail_at_ = operations_ + nth;
   fault_ = fault;
   forever_ = forever;
 }
 
 std::optional<Fault> FaultDisk::NextOperation() {
+  const std::lock_guard lock(mutex_);
   const std::int64_t number = operations_++;
   if (!fail_at_) return std::nullopt;
   const bool fails = forever_ ? number >= *fail_at_ : number == *fail_at_;
@@ -28,6 +30,7 @@ std::optional<Fault> FaultDisk::NextOperation() {
 }
 
 bool FaultDisk::power_just_went() const {
+  const std::lock_guard lock(mutex_);
   return fail_at_ && forever_ && operations_ == *fail_at_ + 1;
 }
 
@@ -39,14 +42,22 @@ absl::Status FaultDisk::Attempt() {
 }
 
 void FaultDisk::NoteCreated(const std::string& path) {
+  const std::lock_guard lock(mutex_);
   if (!live_.contains(path)) live_[path] = std::make_shared<Inode>();
 }
 
-void FaultDisk::NoteRemoved(const std::string& path) { live_.erase(path); }
+void FaultDisk::NoteRemoved(const std::string& path) {
+  const std::lock_guard lock(mutex_);
+  live_.erase(path);
+}
 
-void FaultDisk::NoteSynced(const std::string& path) { live_.at(path)->synced = ReadFile(path); }
+void FaultDisk::NoteSynced(const std::string& path) {
+  const std::lock_guard lock(mutex_);
+  live_.at(path)->synced = ReadFile(path);
+}
 
 void FaultDisk::NoteDirectorySynced(const std::string& directory) {
+  const std::lock_guard lock(mutex_);
   const auto inside = [&](const auto& entry) {
     return std::filesystem::path(entry.first).parent_path() == directory;
   };
@@ -130,6 +141,7 @@ absl::Status FaultDisk::WriteNew(const std::string& path,
 }
 
 absl::Status FaultDisk::Rename(const std::string& from, const std::string& to) {
+  const std::lock_guard lock(mutex_);
   ZOOD_RETURN_IF_ERROR(Attempt());
   ZOOD_RETURN_IF_ERROR(Native().Rename(from, to));
   live_[to] = live_.at(from);

@@ -4,12 +4,13 @@
 // after a loss of power: the bytes of each file at its last sync, and the names of each directory
 // at its last sync. Both the store's FileSystem and SQLite (through a VFS, fault_vfs.cc) work on
 // it, and every operation that either does counts, so that a test can let the n-th fail for every
-// n.
+// n. Thread-safe, but for LosePower() and Forget(), which are called when nobody uses the disk.
 #pragma once
 
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <random>
 #include <string>
@@ -35,12 +36,21 @@ class FaultDisk : public FileSystem {
   // Operation number `nth` (from 0, counted from now) fails; with `forever` all later ones, too.
   void FailAt(std::int64_t nth, Fault fault, bool forever);
   void StopFailing() {
+    const std::lock_guard lock(mutex_);
     fail_at_.reset();
     ballast_.clear();
   }
   // What fails does so only while there is a file at `path`, and removing it succeeds.
   void FullUntilRemoved(const std::string& path) { ballast_ = path; }
-  std::int64_t operations() const { return operations_; }
+  std::int64_t operations() const {
+    const std::lock_guard lock(mutex_);
+    return operations_;
+  }
+  // An operation has failed since FailAt().
+  bool has_failed() const {
+    const std::lock_guard lock(mutex_);
+    return fail_at_ && operations_ > *fail_at_;
+  }
 
   // Puts every file back to what the disk would have after a loss of power.
   void LosePower(PowerLoss kind, std::uint64_t seed);
@@ -79,6 +89,7 @@ class FaultDisk : public FileSystem {
                          std::mt19937_64& random);
 
   const std::string vfs_name_ = "zood-fault";
+  mutable std::recursive_mutex mutex_;  // of all that follows
   std::int64_t operations_ = 0;
   std::optional<std::int64_t> fail_at_;
   Fault fault_ = Fault::kIoError;

@@ -5,7 +5,7 @@
 #include <new>
 #include <string>
 
-#include "fault_disk.h"
+#include "tests/store/fault_disk.h"
 
 namespace zood::store {
 namespace {
