@@ -1,4 +1,5 @@
 #include "jobs/job.h"
+#include "base/fields.h"
 
 #include <algorithm>
 #include <iterator>
@@ -45,36 +46,17 @@ bool IsFinal(JobState state) {
 
 // ------------------------------------------------------------ what is stored of each value
 
-template <typename V>
-void Fields(V& v, train::StepReport& o) {
-  v("step", o.step);
-  v("loss", o.loss);
-  v("auxiliary", o.auxiliary);
-  v("regularization", o.regularization);
-  v("total", o.total);
-  v("learning_rate", o.learning_rate);
-  v("gradient_norm", o.gradient_norm);
-  v("accuracy", o.accuracy);
-  v("seconds", o.seconds);
-}
+ZOOD_FIELDS(train::StepReport, step, loss, auxiliary, regularization, total, learning_rate,
+            gradient_norm, accuracy, seconds)
 
 // An absl::Status.
 struct StoredError {
   int code = 0;
   std::string message;
 };
-template <typename V>
-void Fields(V& v, StoredError& o) {
-  v("code", o.code);
-  v("message", o.message);
-}
+ZOOD_FIELDS(StoredError, code, message)
 
-template <typename V>
-void Fields(V& v, VersionName& o) {
-  v("model", o.model);
-  v("version", o.version);
-  v("digest", o.digest);
-}
+ZOOD_FIELDS(VersionName, model, version, digest)
 
 template <typename V>
 void Fields(V& v, JobEvaluation& o) {
@@ -109,12 +91,7 @@ void Fields(V& v, JobCheckpoint& o) {
   v("new_bytes", o.new_bytes);
 }
 
-template <typename V>
-void Fields(V& v, GateOutcome& o) {
-  v("gate", o.gate);
-  v("passed", o.passed);
-  v("reason", o.reason);
-}
+ZOOD_FIELDS(GateOutcome, gate, passed, reason)
 
 template <typename V>
 void Fields(V& v, AliasMove& o) {
@@ -151,10 +128,7 @@ void Fields(V& v, StateChanged& o) {
   }
 }
 
-template <typename V>
-void Fields(V& v, LogLine& o) {
-  v("text", o.text);
-}
+ZOOD_FIELDS(LogLine, text)
 
 template <typename V>
 void Fields(V& v, JobHistory& o) {

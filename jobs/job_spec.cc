@@ -1,4 +1,5 @@
 #include "jobs/job_spec.h"
+#include "base/fields.h"
 
 #include <memory>
 #include <utility>
@@ -16,24 +17,14 @@ struct StoredValue {
   std::string name;
   std::vector<std::int64_t> shape;
 };
-template <typename V>
-void Fields(V& v, StoredValue& o) {
-  v("source", o.source);
-  v("name", o.name);
-  v("shape", o.shape);
-}
+ZOOD_FIELDS(StoredValue, source, name, shape)
 
 struct StoredSpec {
   int format = 0;
   JobSpec spec;
   std::vector<StoredValue> values;
 };
-template <typename V>
-void Fields(V& v, StoredSpec& o) {
-  v("format", o.format);
-  v("spec", o.spec);
-  v("values", o.values);
-}
+ZOOD_FIELDS(StoredSpec, format, spec, values)
 
 absl::Status TakeValue(const StoredValue& value, std::string_view& bytes, JobSpec& spec) {
   const Shape shape(value.shape);

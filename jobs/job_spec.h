@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "base/fields.h"
 #include "base/name_pattern.h"
 #include "base/tensor.h"
 #include "dataset/dataset.h"
@@ -49,12 +50,7 @@ struct VersionChoice {
   // InvalidArgument for a number below 1, or an empty alias.
   absl::StatusOr<serving::ModelRef> ToRef() const;
 };
-template <typename V>
-void Fields(V& v, VersionChoice& o) {
-  v("name", o.name);
-  v("version", o.version);
-  v("alias", o.alias);
-}
+ZOOD_FIELDS(VersionChoice, name, version, alias)
 
 using Start = std::variant<std::monostate, VersionChoice, ScratchNetwork>;
 template <>
@@ -66,8 +62,7 @@ struct Alternatives<Start> {
 struct GivenValues {
   TensorMap tensors;
 };
-template <typename V>
-void Fields(V&, GivenValues&) {}
+ZOOD_FIELDS(GivenValues)
 
 using RestoreFrom = std::variant<std::monostate, VersionChoice, GivenValues>;
 template <>
@@ -85,11 +80,7 @@ struct RestoreSource {
   bool missing_allowed = false;
   bool reshape_allowed = false;
 };
-template <typename V>
-void Fields(V& v, Renaming& o) {
-  v("pattern", o.pattern);
-  v("replacement", o.replacement);
-}
+ZOOD_FIELDS(Renaming, pattern, replacement)
 template <typename V>
 void Fields(V& v, RestoreSource& o) {
   v.OneOf(o.from);
@@ -104,10 +95,7 @@ void Fields(V& v, RestoreSource& o) {
 struct RestoreList {
   std::vector<RestoreSource> sources;
 };
-template <typename V>
-void Fields(V& v, RestoreList& o) {
-  v("sources", o.sources);
-}
+ZOOD_FIELDS(RestoreList, sources)
 
 // ------------------------------------------------------------ what happens on the way and after
 
@@ -135,22 +123,13 @@ struct EarlyStop {
   int patience = 0;  // evaluations without improvement; at least 1
   double min_improvement = 0;
 };
-template <typename V>
-void Fields(V& v, EarlyStop& o) {
-  v("patience", o.patience);
-  v("min_improvement", o.min_improvement);
-}
+ZOOD_FIELDS(EarlyStop, patience, min_improvement)
 struct EvaluationPolicy {
   Length every = {.epochs = 1};
   std::optional<dataset::Split> split;  // unset: validation where there is one, else test
   std::optional<EarlyStop> early_stop;
 };
-template <typename V>
-void Fields(V& v, EvaluationPolicy& o) {
-  v("every", o.every);
-  v("split", o.split);
-  v("early_stop", o.early_stop);
-}
+ZOOD_FIELDS(EvaluationPolicy, every, split, early_stop)
 
 struct MinimumAccuracy {
   double accuracy = 0;
@@ -159,15 +138,8 @@ struct BetterThanAlias {
   std::string alias;  // empty: that of the promotion
   double margin = 0;
 };
-template <typename V>
-void Fields(V& v, MinimumAccuracy& o) {
-  v("accuracy", o.accuracy);
-}
-template <typename V>
-void Fields(V& v, BetterThanAlias& o) {
-  v("alias", o.alias);
-  v("margin", o.margin);
-}
+ZOOD_FIELDS(MinimumAccuracy, accuracy)
+ZOOD_FIELDS(BetterThanAlias, alias, margin)
 using Gate = std::variant<std::monostate, MinimumAccuracy, BetterThanAlias>;
 template <>
 struct Alternatives<Gate> {
@@ -177,23 +149,14 @@ struct Promotion {
   std::vector<Gate> gates;
   std::string alias;  // to be moved to the result; empty for none
 };
-template <typename V>
-void Fields(V& v, Promotion& o) {
-  v("gates", o.gates);
-  v("alias", o.alias);
-}
+ZOOD_FIELDS(Promotion, gates, alias)
 
 struct Resources {
   int threads = 0;                 // 0: one for each core
   std::uint64_t memory_bytes = 0;  // 0: what the budget leaves
   std::uint64_t feature_cache_bytes = std::uint64_t{1} << 30;
 };
-template <typename V>
-void Fields(V& v, Resources& o) {
-  v("threads", o.threads);
-  v("memory_bytes", o.memory_bytes);
-  v("feature_cache_bytes", o.feature_cache_bytes);
-}
+ZOOD_FIELDS(Resources, threads, memory_bytes, feature_cache_bytes)
 
 // ------------------------------------------------------------ the whole
 

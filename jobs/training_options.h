@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "base/fields.h"
 #include "train/input/augmentation.h"
 #include "train/math/gradient.h"
 #include "train/math/loss.h"
@@ -55,10 +56,7 @@ struct EnumNames<UpdatePreset> {
 struct UpdatePatterns {
   std::vector<std::string> patterns;  // see base/name_pattern.h
 };
-template <typename V>
-void Fields(V& v, UpdatePatterns& o) {
-  v("patterns", o.patterns);
-}
+ZOOD_FIELDS(UpdatePatterns, patterns)
 using Update = std::variant<UpdatePreset, UpdatePatterns>;
 template <>
 struct Alternatives<Update> {
@@ -85,20 +83,11 @@ struct SigmoidCrossEntropy {
 struct SquaredError {};
 struct AbsoluteError {};
 struct Hinge {};
-template <typename V>
-void Fields(V& v, SoftmaxCrossEntropy& o) {
-  v("label_smoothing", o.label_smoothing);
-}
-template <typename V>
-void Fields(V& v, SigmoidCrossEntropy& o) {
-  v("label_smoothing", o.label_smoothing);
-}
-template <typename V>
-void Fields(V&, SquaredError&) {}
-template <typename V>
-void Fields(V&, AbsoluteError&) {}
-template <typename V>
-void Fields(V&, Hinge&) {}
+ZOOD_FIELDS(SoftmaxCrossEntropy, label_smoothing)
+ZOOD_FIELDS(SigmoidCrossEntropy, label_smoothing)
+ZOOD_FIELDS(SquaredError)
+ZOOD_FIELDS(AbsoluteError)
+ZOOD_FIELDS(Hinge)
 using Loss =
     std::variant<SoftmaxCrossEntropy, SigmoidCrossEntropy, SquaredError, AbsoluteError, Hinge>;
 template <>
@@ -123,27 +112,11 @@ struct Multipliers {
 struct Noise {
   float scale = 0;
 };
-template <typename V>
-void Fields(V& v, ClipByValue& o) {
-  v("low", o.low);
-  v("high", o.high);
-}
-template <typename V>
-void Fields(V& v, ClipByNorm& o) {
-  v("max_norm", o.max_norm);
-}
-template <typename V>
-void Fields(V& v, ClipByGlobalNorm& o) {
-  v("max_norm", o.max_norm);
-}
-template <typename V>
-void Fields(V& v, Multipliers& o) {
-  v("multipliers", o.multipliers);
-}
-template <typename V>
-void Fields(V& v, Noise& o) {
-  v("scale", o.scale);
-}
+ZOOD_FIELDS(ClipByValue, low, high)
+ZOOD_FIELDS(ClipByNorm, max_norm)
+ZOOD_FIELDS(ClipByGlobalNorm, max_norm)
+ZOOD_FIELDS(Multipliers, multipliers)
+ZOOD_FIELDS(Noise, scale)
 using GradientRule = std::variant<std::monostate, ClipByValue, ClipByNorm, ClipByGlobalNorm,
                                   train::AdaptiveClippingOptions, Multipliers, Noise>;
 template <>
@@ -198,52 +171,13 @@ struct LinearCosine {
   float alpha = 0;
   float beta = 0.001f;
 };
-template <typename V>
-void Fields(V& v, ConstantRate& o) {
-  v("learning_rate", o.learning_rate);
-}
-template <typename V>
-void Fields(V& v, DecayRate& o) {
-  v("learning_rate", o.learning_rate);
-  v("decay_length", o.decay_length);
-  v("decay_rate", o.decay_rate);
-  v("staircase", o.staircase);
-}
-template <typename V>
-void Fields(V& v, Polynomial& o) {
-  v("learning_rate", o.learning_rate);
-  v("decay_length", o.decay_length);
-  v("end_learning_rate", o.end_learning_rate);
-  v("power", o.power);
-  v("cycle", o.cycle);
-}
-template <typename V>
-void Fields(V& v, Piecewise& o) {
-  v("boundaries", o.boundaries);
-  v("values", o.values);
-}
-template <typename V>
-void Fields(V& v, Cosine& o) {
-  v("learning_rate", o.learning_rate);
-  v("decay_length", o.decay_length);
-  v("alpha", o.alpha);
-}
-template <typename V>
-void Fields(V& v, CosineRestarts& o) {
-  v("learning_rate", o.learning_rate);
-  v("first_decay_length", o.first_decay_length);
-  v("t_mul", o.t_mul);
-  v("m_mul", o.m_mul);
-  v("alpha", o.alpha);
-}
-template <typename V>
-void Fields(V& v, LinearCosine& o) {
-  v("learning_rate", o.learning_rate);
-  v("decay_length", o.decay_length);
-  v("num_periods", o.num_periods);
-  v("alpha", o.alpha);
-  v("beta", o.beta);
-}
+ZOOD_FIELDS(ConstantRate, learning_rate)
+ZOOD_FIELDS(DecayRate, learning_rate, decay_length, decay_rate, staircase)
+ZOOD_FIELDS(Polynomial, learning_rate, decay_length, end_learning_rate, power, cycle)
+ZOOD_FIELDS(Piecewise, boundaries, values)
+ZOOD_FIELDS(Cosine, learning_rate, decay_length, alpha)
+ZOOD_FIELDS(CosineRestarts, learning_rate, first_decay_length, t_mul, m_mul, alpha)
+ZOOD_FIELDS(LinearCosine, learning_rate, decay_length, num_periods, alpha, beta)
 using Schedule = std::variant<ConstantRate, Exponential, NaturalExponential, InverseTime,
                               Polynomial, Piecewise, Cosine, CosineRestarts, LinearCosine>;
 template <>
@@ -287,23 +221,9 @@ struct Phase {
   Length length = {.epochs = 10};
   train::Augmentation augmentation;
 };
-template <typename V>
-void Fields(V& v, Phase& o) {
-  v("update", o.update);
-  v("optimizer", o.optimizer);
-  v("learning_rate", o.learning_rate);
-  v("loss", o.loss);
-  v("aux_loss_weight", o.aux_loss_weight);
-  v("gradient_rules", o.gradient_rules);
-  v("weight_decay", o.weight_decay);
-  v("keep_probability", o.keep_probability);
-  v("batch_norm_decay", o.batch_norm_decay);
-  v("moving_average_decay", o.moving_average_decay);
-  v("batch_size", o.batch_size);
-  v("accumulate", o.accumulate);
-  v("length", o.length);
-  v("augmentation", o.augmentation);
-}
+ZOOD_FIELDS(Phase, update, optimizer, learning_rate, loss, aux_loss_weight, gradient_rules,
+            weight_decay, keep_probability, batch_norm_decay, moving_average_decay, batch_size,
+            accumulate, length, augmentation)
 
 // ------------------------------------------------------------ the objects
 
