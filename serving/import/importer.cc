@@ -15,7 +15,7 @@
 #include "base/status.h"
 #include "base/tensorflow/files.h"
 #include "base/text.h"
-#include "base/unicode.h"
+#include "base/wire.h"
 #include "checkpoint/reader.h"
 #include "graph/operations.h"
 #include "netdef/formats.h"
@@ -132,11 +132,16 @@ class Importer::Job {
     std::string where = "the network";
     if (!request_.network_file.empty()) {
       ZOOD_ASSIGN_OR_RETURN(where, FindFile(request_.files, request_.network_file, "network file"));
-      ZOOD_ASSIGN_OR_RETURN(const std::string text, ReadText(where, "network file"));
-      spec.source = DecodeText(text, where).value_or(text);
-      ZOOD_ASSIGN_OR_RETURN(spec.format, netdef::FormatOf(spec.source, where));
-      std::erase(weight_files_, where);
-      others_.push_back({where, "prototxt"});
+      ZOOD_ASSIGN_OR_RETURN(const auto contents, files_.Open(where));
+      const std::string_view file = AsText(contents->bytes());
+      ZOOD_ASSIGN_OR_RETURN(const netdef::NetworkSpec described,
+                            netdef::Describe(file, where, importer_.options_.max_text_bytes));
+      spec.format = described.format;
+      spec.source = described.source;
+      if (!netdef::FormatOf(file)->has_weights) {
+        std::erase(weight_files_, where);
+        others_.push_back({where, "prototxt"});
+      }
     }
     ZOOD_ASSIGN_OR_RETURN(network_, netdef::BuildNetwork(spec, importer_.zoo_, where));
     graph_ = network_->graph();

@@ -155,11 +155,11 @@ TEST_F(NetworkDefinitionTest, WhatCannotBeTrainedSaysWhy) {
 }
 
 TEST_F(NetworkDefinitionTest, FormatsAreToldByContent) {
-  EXPECT_EQ(*FormatOf(kPrototxt, "x"), kCaffeFormat);
+  EXPECT_EQ(Describe(kPrototxt, "x", 1 << 20)->format, kCaffeFormat);
   for (const std::string& other :
        {std::string("\x08\x07\x12\x07pytorch"), std::string("{\"class_name\": \"Sequential\"}"),
         std::string("\x89PNG\r\n"), std::string("layer\0", 6)}) {
-    const auto format = FormatOf(other, "net.bin");
+    const auto format = Describe(other, "net.bin", 1 << 20);
     EXPECT_EQ(format.status().code(), kInvalid);
     EXPECT_THAT(std::string(format.status().message()),
                 AllOf(HasSubstr("net.bin"), HasSubstr(".prototxt")));
