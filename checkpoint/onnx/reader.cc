@@ -68,9 +68,9 @@ class OnnxReader : public Reader {
     for (const auto& [location, contents] : external) {
       paths.push_back(DirectoryOf(file.path) + location);
     }
-    return std::unique_ptr<Reader>(
-        new OnnxReader(std::move(paths), std::move(infos), std::move(file.contents),
-                       std::move(tensors), std::move(external), limits, std::move(unread)));
+    return std::unique_ptr<Reader>(new OnnxReader(std::move(paths), std::move(infos),
+                                                  std::move(file.contents), std::move(tensors),
+                                                  std::move(external), limits, std::move(unread)));
   }
 
  private:
@@ -117,16 +117,15 @@ class OnnxReader : public Reader {
         static_cast<std::uint64_t>(tensor.shape.num_elements()) * SizeOf(*tensor.dtype);
     const std::uint64_t there = file->bytes().size();
     const std::uint64_t offset = tensor.external->offset;
-    if (tensor.external->length.value_or(size) != size || offset > there ||
-        size > there - offset) {
+    if (tensor.external->length.value_or(size) != size || offset > there || size > there - offset) {
       return DataLoss("{} bytes at {} of '{}', which has {}: expected {} for {}",
                       tensor.external->length.value_or(size), offset,
                       Printable(tensor.external->location), there, size, tensor.shape.ToString());
     }
-    return Tensor::View(*tensor.dtype, tensor.shape,
-                        file->bytes().subspan(static_cast<std::size_t>(offset),
-                                              static_cast<std::size_t>(size)),
-                        file);
+    return Tensor::View(
+        *tensor.dtype, tensor.shape,
+        file->bytes().subspan(static_cast<std::size_t>(offset), static_cast<std::size_t>(size)),
+        file);
   }
 
   const std::shared_ptr<const FileContents> contents_;

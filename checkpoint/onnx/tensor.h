@@ -29,11 +29,11 @@ struct OnnxExternalData {
 // A tensor that has been looked through; its elements stay where they are.
 struct OnnxTensor {
   std::string name;
-  std::int32_t data_type = 0;    // of TensorProto.DataType
-  std::optional<DType> dtype;    // nothing for types that zood does not have
+  std::int32_t data_type = 0;  // of TensorProto.DataType
+  std::optional<DType> dtype;  // nothing for types that zood does not have
   Shape shape;
   std::optional<OnnxExternalData> external;
-  bool has_elements = false;     // in the message itself
+  bool has_elements = false;  // in the message itself
   std::span<const std::byte> message;
 };
 

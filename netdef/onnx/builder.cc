@@ -31,8 +31,8 @@ OnnxBuilder::OnnxBuilder(const OnnxModel& model, const std::string& input, bool 
       value = ToOnnxConstant(*initializer.value);
     }
   }
-  values_[input] = OnnxMap{.value = net.input(),
-                           .axes = Axes::Of(net.input().shape(), channels_last)};
+  values_[input] =
+      OnnxMap{.value = net.input(), .axes = Axes::Of(net.input().shape(), channels_last)};
   net.EndPoint(input, net.input());
   for (const OnnxNode& node : model.nodes) {
     for (const std::string& name : node.inputs) readers_[name].push_back(&node);
@@ -121,7 +121,8 @@ absl::Status OnnxBuilder::Add(const OnnxNode& node) {
     return absl::OkStatus();
   }
   Made made = (this->*make->second)(node);
-  if (absl::IsUnimplemented(made.status())) return unsupported(std::string(made.status().message()));
+  if (absl::IsUnimplemented(made.status()))
+    return unsupported(std::string(made.status().message()));
   ZOOD_RETURN_IF_ERROR(made.status());
   for (std::size_t i = 0; i < node.outputs.size(); ++i) {
     const std::string& name = node.outputs[i];
@@ -167,9 +168,9 @@ absl::StatusOr<graph::Output> OnnxBuilder::Answer(const std::string& chosen) {
   }
   const bool in_order = map->axes.IsVector() && map->padding == graph::Padding2d{};
   absl::StatusOr<graph::Output> scores =
-      in_order ? graph::ClassScores(net_, map->value)
-               : InvalidArgument("a feature map {}, not one value for each class",
-                                 map->axes.ToString());
+      in_order
+          ? graph::ClassScores(net_, map->value)
+          : InvalidArgument("a feature map {}, not one value for each class", map->axes.ToString());
   if (scores.ok()) return scores;
   return InvalidArgument("the output '{}': {}; {}, its own are {}", Printable(name),
                          std::string(scores.status().message()), kChoose, list());

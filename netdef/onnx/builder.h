@@ -128,15 +128,15 @@ class OnnxBuilder {
                             bool map_first);
   Made ArithmeticOfMaps(const OnnxNode& node, const OnnxMap& a, const OnnxMap& b);
   Made LinearFunction(const OnnxNode& node, const OnnxMap& x, double number, bool map_first);
-  absl::StatusOr<OnnxMap> FullyConnected(const OnnxMap& x,
-                                         OnnxWeightRef weight, bool out_first, float alpha,
-                                         const std::optional<OnnxWeightRef>& bias, float beta);
+  absl::StatusOr<OnnxMap> FullyConnected(const OnnxMap& x, OnnxWeightRef weight, bool out_first,
+                                         float alpha, const std::optional<OnnxWeightRef>& bias,
+                                         float beta);
   Made Pool(const OnnxNode& node, graph::PoolOp::Kind kind);
   absl::StatusOr<graph::Padding2d> PaddingOf(const OnnxNode& node, const graph::Value& x,
                                              graph::Size2d kernel, graph::Size2d stride,
                                              graph::Size2d dilation) const;
-  absl::StatusOr<OnnxMap> Channels(const OnnxMap& x, int axis,
-                                   std::int64_t begin, std::int64_t length);
+  absl::StatusOr<OnnxMap> Channels(const OnnxMap& x, int axis, std::int64_t begin,
+                                   std::int64_t length);
   absl::StatusOr<OnnxValue> Transformed(OnnxWeightRef weight, std::vector<int> permutation) const;
   // The weight that the only reader of the node's output adds to it, channel by channel.
   std::optional<OnnxWeightRef> TakeBias(const OnnxNode& node, std::int64_t channels,
@@ -152,7 +152,7 @@ class OnnxBuilder {
   graph::Net& net_;
   std::map<std::string, OnnxValue, std::less<>> values_;
   std::map<std::string, std::vector<const OnnxNode*>, std::less<>> readers_;
-  std::set<const OnnxNode*> done_;            // with a node before them, an addition each
+  std::set<const OnnxNode*> done_;           // with a node before them, an addition each
   std::map<std::string, std::string> sums_;  // what such an addition makes, by its summand
   std::set<std::string> scopes_;
   std::set<std::string> unsupported_;

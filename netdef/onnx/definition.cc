@@ -25,8 +25,9 @@ class OnnxDefinition final : public NetworkDefinition {
   // What torchvision's and timm's exports were trained with, for nothing in a model says it.
   absl::StatusOr<NetworkPreprocessing> Preprocessing(const Tensor* mean) const override {
     if (mean != nullptr) {
-      return InvalidArgument("a mean image goes with Caffe's networks; put the mean into the "
-                             "preprocessing");
+      return InvalidArgument(
+          "a mean image goes with Caffe's networks; put the mean into the "
+          "preprocessing");
     }
     const OnnxInput& input = network_->input();
     const bool color = input.channels == 3;
@@ -36,10 +37,10 @@ class OnnxDefinition final : public NetworkDefinition {
     const int height = static_cast<int>(input.height);
     const int width = static_cast<int>(input.width);
     constexpr double kShare = 0.875;  // of the shorter side that is left: 224 of 256
-    made.spec.steps.push_back(image::ResizeShorterSide{
-        .size = static_cast<int>(std::max(height, width) / kShare),
-        .filter = image::ResizeFilter::kPillowBilinear,
-        .rounding = image::SideRounding::kTruncate});
+    made.spec.steps.push_back(
+        image::ResizeShorterSide{.size = static_cast<int>(std::max(height, width) / kShare),
+                                 .filter = image::ResizeFilter::kPillowBilinear,
+                                 .rounding = image::SideRounding::kTruncate});
     made.spec.steps.push_back(image::CentralCrop{
         .height = height, .width = width, .rounding = image::CropRounding::kNearestEven});
     made.spec.steps.push_back(image::Divide{{255}});
@@ -50,9 +51,9 @@ class OnnxDefinition final : public NetworkDefinition {
       made.spec.steps.push_back(image::Subtract{{0.5f}});
       made.spec.steps.push_back(image::Divide{{0.5f}});
     }
-    made.assumed.push_back(fmt::format(
-        "the middle {}x{} of images whose shorter side is {}, as torchvision evaluates", height,
-        width, static_cast<int>(std::max(height, width) / kShare)));
+    made.assumed.push_back(
+        fmt::format("the middle {}x{} of images whose shorter side is {}, as torchvision evaluates",
+                    height, width, static_cast<int>(std::max(height, width) / kShare)));
     made.assumed.push_back(color ? "channels in the order red, green, blue; ImageNet's mean and "
                                    "standard deviation"
                                  : "gray images with values from -1 to 1");

@@ -61,8 +61,8 @@ absl::StatusOr<Padding2d> OnnxBuilder::PaddingOf(const OnnxNode& node, const Val
   for (const std::int64_t pad : pads) {
     if (pad < 0 || pad > kMostExtent) return Unimplemented("pads of {}", pad);
   }
-  return Padding2d{static_cast<int>(pads[0]), static_cast<int>(pads[2]),
-                   static_cast<int>(pads[1]), static_cast<int>(pads[3])};
+  return Padding2d{static_cast<int>(pads[0]), static_cast<int>(pads[2]), static_cast<int>(pads[1]),
+                   static_cast<int>(pads[3])};
 }
 
 OnnxBuilder::Made OnnxBuilder::Conv(const OnnxNode& node) {
@@ -107,9 +107,8 @@ OnnxBuilder::Made OnnxBuilder::Conv(const OnnxNode& node) {
   return made;
 }
 
-absl::StatusOr<OnnxMap> OnnxBuilder::FullyConnected(const OnnxMap& x,
-                                                    OnnxWeightRef weight, bool out_first,
-                                                    float alpha,
+absl::StatusOr<OnnxMap> OnnxBuilder::FullyConnected(const OnnxMap& x, OnnxWeightRef weight,
+                                                    bool out_first, float alpha,
                                                     const std::optional<OnnxWeightRef>& bias,
                                                     float beta) {
   const int out_axis = out_first ? 0 : 1;
@@ -130,11 +129,10 @@ absl::StatusOr<OnnxMap> OnnxBuilder::FullyConnected(const OnnxMap& x,
   }
   const std::string scope = ScopeFor(weight);
   const Value flat = x.value.shape().rank() == 4 ? net_.Flatten(x.value) : x.value;
-  const Value value =
-      net_.FullyConnected(flat, static_cast<int>(outputs),
-                          {.activation = nullptr,
-                           .biases_initializer = bias ? graph::Zeros() : nullptr,
-                           .scope = scope});
+  const Value value = net_.FullyConnected(flat, static_cast<int>(outputs),
+                                          {.activation = nullptr,
+                                           .biases_initializer = bias ? graph::Zeros() : nullptr,
+                                           .scope = scope});
   AddWeight(scope + "/weights", std::move(weight), std::move(how));
   if (bias) AddWeight(scope + "/biases", *bias, {.scale = beta});
   return OnnxMap{.value = value, .axes = Axes::Of(value.shape())};
@@ -154,9 +152,8 @@ OnnxBuilder::Made OnnxBuilder::Gemm(const OnnxNode& node) {
     ZOOD_ASSIGN_OR_RETURN(
         bias, PerChannel({.value = x.value, .axes = Axes::Of(Shape({-1, outputs}))}, given));
   }
-  ZOOD_ASSIGN_OR_RETURN(OnnxMap made,
-                        FullyConnected(x, weight, out_first, node.Float("alpha", 1), bias,
-                                       node.Float("beta", 1)));
+  ZOOD_ASSIGN_OR_RETURN(OnnxMap made, FullyConnected(x, weight, out_first, node.Float("alpha", 1),
+                                                     bias, node.Float("beta", 1)));
   return std::vector<OnnxValue>{std::move(made)};
 }
 
@@ -267,14 +264,14 @@ OnnxBuilder::Made OnnxBuilder::Clip(const OnnxNode& node) {
   const float to = high ? static_cast<float>(*high) : node.Float("max", kMost);
   if (!(from <= to)) return InvalidArgument("from {} to {}", from, to);
   const bool only_below = from == 0 && to == kMost;
-  x.value = net_.Apply(x.value, only_below            ? graph::Relu()
+  x.value = net_.Apply(x.value, only_below             ? graph::Relu()
                                 : from == 0 && to == 6 ? graph::Relu6()
                                                        : graph::Clip(from, to));
   return std::vector<OnnxValue>{std::move(x)};
 }
 
-OnnxBuilder::Made OnnxBuilder::LinearFunction(const OnnxNode& node, const OnnxMap& x,
-                                              double number, bool map_first) {
+OnnxBuilder::Made OnnxBuilder::LinearFunction(const OnnxNode& node, const OnnxMap& x, double number,
+                                              bool map_first) {
   OnnxMap made = x;
   const auto n = static_cast<float>(number);
   float scale = 1;
@@ -328,9 +325,8 @@ OnnxBuilder::Made OnnxBuilder::ArithmeticOfMaps(const OnnxNode& node, const Onnx
   if (node.op == "Div") return Unimplemented("of a map by a map");
   OnnxMap made = a;
   if (node.op == "Mul") {
-    made.value =
-        net_.Eltwise({.kind = graph::EltwiseOp::Kind::kProduct, .coefficients = {}},
-                     {a.value, b.value});
+    made.value = net_.Eltwise({.kind = graph::EltwiseOp::Kind::kProduct, .coefficients = {}},
+                              {a.value, b.value});
   } else {
     made.value = net_.Add(a.value, b.value, node.op == "Sub" ? -1.0f : 1.0f);
   }
@@ -371,8 +367,7 @@ OnnxBuilder::Made OnnxBuilder::Pool(const OnnxNode& node, graph::PoolOp::Kind ki
   ZOOD_ASSIGN_OR_RETURN(const Size2d stride, SizeOf2d(node.Ints("strides", {1, 1}), "strides"));
   ZOOD_ASSIGN_OR_RETURN(const Size2d rate, SizeOf2d(node.Ints("dilations", {1, 1}), "dilations"));
   if (rate != Size2d{1, 1}) return Unimplemented("with dilations");
-  if (node.outputs.size() > 1 && !node.outputs[1].empty() &&
-      readers_.contains(node.outputs[1])) {
+  if (node.outputs.size() > 1 && !node.outputs[1].empty() && readers_.contains(node.outputs[1])) {
     return Unimplemented("whose indices are used");
   }
   ZOOD_ASSIGN_OR_RETURN(Padding2d padding, PaddingOf(node, x.value, kernel, stride, rate));
@@ -412,8 +407,8 @@ OnnxBuilder::Made OnnxBuilder::Pool(const OnnxNode& node, graph::PoolOp::Kind ki
                                .counted_right = padded ? std::min(padding.right, own.right) : 0};
   OnnxMap made = x;
   made.padding = {};
-  made.value = average ? net_.AvgPool2d(x.value, kernel, args)
-                       : net_.MaxPool2d(x.value, kernel, args);
+  made.value =
+      average ? net_.AvgPool2d(x.value, kernel, args) : net_.MaxPool2d(x.value, kernel, args);
   made.axes = Axes::Of(made.value.shape());
   return std::vector<OnnxValue>{std::move(made)};
 }
@@ -515,16 +510,15 @@ OnnxBuilder::Made OnnxBuilder::Concat(const OnnxNode& node) {
   OnnxMap made{.value = net_.Concat(values), .axes = {}};
   std::vector<Axis> all;
   for (int axis = 0; axis < axes->rank(); ++axis) {
-    all.push_back(axis == at
-                      ? Axis{{.place = Place::kChannel, .extent = made.value.shape().back()}}
-                      : (*axes)[axis]);
+    all.push_back(axis == at ? Axis{{.place = Place::kChannel, .extent = made.value.shape().back()}}
+                             : (*axes)[axis]);
   }
   made.axes = Axes(std::move(all));
   return std::vector<OnnxValue>{std::move(made)};
 }
 
-absl::StatusOr<OnnxMap> OnnxBuilder::Channels(const OnnxMap& x, int axis,
-                                              std::int64_t begin, std::int64_t length) {
+absl::StatusOr<OnnxMap> OnnxBuilder::Channels(const OnnxMap& x, int axis, std::int64_t begin,
+                                              std::int64_t length) {
   const std::int64_t channels = x.value.shape().back();
   if (x.axes.WholeAxis(axis) != Place::kChannel) {
     return Unimplemented("along another axis than the channels of {}", x.axes.ToString());
@@ -538,10 +532,9 @@ absl::StatusOr<OnnxMap> OnnxBuilder::Channels(const OnnxMap& x, int axis,
                                 static_cast<int>(begin + length - channels));
   std::vector<Axis> axes;
   for (int i = 0; i < x.axes.rank(); ++i) {
-    axes.push_back(i != axis ? x.axes[i]
-                   : length == 1
-                       ? Axis()
-                       : Axis{{.place = Place::kChannel, .extent = length}});
+    axes.push_back(i != axis     ? x.axes[i]
+                   : length == 1 ? Axis()
+                                 : Axis{{.place = Place::kChannel, .extent = length}});
   }
   made.axes = Axes(std::move(axes));
   return made;
@@ -593,7 +586,8 @@ OnnxBuilder::Made OnnxBuilder::Slice(const OnnxNode& node) {
     return Unimplemented("with steps");
   }
   if (const auto* constant = std::get_if<OnnxConstant>(Find(node, 0))) {
-    if (constant->dims.size() != 1 || starts.size() != 1) return Unimplemented("of more than lists");
+    if (constant->dims.size() != 1 || starts.size() != 1)
+      return Unimplemented("of more than lists");
     const auto [begin, end] =
         range(starts[0], ends[0], static_cast<std::int64_t>(constant->values.size()));
     return std::vector<OnnxValue>{
@@ -635,8 +629,8 @@ OnnxBuilder::Made OnnxBuilder::Pad(const OnnxNode& node) {
   ZOOD_ASSIGN_OR_RETURN(OnnxMap x, Image(node, 0));
   ZOOD_ASSIGN_OR_RETURN(const std::vector<std::int64_t> pads, Integers(node, 1, "pads"));
   ZOOD_ASSIGN_OR_RETURN(const std::optional<double> number, Scalar(node, 2));
-  if (node.Text("mode", "constant") != "constant" ||
-      number.value_or(node.Float("value", 0)) != 0 || Find(node, 3) != nullptr) {
+  if (node.Text("mode", "constant") != "constant" || number.value_or(node.Float("value", 0)) != 0 ||
+      Find(node, 3) != nullptr) {
     return Unimplemented("with something else than zeros around all");
   }
   if (pads.size() != 8) return InvalidArgument("it has {} pads for 4 axes", pads.size());

@@ -107,9 +107,9 @@ absl::StatusOr<OnnxAttribute> ParseAttribute(Bytes message, std::string& name, b
       case BytesTag(5): {
         ZOOD_ASSIGN_OR_RETURN(const OnnxTensor tensor, checkpoint::ParseOnnxTensor(field->bytes));
         if (!checkpoint::HasSoundExtents(tensor.shape)) return DataLoss("an impossible shape");
-        ZOOD_ASSIGN_OR_RETURN(attribute.t,
-                              checkpoint::ReadOnnxTensor(
-                                  tensor, std::make_shared<std::string>(field->AsString())));
+        ZOOD_ASSIGN_OR_RETURN(
+            attribute.t,
+            checkpoint::ReadOnnxTensor(tensor, std::make_shared<std::string>(field->AsString())));
         break;
       }
       case BytesTag(6):

@@ -27,8 +27,8 @@ struct OnnxAttribute {
 
 struct OnnxNode {
   std::string op;
-  std::string domain;  // empty for ONNX's own operators
-  std::string name;    // may be empty
+  std::string domain;               // empty for ONNX's own operators
+  std::string name;                 // may be empty
   std::vector<std::string> inputs;  // an empty name: an optional input that is not given
   std::vector<std::string> outputs;
   std::map<std::string, OnnxAttribute, std::less<>> attributes;

@@ -61,8 +61,7 @@ OnnxBuilder::Made OnnxBuilder::Identity(const OnnxNode& node) {
     return Unimplemented("of a map to another type than float");
   }
   auto* constant = std::get_if<OnnxConstant>(value);
-  if (constant != nullptr && node.op == "Cast" && to != kFloat && to != kDouble &&
-      to != kFloat16) {
+  if (constant != nullptr && node.op == "Cast" && to != kFloat && to != kDouble && to != kFloat16) {
     OnnxConstant whole = *constant;
     for (double& number : whole.values) number = std::trunc(number);
     return std::vector<OnnxValue>{std::move(whole)};
@@ -90,8 +89,7 @@ OnnxBuilder::Made OnnxBuilder::ShapeOf(const OnnxNode& node) {
   };
   const std::int64_t begin = clamp(node.Int("start", 0));
   const std::int64_t end = std::max(begin, clamp(node.Int("end", rank)));
-  return std::vector<OnnxValue>{
-      VectorOf({lengths.begin() + begin, lengths.begin() + end})};
+  return std::vector<OnnxValue>{VectorOf({lengths.begin() + begin, lengths.begin() + end})};
 }
 
 OnnxBuilder::Made OnnxBuilder::ConstantNode(const OnnxNode& node) {
@@ -107,8 +105,7 @@ OnnxBuilder::Made OnnxBuilder::ConstantNode(const OnnxNode& node) {
           OnnxConstant{.dims = {}, .values = {static_cast<double>(attribute.i)}}};
     }
     if (name == "value_floats") {
-      return std::vector<OnnxValue>{
-          VectorOf({attribute.floats.begin(), attribute.floats.end()})};
+      return std::vector<OnnxValue>{VectorOf({attribute.floats.begin(), attribute.floats.end()})};
     }
     if (name == "value_ints") {
       return std::vector<OnnxValue>{VectorOf({attribute.ints.begin(), attribute.ints.end()})};

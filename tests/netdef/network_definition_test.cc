@@ -62,9 +62,9 @@ TEST_F(NetworkDefinitionTest, DamagedSpecsAreRefused) {
     EXPECT_EQ(NetworkSpecFromJson(bad).status().code(), kInvalid) << bad;
     EXPECT_EQ(BuildNetwork(std::string(bad), zoo_).status().code(), kInvalid) << bad;
   }
-  const auto newer = BuildNetwork(std::string("{\"onnx\":\"xyz\"}"), zoo_);
+  const auto newer = BuildNetwork(std::string("{\"keras\":\"xyz\"}"), zoo_);
   EXPECT_EQ(newer.status().code(), kUnimplemented);
-  EXPECT_THAT(std::string(newer.status().message()), HasSubstr("'onnx'"));
+  EXPECT_THAT(std::string(newer.status().message()), HasSubstr("'keras'"));
 }
 
 TEST_F(NetworkDefinitionTest, TheZooKnowsAllOfItsNetworks) {

@@ -81,8 +81,7 @@ TEST_P(OnnxModelTest, AnswersAsOnnxRuntime) {
   const auto scores = expected.at("scores").get<std::vector<double>>();
   const std::vector<float> image = Image(shape, shape[1] > 3);
   const graph::NodeId output[] = {(*network)->graph()->logits()};
-  const auto results =
-      reference::Evaluate(*(*network)->graph(), mapped->weights, image, 1, output);
+  const auto results = reference::Evaluate(*(*network)->graph(), mapped->weights, image, 1, output);
   ASSERT_TRUE(results.ok()) << results.status();
   const std::vector<double>& found = results->at(output[0]);
   ASSERT_EQ(found.size(), scores.size());
@@ -98,8 +97,7 @@ INSTANTIATE_TEST_SUITE_P(All, OnnxModelTest, testing::ValuesIn(ModelNames()),
 TEST(OnnxNetworkTest, TakesOtherClasses) {
   const models::Zoo zoo = models::Zoo::Standard();
   const auto file = *FileSystem::Native().Open(Data("resnet.onnx"));
-  const auto network =
-      BuildNetwork(*Describe(AsText(file->bytes()), "resnet", 1 << 20), zoo);
+  const auto network = BuildNetwork(*Describe(AsText(file->bytes()), "resnet", 1 << 20), zoo);
   ASSERT_TRUE(network.ok()) << network.status();
   const auto other = WithClasses(**network, 9, graph::OutputKind::kLogits, zoo);
   ASSERT_TRUE(other.ok()) << other.status();
