@@ -13,6 +13,7 @@
 #include "base/wire.h"
 #include "checkpoint/caffe/reader.h"
 #include "checkpoint/numpy/reader.h"
+#include "checkpoint/onnx/reader.h"
 #include "checkpoint/pytorch/reader.h"
 #include "checkpoint/safetensors/reader.h"
 #include "checkpoint/tensorflow/open.h"
@@ -29,16 +30,24 @@ struct FormatEntry {
   // How to recognize a file of the format, and how to open it. Null for TensorFlow's, whose
   // checkpoints are several files: OpenTensorFlow() finds them.
   bool (*matches)(std::span<const std::byte> bytes) = nullptr;
-  absl::StatusOr<std::unique_ptr<Reader>> (*open)(NamedFile file, const Limits& limits) = nullptr;
+  absl::StatusOr<std::unique_ptr<Reader>> (*open)(FileSystem& files, NamedFile file,
+                                                  const Limits& limits) = nullptr;
 };
+// For formats of one file.
+template <absl::StatusOr<std::unique_ptr<Reader>> (*kOpen)(NamedFile file, const Limits& limits)>
+absl::StatusOr<std::unique_ptr<Reader>> Alone(FileSystem&, NamedFile file, const Limits& limits) {
+  return kOpen(std::move(file), limits);
+}
 constexpr FormatEntry kFormats[] = {
     {Format::kTensorFlowV1, "tensorflow_v1", "TensorFlow V1"},
     {Format::kTensorFlowV2, "tensorflow_v2", "TensorFlow V2"},
-    {Format::kSafetensors, "safetensors", "safetensors", &LooksLikeSafetensors, &OpenSafetensors},
-    {Format::kNumpy, "numpy", "NumPy", &LooksLikeNumpy, &OpenNumpy},
-    {Format::kPyTorch, "pytorch", "PyTorch", &LooksLikePyTorch, &OpenPyTorch},
+    {Format::kSafetensors, "safetensors", "safetensors", &LooksLikeSafetensors,
+     &Alone<OpenSafetensors>},
+    {Format::kNumpy, "numpy", "NumPy", &LooksLikeNumpy, &Alone<OpenNumpy>},
+    {Format::kPyTorch, "pytorch", "PyTorch", &LooksLikePyTorch, &Alone<OpenPyTorch>},
+    {Format::kOnnx, "onnx", "ONNX", &LooksLikeOnnx, &OpenOnnx},
     // Last: it has no magic number. The first match wins.
-    {Format::kCaffe, "caffe", "Caffe", &LooksLikeCaffe, &OpenCaffe},
+    {Format::kCaffe, "caffe", "Caffe", &LooksLikeCaffe, &Alone<OpenCaffe>},
 };
 
 const FormatEntry& EntryOf(Format format) {
@@ -211,7 +220,7 @@ absl::StatusOr<std::unique_ptr<Reader>> Open(FileSystem& files, const std::strin
   ZOOD_ASSIGN_OR_RETURN(auto contents, files.Open(path));
   for (const FormatEntry& entry : kFormats) {
     if (entry.matches == nullptr || !entry.matches(contents->bytes())) continue;
-    return entry.open({path, contents}, limits);
+    return entry.open(files, {path, contents}, limits);
   }
   return Unrecognized(path, contents->bytes());
 }

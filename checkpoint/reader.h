@@ -35,6 +35,7 @@ enum class Format : std::uint8_t {
   kPyTorch,       // a pickled state_dict, in a zip or as a stream: .pth
   kSafetensors,   // a header in JSON and raw elements: .safetensors
   kNumpy,         // an array, or arrays in a zip: .npy, .npz
+  kOnnx,          // the initializers of an ONNX model: .onnx
 };
 
 // "TensorFlow V1", for people.

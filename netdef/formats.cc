@@ -7,16 +7,46 @@
 
 #include "base/status.h"
 #include "base/text.h"
+#include "base/unicode.h"
+#include "checkpoint/onnx/reader.h"
 #include "netdef/caffe/definition.h"
+#include "netdef/onnx/definition.h"
+#include "netdef/onnx/model.h"
 #include "netdef/zoo_definition.h"
 
 namespace zood::netdef {
 namespace {
 
+absl::StatusOr<std::string> DescribeText(std::string_view file, const std::string& where,
+                                         std::uint64_t most_bytes) {
+  if (file.size() > most_bytes) {
+    return ResourceExhausted("{} has {} bytes; {} are allowed", where, file.size(), most_bytes);
+  }
+  return DecodeText(file, where).value_or(std::string(file));
+}
+
+bool IsOnnx(std::string_view file) {
+  return checkpoint::LooksLikeOnnx(std::as_bytes(std::span(file)));
+}
+
+absl::StatusOr<std::string> DescribeOnnx(std::string_view file, const std::string& where,
+                                         std::uint64_t most_bytes) {
+  auto description = OnnxDescription(std::as_bytes(std::span(file)), most_bytes);
+  if (!description.ok()) return Annotate(description.status(), where);
+  return description;
+}
+
 constexpr DescriptionFormat kFormats[] = {
+    {.name = kOnnxFormat,
+     .title = "ONNX",
+     .matches = IsOnnx,
+     .describe = DescribeOnnx,
+     .has_weights = true,
+     .build = BuildOnnxDefinition},
     {.name = kCaffeFormat,
      .title = "Caffe's .prototxt",
      .matches = IsCaffeText,
+     .describe = DescribeText,
      .build = BuildCaffeDefinition},
 };
 
@@ -30,12 +60,21 @@ std::string Titles() {
 
 std::span<const DescriptionFormat> DescriptionFormats() { return kFormats; }
 
-absl::StatusOr<std::string> FormatOf(std::string_view file, const std::string& where) {
+const DescriptionFormat* FormatOf(std::string_view file) {
   const auto found = std::ranges::find_if(
       kFormats, [&](const DescriptionFormat& format) { return format.matches(file); });
-  if (found != std::end(kFormats)) return std::string(found->name);
-  return InvalidArgument("{} is not a description of a network that zood reads: {}", where,
-                         Titles());
+  return found == std::end(kFormats) ? nullptr : &*found;
+}
+
+absl::StatusOr<NetworkSpec> Describe(std::string_view file, const std::string& where,
+                                     std::uint64_t most_bytes) {
+  const DescriptionFormat* format = FormatOf(file);
+  if (format == nullptr) {
+    return InvalidArgument("{} is not a description of a network that zood reads: {}", where,
+                           Titles());
+  }
+  ZOOD_ASSIGN_OR_RETURN(std::string source, format->describe(file, where, most_bytes));
+  return NetworkSpec{.format = std::string(format->name), .source = std::move(source)};
 }
 
 absl::StatusOr<NetworkPtr> BuildNetwork(const NetworkSpec& spec, const models::Zoo& zoo,

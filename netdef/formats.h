@@ -4,6 +4,7 @@
 // gives the same NetworkDefinition as the others; adding one is adding a line.
 #pragma once
 
+#include <cstdint>
 #include <span>
 #include <string>
 #include <string_view>
@@ -18,16 +19,23 @@ namespace zood::netdef {
 struct DescriptionFormat {
   std::string_view name;   // of NetworkSpec::format: "caffe"
   std::string_view title;  // for people: "Caffe's .prototxt"
-  // Whether a file that begins so may be one; looks at no more than a few kilobytes.
+  // Whether the file may be one, by its content.
   bool (*matches)(std::string_view file);
+  // What NetworkSpec::source holds of such a file, at most `most_bytes` of it. Errors say `where`.
+  absl::StatusOr<std::string> (*describe)(std::string_view file, const std::string& where,
+                                          std::uint64_t most_bytes);
+  bool has_weights = false;  // in the same file
   // Errors say `where`.
   absl::StatusOr<NetworkPtr> (*build)(const NetworkSpec& spec, const std::string& where);
 };
 std::span<const DescriptionFormat> DescriptionFormats();
 
-// The name of the format of a file, recognized by its content. InvalidArgument, listing the
-// formats, for a file of none.
-absl::StatusOr<std::string> FormatOf(std::string_view file, const std::string& where);
+// The format of a file, recognized by its content; null for a file of none.
+const DescriptionFormat* FormatOf(std::string_view file);
+// The description in a file. InvalidArgument, listing the formats, for a file of none;
+// ResourceExhausted for a description of more than `most_bytes`.
+absl::StatusOr<NetworkSpec> Describe(std::string_view file, const std::string& where,
+                                     std::uint64_t most_bytes);
 
 // The network that `spec` says; members of its arguments that are 0 take the defaults, also in the
 // definition's spec. `zoo` outlives it. `where` is what messages call a description.

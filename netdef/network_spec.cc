@@ -48,10 +48,8 @@ NetworkSpec CaffeSpec(std::string prototxt) {
 std::string ToJson(const NetworkSpec& spec) {
   Json json;
   json[spec.format] = spec.source;
-  if (spec.format == kZooFormat) {
-    for (const auto& [name, member] : kArgs) json[name] = spec.args.*member;
-  } else if (spec.args.num_classes > 0) {
-    json["num_classes"] = spec.args.num_classes;
+  for (const auto& [name, member] : kArgs) {
+    if (spec.format == kZooFormat || spec.args.*member > 0) json[name] = spec.args.*member;
   }
   if (!spec.output.empty()) json["output"] = spec.output;
   if (spec.output_kind) json["output_kind"] = graph::Name(*spec.output_kind);

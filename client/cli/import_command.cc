@@ -72,6 +72,7 @@ absl::StatusOr<v1::ImportSpec> ToSpec(const Options& options) {
     network->set_num_classes(options.classes);
     network->set_channels(options.channels);
     if (!options.size.empty()) ZOOD_RETURN_IF_ERROR(SetSize(options.size, *network));
+    spec.set_output(options.output);
   }
   if (!options.labels.empty()) spec.set_label_file(NameOf(options.labels));
   if (!options.preprocess.empty()) ZOOD_RETURN_IF_ERROR(SetPreprocessing(options.preprocess, spec));
@@ -249,14 +250,16 @@ void AddImportCommand(CLI::App& app, Invocation& invocation) {
   command->add_flag("--remote", options->remote,
                     "Paths are on the daemon's machine, under its --model-root");
   command->callback([options, &invocation] {
-    if (options->architecture.empty() && options->prototxt.empty()) {
+    const bool describes_itself = std::ranges::any_of(
+        options->files, [](const std::string& file) { return file.ends_with(".onnx"); });
+    if (options->architecture.empty() && options->prototxt.empty() && !describes_itself) {
       throw CLI::ValidationError(
           "import",
           "the network is missing: give --arch (`zoo architectures` lists the "
-          "names), or --prototxt");
+          "names), --prototxt, or an .onnx file");
     }
     if (options->architecture.empty() && options->name.empty()) {
-      throw CLI::ValidationError("import", "--name is missing: a .prototxt gives a model no name");
+      throw CLI::ValidationError("import", "--name is missing: only --arch gives a model a name");
     }
     v1::ZooNetwork ignored;
     if (!options->size.empty() && !SetSize(options->size, ignored).ok()) {

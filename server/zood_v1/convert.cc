@@ -138,6 +138,7 @@ absl::StatusOr<serving::ImportRequest> ToImportRequest(const v1::ImportSpec& spe
     case v1::ImportSpec::kZoo: {
       const v1::ZooNetwork& zoo = spec.zoo();
       request.network = ToNetworkSpec(zoo);
+      if (zoo.architecture().empty()) request.network.format.clear();  // a file says which
       break;
     }
     case v1::ImportSpec::kCaffe:
@@ -148,10 +149,8 @@ absl::StatusOr<serving::ImportRequest> ToImportRequest(const v1::ImportSpec& spe
         request.network_file = spec.caffe().file();
       }
       break;
-    case v1::ImportSpec::NETWORK_NOT_SET:
-      return InvalidArgument(
-          "the import names no network: set `zoo` to an architecture (ListArchitectures), or "
-          "`caffe` to a .prototxt");
+    case v1::ImportSpec::NETWORK_NOT_SET:  // one of the files describes it
+      break;
   }
   request.network.output = spec.output();
   if (spec.has_preprocessing()) {

@@ -15,7 +15,7 @@
 #include "base/status.h"
 #include "base/tensorflow/files.h"
 #include "base/text.h"
-#include "base/unicode.h"
+#include "base/wire.h"
 #include "checkpoint/reader.h"
 #include "graph/operations.h"
 #include "netdef/formats.h"
@@ -126,17 +126,40 @@ class Importer::Job {
     return std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   }
 
+  // The file that holds weights and their network alike.
+  absl::StatusOr<std::string> FindModelFile() {
+    for (const std::string& file : request_.files) {
+      const auto contents = files_.Open(file);
+      if (!contents.ok()) continue;
+      const auto* format = netdef::FormatOf(AsText((*contents)->bytes()));
+      if (format != nullptr && format->has_weights) return file;
+    }
+    return InvalidArgument(
+        "the import names no network, and none of its files describes one together with its "
+        "weights, as ONNX's models do: name an architecture (ListArchitectures), or a .prototxt");
+  }
+
   absl::Status ReadNetwork() {
     weight_files_ = request_.files;
     netdef::NetworkSpec spec = request_.network;
     std::string where = "the network";
-    if (!request_.network_file.empty()) {
-      ZOOD_ASSIGN_OR_RETURN(where, FindFile(request_.files, request_.network_file, "network file"));
-      ZOOD_ASSIGN_OR_RETURN(const std::string text, ReadText(where, "network file"));
-      spec.source = DecodeText(text, where).value_or(text);
-      ZOOD_ASSIGN_OR_RETURN(spec.format, netdef::FormatOf(spec.source, where));
-      std::erase(weight_files_, where);
-      others_.push_back({where, "prototxt"});
+    if (!request_.network_file.empty() || spec.format.empty()) {
+      if (request_.network_file.empty()) {
+        ZOOD_ASSIGN_OR_RETURN(where, FindModelFile());
+      } else {
+        ZOOD_ASSIGN_OR_RETURN(where,
+                              FindFile(request_.files, request_.network_file, "network file"));
+      }
+      ZOOD_ASSIGN_OR_RETURN(const auto contents, files_.Open(where));
+      const std::string_view file = AsText(contents->bytes());
+      ZOOD_ASSIGN_OR_RETURN(const netdef::NetworkSpec described,
+                            netdef::Describe(file, where, importer_.options_.max_text_bytes));
+      spec.format = described.format;
+      spec.source = described.source;
+      if (!netdef::FormatOf(file)->has_weights) {
+        std::erase(weight_files_, where);
+        others_.push_back({where, "prototxt"});
+      }
     }
     ZOOD_ASSIGN_OR_RETURN(network_, netdef::BuildNetwork(spec, importer_.zoo_, where));
     graph_ = network_->graph();
@@ -319,7 +342,8 @@ absl::Status Importer::Check(const ImportRequest& request) const {
   for (const std::string& alias : request.aliases) {
     ZOOD_RETURN_IF_ERROR(store::CheckAlias(alias));
   }
-  if (!request.network_file.empty()) return absl::OkStatus();  // it is read first
+  // A file that describes the network is read first.
+  if (!request.network_file.empty() || request.network.format.empty()) return absl::OkStatus();
   if (request.network.source.size() > options_.max_text_bytes) {
     return InvalidArgument("the network's description has {} bytes; {} are allowed",
                            request.network.source.size(), options_.max_text_bytes);

@@ -37,7 +37,8 @@ struct LabelFile {
 
 struct ImportRequest {
   std::string model;
-  // Arguments that are 0 take the network's own.
+  // Arguments that are 0 take the network's own. Without a format, and without a network_file, the
+  // file with the weights describes the network too, as ONNX's models do.
   netdef::NetworkSpec network;
   // The one among the import's files that describes the network; its text becomes the spec's
   // source, and its content says the format. Empty where the spec has a source itself.

@@ -62,9 +62,9 @@ TEST_F(NetworkDefinitionTest, DamagedSpecsAreRefused) {
     EXPECT_EQ(NetworkSpecFromJson(bad).status().code(), kInvalid) << bad;
     EXPECT_EQ(BuildNetwork(std::string(bad), zoo_).status().code(), kInvalid) << bad;
   }
-  const auto newer = BuildNetwork(std::string("{\"onnx\":\"xyz\"}"), zoo_);
+  const auto newer = BuildNetwork(std::string("{\"keras\":\"xyz\"}"), zoo_);
   EXPECT_EQ(newer.status().code(), kUnimplemented);
-  EXPECT_THAT(std::string(newer.status().message()), HasSubstr("'onnx'"));
+  EXPECT_THAT(std::string(newer.status().message()), HasSubstr("'keras'"));
 }
 
 TEST_F(NetworkDefinitionTest, TheZooKnowsAllOfItsNetworks) {
@@ -155,11 +155,11 @@ TEST_F(NetworkDefinitionTest, WhatCannotBeTrainedSaysWhy) {
 }
 
 TEST_F(NetworkDefinitionTest, FormatsAreToldByContent) {
-  EXPECT_EQ(*FormatOf(kPrototxt, "x"), kCaffeFormat);
+  EXPECT_EQ(Describe(kPrototxt, "x", 1 << 20)->format, kCaffeFormat);
   for (const std::string& other :
        {std::string("\x08\x07\x12\x07pytorch"), std::string("{\"class_name\": \"Sequential\"}"),
         std::string("\x89PNG\r\n"), std::string("layer\0", 6)}) {
-    const auto format = FormatOf(other, "net.bin");
+    const auto format = Describe(other, "net.bin", 1 << 20);
     EXPECT_EQ(format.status().code(), kInvalid);
     EXPECT_THAT(std::string(format.status().message()),
                 AllOf(HasSubstr("net.bin"), HasSubstr(".prototxt")));
