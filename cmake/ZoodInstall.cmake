@@ -5,8 +5,8 @@ include(CMakePackageConfigHelpers)
 # generated files), or promise nothing. outside_test compiles every header that is installed.
 set(private_headers
   image/bmp image/decoders image/preprocess_plan
-  checkpoint/elements checkpoint/caffe/blob checkpoint/pytorch/.* checkpoint/safetensors/(header|types) checkpoint/numpy/header checkpoint/tensorflow/(open|proto|slice|strings|table.*|tensor_proto|v._reader)
-  netdef/caffe/parameters netdef/caffe/schema
+  checkpoint/elements checkpoint/caffe/blob checkpoint/onnx/tensor checkpoint/pytorch/.* checkpoint/safetensors/(header|types) checkpoint/numpy/header checkpoint/tensorflow/(open|proto|slice|strings|table.*|tensor_proto|v._reader)
+  netdef/caffe/parameters netdef/caffe/schema netdef/onnx/(axes|builder)
   dataset/archive_reader dataset/builder dataset/decompressor dataset/files dataset/layout dataset/formats/.*
   graph/pick graph/window
   engine/inference/.* engine/kernels/.* engine/tape/.* engine/training/.*

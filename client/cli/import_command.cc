@@ -214,7 +214,8 @@ void AddImportCommand(CLI::App& app, Invocation& invocation) {
                          "Make a version of a model from a checkpoint.\nTensorFlow (a .ckpt file, "
                          "the prefix or any of "
                          "its parts, or their directory), Caffe (.caffemodel), PyTorch (.pth, .th, "
-                         ".pt), safetensors, NumPy (.npy, .npz).\nThe files are sent to the daemon "
+                         ".pt), safetensors, NumPy (.npy, .npz), ONNX (.onnx, which describes its "
+                         "network itself).\nThe files are sent to the daemon "
                          "unless --remote says that they lie on its machine.");
   const auto options = std::make_shared<Options>();
   command

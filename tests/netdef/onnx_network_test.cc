@@ -116,6 +116,10 @@ TEST(OnnxNetworkTest, DamagedModelsEndInErrors) {
       checkpoint::DamageRandomly(random, damaged);
       const auto spec = Describe(damaged, "x", 1 << 20);
       if (spec.ok()) BuildNetwork(*spec, zoo).status().IgnoreError();
+      const std::string path = testing::TempDir() + "/onnx_network_test.onnx";
+      std::ofstream(path, std::ios::binary) << damaged;
+      const auto reader = checkpoint::Open(FileSystem::Native(), path);
+      if (reader.ok()) (*reader)->ReadAll().status().IgnoreError();
     }
   }
 }

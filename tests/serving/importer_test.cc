@@ -72,6 +72,27 @@ TEST_F(ImporterTest, SafetensorsAndNumpyGiveTheSameVersion) {
   EXPECT_EQ(Import(request)->digest, original->digest);
 }
 
+// A model that describes its own network: nothing but the file is given.
+TEST_F(ImporterTest, AnOnnxModelNeedsNothingElse) {
+  const std::string model = ZOOD_TEST_DATA "/onnx/resnet.onnx";
+  const auto imported = ImportWithReport({.model = "small", .files = {model}});
+  ASSERT_TRUE(imported.ok()) << imported.status();
+  EXPECT_EQ(imported->report.format, "onnx");
+  EXPECT_EQ(imported->report.variables, 22);
+  EXPECT_THAT(imported->report.assumptions, Contains(HasSubstr("torchvision")));
+  const auto again = Import({.model = "small", .network_file = "resnet.onnx", .files = {model}});
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(again->digest, imported->published.digest);
+  // The input's size is the model's own.
+  ImportRequest other{.model = "small", .files = {model}};
+  other.network.args = {.height = 20, .width = 20};
+  EXPECT_THAT(std::string(Import(other).status().message()), HasSubstr("does not take 20x20"));
+  // Weights alone say no network.
+  const auto none = Import({.model = "small", .files = {CheckpointPath("lenet12_v1.ckpt")}});
+  EXPECT_EQ(none.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(none.status().message()), HasSubstr("names no network"));
+}
+
 TEST_F(ImporterTest, TellsEachVariableAndStopsBetweenThem) {
   std::vector<std::int64_t> told;
   std::int64_t of = 0;
