@@ -1,5 +1,6 @@
 #include "serving/import/importer.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -16,6 +17,9 @@
 
 namespace zood::serving {
 namespace {
+
+using ::testing::Contains;
+using ::testing::HasSubstr;
 
 class ImporterTest : public ServingTest {
  protected:
