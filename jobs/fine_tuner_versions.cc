@@ -45,9 +45,10 @@ absl::StatusOr<FineTuner::Target> FineTuner::PublishPromoted(const Job& job, con
       .job_id = job.id, .role = store::JobVersionRole::kPromoted, .promoted_from = checkpoint};
   ZOOD_ASSIGN_OR_RETURN(
       const store::BatchOutcome outcome,
-      catalogue_.Commit(
-          {.publish = store::Publication{
-               .version = std::move(served), .weights = std::move(weights), .job = link}}));
+      catalogue_.Commit({.publish = store::Publication{.version = std::move(served),
+                                                       .weights = std::move(weights),
+                                                       .job = link},
+                         .jobs = {TellOfMoves(job.id)}}));
   return Target{.version = outcome.published.value_or(store::PublishedVersion()).version,
                 .is_new = true};
 }
@@ -82,7 +83,7 @@ absl::StatusOr<FineTuner::Promoted> FineTuner::Promote(const std::string& id, st
   if (alias.empty())
     alias = spec.promotion.alias.empty() ? std::string(store::kStable) : spec.promotion.alias;
   ZOOD_RETURN_IF_ERROR(store::CheckAlias(alias));
-  const std::int64_t before = promoter_.AliasNow(job.model, alias);
+  const std::int64_t before = AliasNow(catalogue_, job.model, alias);
   if (expected && *expected != before) {
     return Aborted("'{}' of {} names version {} by now, not {}", alias, job.model, before,
                    *expected);
@@ -95,7 +96,7 @@ absl::StatusOr<FineTuner::Promoted> FineTuner::Promote(const std::string& id, st
                              .at_us = options_.now_us()}};
   // A model's first version has `stable` from the start.
   const bool came_by_itself =
-      target.is_new && promoter_.AliasNow(job.model, alias) == target.version;
+      target.is_new && AliasNow(catalogue_, job.model, alias) == target.version;
   if (!came_by_itself) {
     const auto moved = promoter_.Move(job, alias, target.version, before);
     if (!moved.ok()) {

@@ -172,8 +172,8 @@ absl::Status JobRun::Promote() {
   }
   absl::StatusOr<std::optional<AliasMove>> moved = absl::UnknownError("");
   keeper_.Aside([&] {
-    moved =
-        around_.promoter.Move(job_, alias, version, around_.promoter.AliasNow(spec_.model, alias));
+    moved = around_.promoter.Move(job_, alias, version,
+                                  AliasNow(around_.catalogue, spec_.model, alias));
   });
   ZOOD_RETURN_IF_ERROR(moved.status());
   if (*moved) TellChangedLabels(**moved);

@@ -28,9 +28,11 @@ std::vector<store::NewJobEvent> EventsOf(const std::vector<store::AliasMove>& mo
   return events;
 }
 
-std::int64_t Promoter::AliasNow(const std::string& model, const std::string& alias) const {
-  const auto found = catalogue_.Resolve({.model = model, .selector = alias});
-  return found.ok() ? found->version : 0;
+store::JobUpdate TellOfMoves(const std::string& job_id) {
+  return {.id = job_id, .complete = [](const store::BatchOutcome& done, store::JobChange& change) {
+            change.events = EventsOf(done.moves);
+            return absl::OkStatus();
+          }};
 }
 
 absl::StatusOr<std::vector<AliasMove>> Promoter::MovesOf(const std::string& job_id) const {
@@ -47,13 +49,9 @@ absl::StatusOr<std::vector<AliasMove>> Promoter::MovesOf(const std::string& job_
 absl::StatusOr<std::optional<AliasMove>> Promoter::Commit(store::AliasChange change) {
   std::optional<AliasMove> move;
   const auto commit = [&]() -> absl::Status {
-    const auto tell = [](const store::BatchOutcome& done, store::JobChange& written) {
-      written.events = EventsOf(done.moves);
-      return absl::OkStatus();
-    };
-    ZOOD_ASSIGN_OR_RETURN(const store::BatchOutcome outcome,
-                          catalogue_.Commit({.aliases = {change},
-                                             .jobs = {{.id = change.job_id, .complete = tell}}}));
+    ZOOD_ASSIGN_OR_RETURN(
+        const store::BatchOutcome outcome,
+        catalogue_.Commit({.aliases = {change}, .jobs = {TellOfMoves(change.job_id)}}));
     if (!outcome.moves.empty()) move = FromStore(outcome.moves.back());
     return absl::OkStatus();
   };

@@ -22,6 +22,8 @@ namespace zood::jobs {
 AliasMove FromStore(const store::AliasMove& move);
 // The moves of a batch, as events.
 std::vector<store::NewJobEvent> EventsOf(const std::vector<store::AliasMove>& moves);
+// For a batch: the job's events tell of the aliases that it moves.
+store::JobUpdate TellOfMoves(const std::string& job_id);
 
 // Thread-safe.
 class Promoter {
@@ -29,9 +31,6 @@ class Promoter {
   // All references outlive the promoter.
   Promoter(serving::Catalogue& catalogue, serving::ModelManager& manager)
       : catalogue_(catalogue), manager_(manager) {}
-
-  // The version that an alias of the model names; 0 for none.
-  std::int64_t AliasNow(const std::string& model, const std::string& alias) const;
 
   // What the job moved, oldest first; moves back only as AliasMove::rolled_back.
   absl::StatusOr<std::vector<AliasMove>> MovesOf(const std::string& job_id) const;

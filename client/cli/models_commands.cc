@@ -58,6 +58,7 @@ std::string DescribeModels(const v1::ListModelsResponse& answer) {
 
 std::string NetworkName(const v1::Version& version) {
   if (version.has_caffe()) return "described by a Caffe .prototxt";
+  if (!version.has_zoo()) return "described by the file of its weights";
   return version.zoo().architecture();
 }
 

@@ -227,10 +227,7 @@ OnnxBuilder::Made OnnxBuilder::PRelu(const OnnxNode& node) {
   if (weight.shape.num_elements() != x.value.shape().back()) {
     return Unimplemented("with slopes {}", weight.shape.ToString());
   }
-  // Slopes of [C] are meant for channels, although broadcasting would align them with the width.
-  if (weight.shape.rank() != 1) {
-    ZOOD_ASSIGN_OR_RETURN(weight, PerChannel(x, std::move(weight)));
-  }
+  ZOOD_ASSIGN_OR_RETURN(weight, PerChannel(x, std::move(weight)));
   const std::string scope = ScopeFor(weight);
   x.value = net_.Prelu(x.value, graph::Constant(0.25f), scope);
   AddWeight(scope + "/slope", weight);
@@ -434,6 +431,7 @@ OnnxBuilder::Made OnnxBuilder::GlobalPool(const OnnxNode& node) {
 OnnxBuilder::Made OnnxBuilder::ReduceMean(const OnnxNode& node) {
   ZOOD_ASSIGN_OR_RETURN(OnnxMap x, PlainMap(node, 0));
   ZOOD_ASSIGN_OR_RETURN(const std::vector<std::int64_t> given, Integers(node, 1, "axes"));
+  if (given.empty()) return Unimplemented("over all axes");
   std::vector<bool> reduced(static_cast<std::size_t>(x.axes.rank()));
   for (const std::int64_t axis : given) {
     ZOOD_ASSIGN_OR_RETURN(const int at, AxisOf(axis, x.axes.rank()));

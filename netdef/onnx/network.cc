@@ -104,6 +104,15 @@ absl::StatusOr<OnnxNetwork> OnnxNetwork::Build(const OnnxModel& model,
                                                const std::string& output) {
   OnnxNetwork network;
   network.name_ = fmt::format("the network '{}'", Printable(model.name));
+  // Before, arithmetic broadcast otherwise; what comes after may mean other things by the same
+  // names.
+  constexpr std::int64_t kOldestOpset = 7;
+  constexpr std::int64_t kNewestOpset = 23;
+  if (model.opset < kOldestOpset || model.opset > kNewestOpset) {
+    return Unimplemented(
+        "its operators are of opset {}; zood reads {} to {}: export it for one of these",
+        model.opset, kOldestOpset, kNewestOpset);
+  }
   ZOOD_ASSIGN_OR_RETURN(const auto input, FindInput(model, args));
   network.input_ = input.first;
   const auto build = [&](const std::string& head, int classes) -> absl::Status {

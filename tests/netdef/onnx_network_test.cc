@@ -140,6 +140,21 @@ TEST(OnnxNetworkTest, NamesAllOperatorsThatAreMissing) {
               testing::AllOf(HasSubstr("net.onnx"), HasSubstr("of type Mish")));
 }
 
+TEST(OnnxNetworkTest, RefusesOperatorsOfOtherTimes) {
+  const auto file = *FileSystem::Native().Open(Data("resnet.onnx"));
+  const std::string own("\x10\x0d", 2);  // OperatorSetIdProto.version, 13
+  for (const char opset : {0, 6, 24}) {
+    std::string bytes(AsText(file->bytes()));
+    const std::size_t at = bytes.rfind(own);
+    ASSERT_NE(at, std::string::npos);
+    bytes[at + 1] = opset;
+    const auto network =
+        BuildNetwork(*Describe(bytes, "net.onnx", 1 << 20), models::Zoo::Standard(), "net.onnx");
+    EXPECT_EQ(network.status().code(), absl::StatusCode::kUnimplemented);
+    EXPECT_THAT(std::string(network.status().message()), HasSubstr("7 to 23")) << int{opset};
+  }
+}
+
 TEST(AxesTest, ReshapesCutAndJoinParts) {
   const Axes image = Axes::Of(Shape({-1, 4, 6, 8}));
   EXPECT_EQ(image.Lengths(), (std::vector<std::int64_t>{-1, 8, 4, 6}));
